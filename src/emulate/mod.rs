@@ -1,0 +1,1 @@
+//! An independent little Teams and PBX.

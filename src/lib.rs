@@ -1,0 +1,43 @@
+//! Tollgate joins Microsoft Teams Direct Routing (TLS SIP, SRTP) to hosted PBXes, carriers and desk phones.
+//!
+//! # The house
+//!
+//! A module imports lower floors only; two modules on one floor do not know each other. `tests/it/floors.rs`
+//! reads these sources and fails when that is broken.
+//!
+//! | floor | room | what it is |
+//! |---|---|---|
+//! | 9 | `cli`, `emulate` | the command line; an independent little Teams and PBX that share no SIP, SDP, SRTP or call code with the SBC |
+//! | 8 | `app` | builds every part from `Config`, connects them, runs, drains and shuts down in order |
+//! | 7 | `config` | the sum of the modules' own configurations, read from TOML and the environment |
+//! | 6 | `admin` | the REST API |
+//! | 5 | `telemetry` | metrics, logs, what is up and what is down |
+//! | 4 | `net`, `store` | sockets, TLS, DNS and relay threads; the database |
+//! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
+//! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records |
+//! | 2 | `directory`, `media` | the immutable snapshot that calls obey; anchoring, relay rules, music |
+//! | 1 | `sip`, `sdp`, `rtp` | the protocols |
+//! | 0 | `base` | small things that every floor may use |
+//!
+//! # How it runs
+//!
+//! The **control plane** is one task that owns a `b2bua::Calls`, which owns a `sip::Endpoint`. It takes no lock
+//! and opens no socket: bytes, answers from DNS, media events and the time go in; what should happen comes out as
+//! values. The **media plane** is a thread that owns the UDP sockets and a `media::Relay`; the planes exchange plain
+//! enums over bounded queues. The **management plane** writes to the store and compiles a new
+//! `directory::Directory`, which is swapped whole; calls obey the directory and never wait for the database.
+#![doc(html_no_source)]
+
+pub mod base;
+pub mod sip;
+pub mod sdp;
+pub mod rtp;
+pub mod directory;
+pub mod media;
+pub mod b2bua;
+pub mod net;
+pub mod store;
+pub mod telemetry;
+pub mod admin;
+pub mod config;
+pub mod emulate;

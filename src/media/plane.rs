@@ -1,0 +1,174 @@
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// One leg's media at the relay. Drawn by the control plane, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub u64);
+
+/// What the control plane tells the relay. Commands take effect in order.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Bind `port` for RTP and `port + 1` for RTCP at this address of ours. Nothing is accepted or sent yet.
+    Open {
+        /// The new leg.
+        leg: LegId,
+        /// Our address.
+        address: IpAddr,
+        /// An even port; the next one is the RTCP port.
+        port: u16,
+    },
+    /// Set or replace what was negotiated with the leg's peer.
+    Configure {
+        /// An open leg.
+        leg: LegId,
+        /// All of it; what is equal to before keeps its state (rollover counter, locked source: TDR-834).
+        config: Box<LegConfig>,
+    },
+    /// What arrives on either leg goes out on the other. Each leg has at most one such partner; connecting takes both
+    /// away from earlier partners. `None` takes the leg's partner away.
+    Connect {
+        /// An open leg.
+        leg: LegId,
+        /// Another open leg.
+        with: Option<LegId>,
+    },
+    /// Send music to this leg's peer in place of the partner's packets; `None` ends it.
+    Play {
+        /// An open leg.
+        leg: LegId,
+        /// What.
+        play: Option<Play>,
+    },
+    /// Close the leg's sockets; the answer is [`Event::Closed`].
+    Close {
+        /// An open leg.
+        leg: LegId,
+    },
+}
+
+/// Music for one leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Play {
+    /// The built-in piece, in G.711 A-law under this payload type (usually 8).
+    MusicAlaw(u8),
+    /// The built-in piece, in G.711 µ-law under this payload type (usually 0).
+    MusicMulaw(u8),
+}
+
+/// What was negotiated with the peer of one leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegConfig {
+    /// Where the peer wants RTP, by its session description.
+    pub remote_rtp: SocketAddr,
+    /// Where the peer wants RTCP; equal to `remote_rtp` if multiplexed.
+    pub remote_rtcp: SocketAddr,
+    /// RFC 5761, as negotiated: RTCP travels on the RTP port, both ways.
+    pub rtcp_mux: bool,
+    /// SDES, or none for plain RTP.
+    pub crypto: Option<Crypto>,
+    /// Whether packets may come from elsewhere than `remote_rtp` says.
+    pub source: Source,
+    /// Payload types of packets going out to this peer: index is the partner's type, value is what is sent; identity
+    /// where nothing else was agreed.
+    pub payload_map: Box<[u8; 128]>,
+    /// Report [`Event::Inactive`] once after so long without a valid packet; `None` never does (held, or disabled).
+    pub inactivity: Option<Duration>,
+    /// Whether the peer may send now; when false its packets are received and counted but not forwarded.
+    pub receive: bool,
+    /// Whether the peer wants packets now; when false nothing but RTCP is sent.
+    pub send: bool,
+}
+
+/// Rule for the source of a leg's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Plain RTP: only from the signalled address and port... or, on SRTP, from the first source that authenticates.
+    Strict,
+    /// The peer may be behind NAT: the first packet (on SRTP, the first that authenticates) decides, then only it;
+    /// plain RTP from the signalled IP address wins over any other.
+    Latch,
+}
+
+/// RFC 4568 §6.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Suite {
+    /// The one that Teams demands (TDR-831).
+    AesCm128HmacSha1_80,
+    /// The same with a tag of four bytes.
+    AesCm128HmacSha1_32,
+}
+
+/// A master key of 16 bytes and a master salt of 14, as in an `inline:` parameter. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MasterKey(pub [u8; 30]);
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+/// Both directions of SRTP on one leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crypto {
+    /// Suite of both directions.
+    pub suite: Suite,
+    /// The peer's key: packets from it are checked with this.
+    pub receive: MasterKey,
+    /// Bytes of MKI that the peer appends before the tag, to be stripped (0: none).
+    pub receive_mki_length: u8,
+    /// Our key: packets to the peer are made with this.
+    pub send: MasterKey,
+    /// MKI appended to what we send, if the peer's line had one and we chose it.
+    pub send_mki: Vec<u8>,
+}
+
+/// What the relay tells the control plane.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The leg could not be opened; its ports should be left alone for a while.
+    Failed {
+        /// Which.
+        leg: LegId,
+        /// The operating system's words.
+        reason: String,
+    },
+    /// The first valid packet from the peer arrived.
+    Flowing {
+        /// Which.
+        leg: LegId,
+    },
+    /// No valid packet for the configured time.
+    Inactive {
+        /// Which.
+        leg: LegId,
+    },
+    /// The last word on a leg.
+    Closed {
+        /// Which.
+        leg: LegId,
+        /// What went through it.
+        report: Box<LegReport>,
+    },
+}
+
+/// What went through a leg, for the CDR and metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LegReport {
+    /// Valid RTP packets from the peer.
+    pub received: u64,
+    /// RTP packets sent to the peer.
+    pub sent: u64,
+    /// Packets from the peer that never came, by sequence numbers (RFC 3550 A.3).
+    pub lost: u64,
+    /// RFC 3550 A.8, in units of the RTP clock.
+    pub jitter: u32,
+    /// Packets with a wrong SRTP or SRTCP tag.
+    pub authentication_failures: u64,
+    /// SRTP or SRTCP packets seen before.
+    pub replayed: u64,
+    /// Packets from an address that may not send on this leg.
+    pub wrong_source: u64,
+    /// Packets that were neither RTP nor RTCP, too short or too long.
+    pub malformed: u64,
+}

@@ -1,0 +1,1 @@
+//! Sockets, TLS, DNS and relay threads.

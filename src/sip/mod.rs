@@ -1,0 +1,5 @@
+//! SIP without sockets: messages, transactions, dialogs, digest, target selection (RFC 3261, 3263, 3581, 6026, 7616).
+
+mod transport;
+
+pub use transport::{Flow, Hop, NextHop, PeerCertificate, Realm, Source, Target, Transport};
