@@ -28,16 +28,16 @@
 //! `directory::Directory`, which is swapped whole; calls obey the directory and never wait for the database.
 #![doc(html_no_source)]
 
-pub mod base;
-pub mod sip;
-pub mod sdp;
-pub mod rtp;
-pub mod directory;
-pub mod media;
+pub mod admin;
 pub mod b2bua;
+pub mod base;
+pub mod config;
+pub mod directory;
+pub mod emulate;
+pub mod media;
 pub mod net;
+pub mod rtp;
+pub mod sdp;
+pub mod sip;
 pub mod store;
 pub mod telemetry;
-pub mod admin;
-pub mod config;
-pub mod emulate;

@@ -44,7 +44,9 @@ impl Random {
     /// `length` characters of lower-case base 32, five random bits in each: safe in every SIP token.
     pub fn token(&mut self, length: usize) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-        (0..length).map(|_| ALPHABET[self.u32() as usize % 32] as char).collect()
+        (0..length)
+            .map(|_| ALPHABET[self.u32() as usize % 32] as char)
+            .collect()
     }
 
     /// A version 4 UUID.
@@ -63,6 +65,10 @@ mod tests {
         let draw = |seed| Random::from_number(seed).token(20);
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
-        assert!(draw(7).bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert!(
+            draw(7)
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        );
     }
 }

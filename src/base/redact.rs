@@ -19,7 +19,15 @@ impl<T: fmt::Display> fmt::Display for Redact<T> {
         }
         let text = self.0.to_string();
         let shown = text.char_indices().rev().nth(1).map_or(0, |(at, _)| at);
-        write!(f, "…{}", if text.chars().count() > 4 { &text[shown..] } else { "" })
+        write!(
+            f,
+            "…{}",
+            if text.chars().count() > 4 {
+                &text[shown..]
+            } else {
+                ""
+            }
+        )
     }
 }
 

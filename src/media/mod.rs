@@ -4,4 +4,7 @@
 
 mod plane;
 
-pub use plane::{Command, Crypto, Event, LegConfig, LegId, LegReport, MasterKey, Play, Source as MediaSource, Suite};
+pub use plane::{
+    Command, Crypto, Event, LegConfig, LegId, LegReport, MasterKey, Play, Source as MediaSource,
+    Suite,
+};

@@ -1,5 +1,6 @@
 //! SIP without sockets: messages, transactions, dialogs, digest, target selection (RFC 3261, 3263, 3581, 6026, 7616).
 
+pub mod locate;
 mod sending;
 mod transport;
 

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use super::transport::{Flow, Target};
 
-/// Names one message handed to the network, so that its failure can be told. Never used again.
+/// Names the transaction that a message handed to the network belongs to, so that its failure can be told. Copies of
+/// the message carry the same; another transaction never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SendId(pub u64);
 
