@@ -31,6 +31,7 @@
 pub mod admin;
 pub mod b2bua;
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod emulate;

@@ -1,0 +1,114 @@
+//! The command line: `tollgate run`, `check` and the small tools around them.
+
+mod check;
+
+use crate::config::{self, Config};
+use clap::{Parser, Subcommand};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What the shell sees when the user must mend something: arguments, configuration, database, certificates.
+const MEND: u8 = 64;
+
+/// Session border controller for Microsoft Teams Direct Routing.
+///
+/// Joins Teams (SIP over TLS, SRTP) to hosted PBXes and carriers. Exit status: 0 when all went well, 64 when the
+/// arguments, the configuration, the database or the certificates need mending, 1 when Tollgate itself failed.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
+    Check(ConfigFile),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// TOML file; without it the built-in defaults hold. TOLLGATE__SECTION__KEY in the environment wins over both.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Failure> {
+        load(self.config.as_deref())
+    }
+}
+
+/// Why a command failed, by whose turn it is now.
+#[derive(Debug)]
+enum Failure {
+    /// The user's: something outside the program needs mending.
+    Mend(anyhow::Error),
+    /// Ours.
+    Ours(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Mend(error) | Self::Ours(error)) = self;
+        write!(f, "{error:#}")
+    }
+}
+
+/// Runs what the command line asks for.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // The text goes to a closed terminal at worst.
+            let _ = error.print();
+            return if error.use_stderr() {
+                MEND.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let result = match arguments.command {
+        Command::Check(file) => check::check(&file),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tollgate: {failure}");
+            if let Failure::Mend(_) = failure {
+                MEND.into()
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn load(file: Option<&Path>) -> Result<Config, Failure> {
+    let environment = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    config::load(file, environment).map_err(|error| {
+        Failure::Mend(anyhow::anyhow!("the configuration needs mending:\n{error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// clap's own check of names, help texts and conflicts.
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,251 @@
+use super::address::{HostPort, Network};
+use crate::telemetry::log;
+use serde::{Deserialize, Deserializer, de};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The whole configuration, as `config/tollgate.toml` explains it key by key. What needs no more than a look at one
+/// value is checked by the types here; the rest by [`super::load`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub sip: Sip,
+    pub tls: Tls,
+    pub teams: Teams,
+    pub media: Media,
+    pub dns: Dns,
+    pub calls: Calls,
+    pub store: Store,
+    pub admin: Admin,
+    pub metrics: Metrics,
+    pub log: log::Config,
+}
+
+/// `[sip]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Sip {
+    pub udp: Vec<SocketAddr>,
+    pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
+    #[serde(deserialize_with = "optional")]
+    pub public_host: Option<String>,
+    pub max_connections: usize,
+    pub max_connections_per_source: usize,
+    #[serde(rename = "idle_timeout_s", deserialize_with = "seconds")]
+    pub idle_timeout: Duration,
+    #[serde(rename = "keep_alive_s", deserialize_with = "seconds")]
+    pub keep_alive: Duration,
+    #[serde(rename = "handshake_timeout_s", deserialize_with = "seconds")]
+    pub handshake_timeout: Duration,
+    #[serde(rename = "connect_timeout_s", deserialize_with = "seconds")]
+    pub connect_timeout: Duration,
+    #[serde(rename = "renew_s", deserialize_with = "seconds")]
+    pub renew: Duration,
+    pub max_transactions: usize,
+    #[serde(rename = "t1_ms", deserialize_with = "milliseconds")]
+    pub t1: Duration,
+    #[serde(rename = "t2_ms", deserialize_with = "milliseconds")]
+    pub t2: Duration,
+    #[serde(rename = "t4_ms", deserialize_with = "milliseconds")]
+    pub t4: Duration,
+    #[serde(rename = "trying_timeout_ms", deserialize_with = "milliseconds")]
+    pub trying_timeout: Duration,
+    #[serde(rename = "proceeding_timeout_s", deserialize_with = "seconds")]
+    pub proceeding_timeout: Duration,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Tls {
+    #[serde(deserialize_with = "optional")]
+    pub certificate: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub private_key: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub dialler_certificate: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub dialler_private_key: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub teams_roots: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub trunk_roots: Option<PathBuf>,
+    pub client_certificates: ClientCertificates,
+    #[serde(rename = "reload_s", deserialize_with = "seconds")]
+    pub reload: Duration,
+}
+
+/// Whether a TLS peer that connects must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// Without one the handshake fails.
+    Required,
+    /// Without one the peer is anonymous until its address or password tells who it is.
+    Optional,
+}
+
+/// `[teams]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Teams {
+    pub proxies: Vec<HostPort>,
+    pub names: Vec<String>,
+    pub address_ranges: Vec<Network>,
+    #[serde(rename = "options_interval_s", deserialize_with = "seconds")]
+    pub options_interval: Duration,
+}
+
+/// `[media]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Media {
+    pub address: IpAddr,
+    #[serde(deserialize_with = "optional")]
+    pub advertised_address: Option<IpAddr>,
+    pub port_min: u16,
+    pub port_max: u16,
+    #[serde(rename = "cool_down_s", deserialize_with = "seconds")]
+    pub cool_down: Duration,
+    #[serde(rename = "inactivity_timeout_s", deserialize_with = "seconds_or_never")]
+    pub inactivity_timeout: Option<Duration>,
+    pub dscp: u8,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Dns {
+    pub nameservers: Vec<SocketAddr>,
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
+}
+
+/// `[calls]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Calls {
+    pub max_calls: usize,
+    #[serde(rename = "ring_timeout_s", deserialize_with = "seconds")]
+    pub ring_timeout: Duration,
+    #[serde(rename = "max_duration_s", deserialize_with = "seconds")]
+    pub max_duration: Duration,
+    #[serde(rename = "session_expires_s", deserialize_with = "seconds")]
+    pub session_expires: Duration,
+    #[serde(rename = "min_se_s", deserialize_with = "seconds")]
+    pub min_se: Duration,
+    pub emergency_numbers: Vec<String>,
+    #[serde(rename = "drain_timeout_s", deserialize_with = "seconds")]
+    pub drain_timeout: Duration,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Store {
+    #[serde(deserialize_with = "optional")]
+    pub path: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Metrics {
+    pub listen: SocketAddr,
+}
+
+impl Config {
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.store
+            .path
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("tollgate.db"))
+    }
+
+    /// Whether certificates are made by us for trial on loopback, because none is configured.
+    pub fn uses_development_certificates(&self) -> bool {
+        self.tls.certificate.is_none()
+    }
+}
+
+/// TOML has no null: an empty text is none.
+fn optional<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|error| de::Error::custom(format_args!("{text:?}: {error}")))
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u32::deserialize(deserializer).map(|s| Duration::from_secs(s.into()))
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u32::deserialize(deserializer).map(|ms| Duration::from_millis(ms.into()))
+}
+
+fn seconds_or_never<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    seconds(deserializer).map(|duration| Some(duration).filter(|duration| !duration.is_zero()))
+}

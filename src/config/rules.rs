@@ -1,0 +1,356 @@
+use super::Config;
+use super::address::is_host_name;
+use crate::telemetry::log;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// What the types cannot say: ranges, and values that must agree. `report` gets the key and what is wrong.
+pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    sip(config, report);
+    tls(config, report);
+    teams(config, report);
+    media(config, report);
+    calls(config, report);
+    let dns = &config.dns;
+    seconds("dns.timeout_s", dns.timeout, 1..=30, report);
+    at_most("dns.nameservers", dns.nameservers.len(), 8, report);
+    at_most("dns.hosts", dns.hosts.len(), 1000, report);
+    for name in dns.hosts.keys().filter(|name| !is_host_name(name)) {
+        report("dns.hosts", format!("{name:?} is no host name"));
+    }
+    if let Err(error) = log::check_level(&config.log.level) {
+        report("log.level", format!("{:?}: {error}", config.log.level));
+    }
+}
+
+fn sip(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let sip = &config.sip;
+    for (key, list) in [
+        ("sip.udp", &sip.udp),
+        ("sip.tcp", &sip.tcp),
+        ("sip.tls", &sip.tls),
+    ] {
+        at_most(key, list.len(), 16, report);
+        let fixed: Vec<_> = list.iter().filter(|address| address.port() != 0).collect();
+        if fixed.iter().collect::<BTreeSet<_>>().len() < fixed.len() {
+            report(key, "an address stands there twice".to_owned());
+        }
+    }
+    for both in sip
+        .tcp
+        .iter()
+        .filter(|address| address.port() != 0 && sip.tls.contains(address))
+    {
+        report("sip.tls", format!("{both} is also in sip.tcp"));
+    }
+    if sip.udp.is_empty() && sip.tcp.is_empty() && sip.tls.is_empty() {
+        report(
+            "sip.tls",
+            "there is no listener: sip.udp, sip.tcp and sip.tls are all empty".to_owned(),
+        );
+    }
+    if let Some(host) = sip.public_host.as_deref().filter(|host| !is_host(host)) {
+        report(
+            "sip.public_host",
+            format!("{host:?} is neither a host name nor an address"),
+        );
+    }
+    within(
+        "sip.max_connections",
+        sip.max_connections,
+        1..=100_000,
+        report,
+    );
+    within(
+        "sip.max_connections_per_source",
+        sip.max_connections_per_source,
+        100..=100_000,
+        report,
+    );
+    seconds("sip.idle_timeout_s", sip.idle_timeout, 30..=86_400, report);
+    seconds("sip.keep_alive_s", sip.keep_alive, 5..=60, report);
+    seconds(
+        "sip.handshake_timeout_s",
+        sip.handshake_timeout,
+        1..=60,
+        report,
+    );
+    seconds("sip.connect_timeout_s", sip.connect_timeout, 1..=30, report);
+    seconds("sip.renew_s", sip.renew, 60..=3600, report);
+    within(
+        "sip.max_transactions",
+        sip.max_transactions,
+        100..=10_000_000,
+        report,
+    );
+    milliseconds("sip.t1_ms", sip.t1, 50..=5000, report);
+    milliseconds("sip.t2_ms", sip.t2, sip.t1.as_millis()..=20_000, report);
+    milliseconds("sip.t4_ms", sip.t4, sip.t1.as_millis()..=20_000, report);
+    milliseconds(
+        "sip.trying_timeout_ms",
+        sip.trying_timeout,
+        500..=32_000,
+        report,
+    );
+    seconds(
+        "sip.proceeding_timeout_s",
+        sip.proceeding_timeout,
+        60..=3600,
+        report,
+    );
+}
+
+fn tls(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let tls = &config.tls;
+    if tls.certificate.is_some() != tls.private_key.is_some() {
+        report(
+            "tls.private_key",
+            "tls.certificate and tls.private_key belong together".to_owned(),
+        );
+    }
+    if tls.dialler_certificate.is_some() != tls.dialler_private_key.is_some() {
+        let problem = "tls.dialler_certificate and tls.dialler_private_key belong together";
+        report("tls.dialler_private_key", problem.to_owned());
+    }
+    if tls.certificate.is_some() && tls.teams_roots.is_none() {
+        report(
+            "tls.teams_roots",
+            "a configured certificate needs configured roots".to_owned(),
+        );
+    }
+    if tls.certificate.is_none() {
+        for address in config
+            .sip
+            .tls
+            .iter()
+            .filter(|address| !address.ip().is_loopback())
+        {
+            let problem = format!(
+                "sip.tls listens at {address}; development certificates serve loopback only"
+            );
+            report("tls.certificate", problem);
+        }
+    }
+    seconds("tls.reload_s", tls.reload, 1..=3600, report);
+}
+
+fn teams(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let teams = &config.teams;
+    within("teams.proxies", teams.proxies.len(), 1..=8, report);
+    within("teams.names", teams.names.len(), 1..=16, report);
+    for name in teams.names.iter().filter(|name| !is_host_name(name)) {
+        report("teams.names", format!("{name:?} is no host name"));
+    }
+    within(
+        "teams.address_ranges",
+        teams.address_ranges.len(),
+        1..=64,
+        report,
+    );
+    seconds(
+        "teams.options_interval_s",
+        teams.options_interval,
+        10..=60,
+        report,
+    );
+}
+
+fn media(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let media = &config.media;
+    let told = media.advertised_address.unwrap_or(media.address);
+    if told.is_unspecified() {
+        report(
+            "media.advertised_address",
+            format!("peers cannot send to {told}; a real address is needed"),
+        );
+    } else if told.is_ipv4() != media.address.is_ipv4() {
+        report(
+            "media.advertised_address",
+            "it is of another IP version than media.address".to_owned(),
+        );
+    }
+    if media.port_min < 1024 || media.port_min % 2 == 1 {
+        report(
+            "media.port_min",
+            format!("{} is odd or below 1024", media.port_min),
+        );
+    }
+    if u32::from(media.port_max) < u32::from(media.port_min) + 3 {
+        let problem = format!(
+            "from {} to {} there are not four ports for one call",
+            media.port_min, media.port_max
+        );
+        report("media.port_max", problem);
+    }
+    seconds("media.cool_down_s", media.cool_down, 0..=600, report);
+    if let Some(timeout) = media.inactivity_timeout {
+        seconds("media.inactivity_timeout_s", timeout, 5..=3600, report);
+    }
+    within("media.dscp", media.dscp, 0..=63, report);
+}
+
+fn calls(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let calls = &config.calls;
+    within("calls.max_calls", calls.max_calls, 1..=100_000, report);
+    seconds("calls.ring_timeout_s", calls.ring_timeout, 10..=600, report);
+    seconds(
+        "calls.max_duration_s",
+        calls.max_duration,
+        60..=604_800,
+        report,
+    );
+    seconds(
+        "calls.session_expires_s",
+        calls.session_expires,
+        90..=86_400,
+        report,
+    );
+    seconds(
+        "calls.min_se_s",
+        calls.min_se,
+        90..=calls.session_expires.as_secs(),
+        report,
+    );
+    at_most(
+        "calls.emergency_numbers",
+        calls.emergency_numbers.len(),
+        64,
+        report,
+    );
+    let is_dialled = |number: &str| {
+        (1..=15).contains(&number.len())
+            && number
+                .bytes()
+                .all(|c| c.is_ascii_digit() || c == b'*' || c == b'#')
+    };
+    for number in calls
+        .emergency_numbers
+        .iter()
+        .filter(|number| !is_dialled(number))
+    {
+        report(
+            "calls.emergency_numbers",
+            format!("{number:?} is not 1 to 15 digits, * or #"),
+        );
+    }
+    seconds(
+        "calls.drain_timeout_s",
+        calls.drain_timeout,
+        0..=3600,
+        report,
+    );
+}
+
+fn is_host(text: &str) -> bool {
+    is_host_name(text)
+        || text
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| !address.is_unspecified())
+}
+
+fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    allowed: RangeInclusive<T>,
+    report: &mut dyn FnMut(&str, String),
+) {
+    if !allowed.contains(&value) {
+        report(
+            key,
+            format!(
+                "{value} is not from {} to {}",
+                allowed.start(),
+                allowed.end()
+            ),
+        );
+    }
+}
+
+fn at_most(key: &str, count: usize, most: usize, report: &mut dyn FnMut(&str, String)) {
+    if count > most {
+        report(key, format!("{count} entries are more than {most}"));
+    }
+}
+
+fn seconds(
+    key: &str,
+    value: Duration,
+    allowed: RangeInclusive<u64>,
+    report: &mut dyn FnMut(&str, String),
+) {
+    within(key, value.as_secs(), allowed, report);
+}
+
+fn milliseconds(
+    key: &str,
+    value: Duration,
+    allowed: RangeInclusive<u128>,
+    report: &mut dyn FnMut(&str, String),
+) {
+    within(key, value.as_millis(), allowed, report);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::load;
+
+    /// Each row sets keys to values that are fine alone and names the key that must be blamed for the combination.
+    #[test]
+    fn values_that_contradict_each_other_are_refused() {
+        let rows: &[(&[(&str, &str)], &str)] = &[
+            (
+                &[("SIP__UDP", ""), ("SIP__TCP", ""), ("SIP__TLS", "")],
+                "sip.tls",
+            ),
+            (&[("SIP__TCP", "127.0.0.1:5061")], "sip.tls"),
+            (&[("SIP__UDP", "127.0.0.1:5060,127.0.0.1:5060")], "sip.udp"),
+            (
+                &[("SIP__T1_MS", "5000"), ("SIP__T4_MS", "6000")],
+                "sip.t2_ms",
+            ),
+            (&[("SIP__TLS", "192.0.2.1:5061")], "tls.certificate"),
+            (
+                &[("TLS__CERTIFICATE", "a.pem"), ("TLS__TEAMS_ROOTS", "r.pem")],
+                "tls.private_key",
+            ),
+            (
+                &[("TLS__CERTIFICATE", "a.pem"), ("TLS__PRIVATE_KEY", "a.key")],
+                "tls.teams_roots",
+            ),
+            (&[("TEAMS__PROXIES", "")], "teams.proxies"),
+            (&[("MEDIA__ADDRESS", "0.0.0.0")], "media.advertised_address"),
+            (&[("MEDIA__PORT_MIN", "40001")], "media.port_min"),
+            (
+                &[("MEDIA__PORT_MIN", "40000"), ("MEDIA__PORT_MAX", "40002")],
+                "media.port_max",
+            ),
+            (
+                &[
+                    ("CALLS__SESSION_EXPIRES_S", "100"),
+                    ("CALLS__MIN_SE_S", "101"),
+                ],
+                "calls.min_se_s",
+            ),
+            (
+                &[("CALLS__EMERGENCY_NUMBERS", "112,+112")],
+                "calls.emergency_numbers",
+            ),
+            (&[("LOG__LEVEL", "info,tollgate::net=loud")], "log.level"),
+            (
+                &[("DNS__HOSTS", r#"{ "a b" = ["127.0.0.1"] }"#)],
+                "dns.hosts",
+            ),
+        ];
+        for (set, blamed) in rows {
+            let environment = set
+                .iter()
+                .map(|(key, value)| (format!("TOLLGATE__{key}"), value.to_string()));
+            let error = load(None, environment).expect_err(blamed);
+            let keys: Vec<_> = error.0.iter().map(|problem| problem.key.as_str()).collect();
+            assert_eq!(keys, [*blamed], "{error}");
+            assert!(!error.0[0].rule.is_empty());
+        }
+    }
+}
