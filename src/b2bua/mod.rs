@@ -1,1 +1,5 @@
 //! Calls.
+
+mod cdr;
+
+pub use cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};

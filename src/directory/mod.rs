@@ -1,1 +1,102 @@
-//! The immutable snapshot that calls obey.
+//! The immutable snapshot that calls obey: who a peer is, whom a call belongs to, whether it may go on, and where to.
+//!
+//! A [`Directory`] is compiled whole from plain [`Rows`] and never changes; a newer one with a higher generation
+//! takes its place. The order of the questions is that of an admission: [`Directory::origin`] knows the peer by the
+//! address and certificate of a message, [`Directory::admit`] decides about an INVITE. Both answer with facts; which
+//! SIP status a refused peer hears is said elsewhere. What a limit still allows lives in [`Ledger`], which outlasts
+//! every snapshot.
+
+mod acl;
+mod admit;
+mod channels;
+mod compile;
+mod customer;
+mod gateway;
+mod number;
+mod profile;
+mod region;
+mod trunk;
+
+pub use acl::Origin;
+pub use admit::{Admission, Attempt, Denial, Denied, Route};
+pub use channels::{ChannelPermit, Ledger, Usage};
+pub use compile::{CompileError, Config, Rows};
+pub use customer::{ActivationState, AdminState, Customer};
+pub use gateway::{Gateway, GatewayState};
+pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
+pub use profile::{Hold, Profile, Srtp};
+pub use region::Region;
+pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};
+
+use acl::AccessList;
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Everything a call needs to know of customers, gateways, numbers and trunks at one moment.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// Grows with every change; a call keeps the one it was admitted by.
+    pub generation: u64,
+    teams_ranges: Vec<IpNet>,
+    emergency_numbers: Vec<String>,
+    regions: HashMap<String, Arc<Region>>,
+    customers: HashMap<Uuid, Arc<Customer>>,
+    gateways: HashMap<String, Arc<Gateway>>,
+    gateways_by_customer: HashMap<Uuid, Vec<Arc<Gateway>>>,
+    numbers: HashMap<Number, PhoneNumber>,
+    trunks: HashMap<Uuid, Arc<Trunk>>,
+    trunks_by_customer: HashMap<Option<Uuid>, Vec<Arc<Trunk>>>,
+    access: AccessList,
+}
+
+impl Directory {
+    /// The customer of this id.
+    pub fn customer(&self, id: Uuid) -> Option<&Arc<Customer>> {
+        self.customers.get(&id)
+    }
+
+    /// All customers, in no order.
+    pub fn customers(&self) -> impl Iterator<Item = &Arc<Customer>> {
+        self.customers.values()
+    }
+
+    /// The gateway of this name, in whatever case it is written.
+    pub fn gateway(&self, fqdn: &str) -> Option<&Arc<Gateway>> {
+        self.gateways.get(&fqdn.to_ascii_lowercase())
+    }
+
+    /// All gateways, in no order.
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
+        self.gateways.values()
+    }
+
+    /// The region of this code.
+    pub fn region(&self, code: &str) -> Option<&Arc<Region>> {
+        self.regions.get(code)
+    }
+
+    /// All regions, in no order. Each has a carrier trunk at Teams, whose OPTIONS speak for every gateway (TDR-1207).
+    pub fn regions(&self) -> impl Iterator<Item = &Arc<Region>> {
+        self.regions.values()
+    }
+
+    /// The trunk of this id.
+    pub fn trunk(&self, id: Uuid) -> Option<&Arc<Trunk>> {
+        self.trunks.get(&id)
+    }
+
+    /// All trunks but disabled ones, in no order.
+    pub fn trunks(&self) -> impl Iterator<Item = &Arc<Trunk>> {
+        self.trunks.values()
+    }
+
+    /// Who owns a number, in service or not.
+    pub fn number(&self, number: &Number) -> Option<&PhoneNumber> {
+        self.numbers.get(number)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod examples;

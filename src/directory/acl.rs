@@ -1,0 +1,227 @@
+use super::{Denied, Directory, Trunk};
+use crate::sip::{Realm, Source, Transport};
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Who sent a message, as far as its address and certificate tell.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Microsoft's proxies (TDR-314).
+    Teams,
+    /// A trunk's peer.
+    Trunk(Arc<Trunk>),
+    /// An address that several trunks name, as that of a hosted PBX with many customers; at least two. The called
+    /// number decides which it is (TDR-1211).
+    Shared(Vec<Arc<Trunk>>),
+}
+
+impl Origin {
+    /// The trunks that it may be; none for Teams.
+    pub fn trunks(&self) -> &[Arc<Trunk>] {
+        match self {
+            Self::Teams => &[],
+            Self::Trunk(trunk) => std::slice::from_ref(trunk),
+            Self::Shared(trunks) => trunks,
+        }
+    }
+}
+
+impl Directory {
+    /// Who sent a message. The only error is [`Denied::UnknownPeer`].
+    pub fn origin(&self, source: &Source) -> Result<Origin, Denied> {
+        let address = source.remote.ip().to_canonical();
+        if self.is_teams(source, address) {
+            return Ok(Origin::Teams);
+        }
+        match self.access.find(source.transport, address) {
+            [] => Err(Denied::UnknownPeer),
+            [trunk] => Ok(Origin::Trunk(trunk.clone())),
+            trunks => Ok(Origin::Shared(trunks.to_vec())),
+        }
+    }
+
+    /// TDR-314: all three, for an address range alone is not Microsoft's, and neither is a certificate elsewhere.
+    fn is_teams(&self, source: &Source, address: IpAddr) -> bool {
+        source.transport == Transport::Tls
+            && source
+                .certificate
+                .as_ref()
+                .is_some_and(|certificate| certificate.realm == Realm::Teams)
+            && self
+                .teams_ranges
+                .iter()
+                .any(|range| range.contains(&address))
+    }
+}
+
+/// The trunks' networks. The narrowest that holds an address decides.
+#[derive(Debug, Default)]
+pub(super) struct AccessList {
+    /// Prefix lengths that occur, longest first; IPv4 and IPv6 alike.
+    lengths: Vec<u8>,
+    networks: HashMap<(Transport, IpNet), Vec<Arc<Trunk>>>,
+}
+
+impl AccessList {
+    pub(super) fn new<'a>(trunks: impl Iterator<Item = &'a Arc<Trunk>>) -> Self {
+        let mut list = Self::default();
+        for trunk in trunks {
+            for network in &trunk.acl {
+                list.lengths.push(network.prefix_len());
+                let named = list
+                    .networks
+                    .entry((trunk.transport, network.trunc()))
+                    .or_default();
+                if !named.iter().any(|t| t.id == trunk.id) {
+                    named.push(trunk.clone());
+                }
+            }
+        }
+        list.lengths.sort_unstable_by(|a, b| b.cmp(a));
+        list.lengths.dedup();
+        for trunks in list.networks.values_mut() {
+            trunks.sort_unstable_by_key(|trunk| trunk.id);
+        }
+        list
+    }
+
+    fn find(&self, transport: Transport, address: IpAddr) -> &[Arc<Trunk>] {
+        self.lengths
+            .iter()
+            .filter_map(|length| IpNet::new(address, *length).ok())
+            .find_map(|network| self.networks.get(&(transport, network.trunc())))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{self, from_teams, source, trunk};
+    use super::*;
+    use crate::sip::PeerCertificate;
+
+    fn names(origin: Result<Origin, Denied>) -> Vec<String> {
+        origin.map_or(Vec::new(), |origin| {
+            origin
+                .trunks()
+                .iter()
+                .map(|trunk| trunk.name.clone())
+                .collect()
+        })
+    }
+
+    /// TDR-314: TLS, a certificate of Microsoft's realm, an address in its ranges; one missing is one too few.
+    #[test]
+    fn teams_must_show_all_three_proofs() {
+        let directory = examples::directory(Vec::new());
+        let good = from_teams();
+        assert!(matches!(directory.origin(&good), Ok(Origin::Teams)));
+
+        let trunk_realm = PeerCertificate {
+            realm: Realm::Trunk,
+            names: Vec::new(),
+        };
+        for (what, bad) in [
+            (
+                "address",
+                Source {
+                    remote: "203.0.113.9:5061".parse().unwrap(),
+                    ..good.clone()
+                },
+            ),
+            (
+                "no certificate",
+                Source {
+                    certificate: None,
+                    ..good.clone()
+                },
+            ),
+            (
+                "certificate of another realm",
+                Source {
+                    certificate: Some(trunk_realm.into()),
+                    ..good.clone()
+                },
+            ),
+            (
+                "transport",
+                Source {
+                    transport: Transport::Tcp,
+                    ..good.clone()
+                },
+            ),
+        ] {
+            assert_eq!(
+                directory.origin(&bad).unwrap_err(),
+                Denied::UnknownPeer,
+                "{what}"
+            );
+        }
+    }
+
+    /// The same address mapped into IPv6, as a dual-stack socket reports it, is the same peer.
+    #[test]
+    fn the_narrowest_network_decides() {
+        let acl = |networks: &[&str]| networks.iter().map(|n| n.parse().unwrap()).collect();
+        let directory = examples::directory(vec![
+            Trunk {
+                acl: acl(&["198.51.100.0/24", "2001:db8::/32"]),
+                ..trunk("wide", None)
+            },
+            Trunk {
+                acl: acl(&["198.51.100.7/32", "198.51.100.7/32"]),
+                ..trunk("narrow", None)
+            },
+            Trunk {
+                acl: acl(&["198.51.100.7/32"]),
+                transport: Transport::Tcp,
+                ..trunk("tcp", None)
+            },
+        ]);
+        let found = |address: &str| names(directory.origin(&source(Transport::Udp, address)));
+        assert_eq!(found("198.51.100.7:5060"), ["narrow"]);
+        assert_eq!(found("[::ffff:198.51.100.7]:5060"), ["narrow"]);
+        assert_eq!(found("198.51.100.8:5060"), ["wide"]);
+        assert_eq!(found("[2001:db8::1]:5060"), ["wide"]);
+        assert_eq!(found("198.51.101.8:5060"), [""; 0]);
+        assert_eq!(
+            names(directory.origin(&source(Transport::Tcp, "198.51.100.7:9"))),
+            ["tcp"]
+        );
+    }
+
+    #[test]
+    fn one_address_may_stand_for_several_trunks() {
+        let one: Vec<IpNet> = vec!["198.51.100.7/32".parse().unwrap()];
+        let directory = examples::directory(vec![
+            Trunk {
+                acl: one.clone(),
+                ..trunk("a", None)
+            },
+            Trunk {
+                acl: one.clone(),
+                ..trunk("b", None)
+            },
+            Trunk {
+                acl: one,
+                state: super::super::TrunkState::Disabled,
+                ..trunk("disabled", None)
+            },
+        ]);
+        let mut found = names(directory.origin(&source(Transport::Udp, "198.51.100.7:5060")));
+        found.sort();
+        assert_eq!(found, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_trunk_without_addresses_lets_in_nobody() {
+        let directory = examples::directory(vec![Trunk {
+            acl: Vec::new(),
+            ..trunk("mute", None)
+        }]);
+        let denied = directory.origin(&source(Transport::Udp, "198.51.100.7:5060"));
+        assert_eq!(denied.unwrap_err(), Denied::UnknownPeer);
+    }
+}

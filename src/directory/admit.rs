@@ -1,0 +1,698 @@
+use super::{
+    ActivationState, AdminState, Customer, Dialled, Directory, Gateway, GatewayState, Number,
+    NumberFormat, Origin, PhoneNumber, Trunk,
+};
+use std::sync::Arc;
+
+/// An initial INVITE that asks to become a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Who sent it.
+    pub origin: &'a Origin,
+    /// The Request-URI's host, which is the customer's gateway if Teams sent it (TDR-301).
+    pub request_host: &'a str,
+    /// The Request-URI's user part, as written.
+    pub called: &'a str,
+    /// The user part of whom the caller claims to be: From, or P-Asserted-Identity where that counts.
+    pub caller: &'a str,
+    /// Any number; it decides among trunks of equal priority by their weights.
+    pub random: u64,
+}
+
+/// A call that may go on, once a channel is free (an emergency call in any case).
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Whose channel it takes.
+    pub customer: Arc<Customer>,
+    /// Whether it passes every limit and is never screened (TDR-1007).
+    pub emergency: bool,
+    /// What was dialled: `+14255550100`, perhaps with `;ext=`, or as dialled if it is no whole number. A `#` stands
+    /// plain here and must be escaped in a Request-URI.
+    pub called: String,
+    /// Who calls, in the same form.
+    pub caller: String,
+    /// From Teams: the gateway it named.
+    pub gateway: Option<Arc<Gateway>>,
+    /// Not from Teams: the trunk it came in by.
+    pub trunk: Option<Arc<Trunk>>,
+    /// Where to, in the order of trial; never empty.
+    pub routes: Vec<Route>,
+}
+
+/// Where a call may go.
+#[derive(Debug, Clone)]
+pub enum Route {
+    /// To Teams, in the name of this gateway.
+    Teams(Arc<Gateway>),
+    /// To a PBX or carrier.
+    Trunk(Arc<Trunk>),
+}
+
+/// A call that may not go on.
+#[derive(Debug, Clone)]
+pub struct Denial {
+    /// Why.
+    pub denied: Denied,
+    /// Whose call it would have been, as far as that is known.
+    pub customer: Option<Arc<Customer>>,
+}
+
+/// Why a peer or a call is not let in. Facts; what the peer hears is said elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Denied {
+    /// Neither Teams nor a trunk's address.
+    #[error("the peer is unknown")]
+    UnknownPeer,
+    /// Teams named a host that is no gateway, or one that takes no calls (TDR-301).
+    #[error("the gateway is unknown or takes no calls")]
+    UnknownGateway,
+    /// An operator disabled the customer.
+    #[error("the customer is disabled")]
+    CustomerDisabled,
+    /// The customer's Teams side is not set up.
+    #[error("the customer is not active")]
+    CustomerInactive,
+    /// The called number belongs to nobody, or is out of service.
+    #[error("the called number is not in service")]
+    NumberNotInService,
+    /// The caller from Teams presents a number that is not its customer's, or is out of service (TDR-313, TDR-1212).
+    #[error("the caller may not present this number")]
+    CallerNotAllowed,
+    /// A customer's trunk called a number of another customer (TDR-1212).
+    #[error("the called number belongs to another customer than the trunk")]
+    ForeignTrunk,
+    /// The customer has no gateway that is ready for calls to Teams.
+    #[error("no gateway of the customer is active")]
+    GatewayNotActive,
+    /// No trunk is in service for a call from Teams.
+    #[error("there is no trunk to route the call to")]
+    NoRoute,
+}
+
+impl Directory {
+    /// Decides about an initial INVITE: whose it is, whether it may pass, and where it goes. The order of checks is
+    /// fixed, so that the first that fails is what is told: peer, customer, its states, number, caller, route. The
+    /// caller of this function takes the channel.
+    pub fn admit(&self, attempt: &Attempt) -> Result<Admission, Denial> {
+        match attempt.origin {
+            Origin::Teams => self.admit_from_teams(attempt),
+            Origin::Trunk(_) | Origin::Shared(_) => self.admit_from_trunk(attempt),
+        }
+    }
+
+    fn admit_from_teams(&self, attempt: &Attempt) -> Result<Admission, Denial> {
+        let gateway = self
+            .gateway(attempt.request_host.trim_end_matches('.'))
+            .filter(|gateway| self.is_open(gateway));
+        let gateway = gateway.ok_or_else(|| Denial::of_nobody(Denied::UnknownGateway))?;
+        let customer = self
+            .customer(gateway.customer)
+            .ok_or_else(|| Denial::of_nobody(Denied::UnknownGateway))?;
+        check_states(customer)?;
+
+        let called = Dialled::parse(attempt.called);
+        let caller = Dialled::parse(attempt.caller);
+        let caller_number = NumberFormat::E164.read(&caller);
+        let emergency = self.is_emergency(customer, &called);
+        if !emergency {
+            if called.base().is_empty() {
+                return Err(Denial::of(Denied::NumberNotInService, customer));
+            }
+            if customer.caller_screening && !self.may_present(customer, caller_number.as_ref()) {
+                return Err(Denial::of(Denied::CallerNotAllowed, customer));
+            }
+        }
+        let routes = self.trunk_routes(customer, attempt.random);
+        if routes.is_empty() {
+            return Err(Denial::of(Denied::NoRoute, customer));
+        }
+        Ok(Admission {
+            customer: customer.clone(),
+            emergency,
+            called: called.to_string(),
+            caller: canonical(caller_number, &caller),
+            gateway: Some(gateway.clone()),
+            trunk: None,
+            routes,
+        })
+    }
+
+    fn admit_from_trunk(&self, attempt: &Attempt) -> Result<Admission, Denial> {
+        let called = Dialled::parse(attempt.called);
+        let (trunk, phone) = self.ingress(attempt.origin.trunks(), &called)?;
+        let customer = self
+            .customer(phone.customer)
+            .ok_or_else(|| Denial::of_nobody(Denied::NumberNotInService))?;
+        check_states(customer)?;
+        if !phone.in_service {
+            return Err(Denial::of(Denied::NumberNotInService, customer));
+        }
+        let gateways = self
+            .gateways_by_customer
+            .get(&customer.id)
+            .map_or(&[][..], Vec::as_slice);
+        let active = gateways
+            .iter()
+            .filter(|gateway| gateway.state == GatewayState::Active);
+        let routes: Vec<_> = active
+            .map(|gateway| Route::Teams(gateway.clone()))
+            .collect();
+        if routes.is_empty() {
+            return Err(Denial::of(Denied::GatewayNotActive, customer));
+        }
+        let caller = Dialled::parse(attempt.caller);
+        Ok(Admission {
+            customer: customer.clone(),
+            emergency: false,
+            called: called.with_base(&phone.number),
+            caller: canonical(trunk.number_format.read(&caller), &caller),
+            gateway: None,
+            trunk: Some(trunk.clone()),
+            routes,
+        })
+    }
+
+    /// Which of these trunks a call came in by, and the number it is for: a customer's own trunk before a shared one,
+    /// and never that of another customer.
+    fn ingress<'a>(
+        &'a self,
+        trunks: &'a [Arc<Trunk>],
+        called: &Dialled,
+    ) -> Result<(&'a Arc<Trunk>, &'a PhoneNumber), Denial> {
+        let numbers = trunks
+            .iter()
+            .filter_map(|trunk| Some((trunk, self.number(&trunk.number_format.read(called)?)?)));
+        let fits = |(trunk, phone): &(&Arc<Trunk>, &PhoneNumber)| {
+            trunk.customer.is_none_or(|owner| owner == phone.customer)
+        };
+        let best = numbers
+            .clone()
+            .filter(fits)
+            .min_by_key(|(trunk, _)| trunk.customer.is_none());
+        best.ok_or_else(|| {
+            let denied = if numbers.clone().next().is_some() {
+                Denied::ForeignTrunk
+            } else {
+                Denied::NumberNotInService
+            };
+            self.denied_to_owner(trunks, denied)
+        })
+    }
+
+    /// A call that is for none of the numbers a trunk may reach: its owner's states come first, as always.
+    fn denied_to_owner(&self, trunks: &[Arc<Trunk>], denied: Denied) -> Denial {
+        let owner = match trunks {
+            [trunk] => trunk.customer.and_then(|id| self.customer(id)),
+            _ => None,
+        };
+        match owner {
+            None => Denial::of_nobody(denied),
+            Some(customer) => check_states(customer)
+                .err()
+                .unwrap_or_else(|| Denial::of(denied, customer)),
+        }
+    }
+
+    fn is_open(&self, gateway: &Gateway) -> bool {
+        gateway.state.takes_calls()
+            && self
+                .region(&gateway.region)
+                .is_some_and(|region| region.enabled)
+    }
+
+    fn is_emergency(&self, customer: &Customer, called: &Dialled) -> bool {
+        let in_region = |code: &String| {
+            self.region(code)
+                .is_some_and(|region| called.is_any_of(&region.emergency_numbers))
+        };
+        called.is_any_of(&self.emergency_numbers)
+            || called.is_any_of(&customer.emergency_numbers)
+            || customer.regions.iter().any(in_region)
+    }
+
+    fn may_present(&self, customer: &Customer, number: Option<&Number>) -> bool {
+        let phone = number.and_then(|number| self.number(number));
+        phone.is_some_and(|phone| phone.customer == customer.id && phone.in_service)
+    }
+
+    /// The customer's trunks, then the shared carriers.
+    fn trunk_routes(&self, customer: &Customer, random: u64) -> Vec<Route> {
+        let owners = [Some(customer.id), None];
+        let trunks = owners
+            .iter()
+            .filter_map(|owner| self.trunks_by_customer.get(owner));
+        trunks
+            .flat_map(|trunks| in_order_of_trial(trunks, random))
+            .map(Route::Trunk)
+            .collect()
+    }
+}
+
+impl Denial {
+    fn of(denied: Denied, customer: &Arc<Customer>) -> Self {
+        Self {
+            denied,
+            customer: Some(customer.clone()),
+        }
+    }
+
+    fn of_nobody(denied: Denied) -> Self {
+        Self {
+            denied,
+            customer: None,
+        }
+    }
+}
+
+fn check_states(customer: &Arc<Customer>) -> Result<(), Denial> {
+    if customer.admin_state == AdminState::Disabled {
+        return Err(Denial::of(Denied::CustomerDisabled, customer));
+    }
+    if customer.activation_state == ActivationState::Inactive {
+        return Err(Denial::of(Denied::CustomerInactive, customer));
+    }
+    Ok(())
+}
+
+fn canonical(number: Option<Number>, dialled: &Dialled) -> String {
+    number.map_or_else(|| dialled.to_string(), |number| dialled.with_base(number))
+}
+
+/// Lower priorities first; among equal ones each is first as often as its weight says (RFC 2782). A weight of 0 comes
+/// last. Each trunk draws an exponential time with its weight as the rate, and the earliest wins: so the order depends
+/// on nothing but `random` and the trunks.
+fn in_order_of_trial(trunks: &[Arc<Trunk>], random: u64) -> Vec<Arc<Trunk>> {
+    let mut drawn: Vec<_> = trunks
+        .iter()
+        .map(|trunk| (trunk.priority, draw(trunk, random), trunk))
+        .collect();
+    drawn.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    drawn
+        .into_iter()
+        .map(|(_, _, trunk)| trunk.clone())
+        .collect()
+}
+
+fn draw(trunk: &Trunk, random: u64) -> f64 {
+    let (high, low) = trunk.id.as_u64_pair();
+    let bits = mixed(mixed(random ^ high) ^ low);
+    // 53 bits make an even number between 0, left out, and 1.
+    let even = ((bits >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+    -even.ln() / f64::from(trunk.weight)
+}
+
+/// The finaliser of SplitMix64: every input bit reaches every output bit.
+fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{self, customer, gateway, id, phone_number, region, rows, trunk};
+    use super::super::{Region, Rows, TrunkState};
+    use super::*;
+
+    const OURS: &str = "+14255550100";
+    const THEIRS: &str = "+14255550200";
+
+    fn pbx() -> Trunk {
+        trunk("pbx", Some(id("acme")))
+    }
+
+    /// `acme` as in the examples with its PBX, and `rival` with a number, a gateway and a trunk of its own.
+    fn two_customers() -> Rows {
+        let rival = customer("rival");
+        let mut rows = rows(vec![
+            pbx(),
+            trunk("rival-pbx", Some(rival.id)),
+            trunk("carrier", None),
+        ]);
+        rows.gateways
+            .push(gateway(&rival, "EU", "rival.eu.example"));
+        rows.numbers.push(phone_number(THEIRS, &rival));
+        rows.customers.push(rival);
+        rows
+    }
+
+    fn teams(rows: Rows, host: &str, called: &str, caller: &str) -> Result<Admission, Denied> {
+        let attempt = Attempt {
+            origin: &Origin::Teams,
+            request_host: host,
+            called,
+            caller,
+            random: 1,
+        };
+        Directory::compile(rows)
+            .unwrap()
+            .admit(&attempt)
+            .map_err(|denial| denial.denied)
+    }
+
+    fn from_acme(rows: Rows, called: &str) -> Result<Admission, Denied> {
+        teams(rows, "acme.eu.example", called, OURS)
+    }
+
+    fn from_trunk(rows: Rows, name: &str, called: &str) -> Result<Admission, Denial> {
+        let directory = Directory::compile(rows).unwrap();
+        let origin = Origin::Trunk(directory.trunk(id(name)).unwrap().clone());
+        directory.admit(&Attempt {
+            origin: &origin,
+            request_host: "192.0.2.1",
+            called,
+            caller: "+4930123456",
+            random: 1,
+        })
+    }
+
+    fn trunk_names(admission: &Admission) -> Vec<&str> {
+        fn name(route: &Route) -> &str {
+            match route {
+                Route::Trunk(trunk) => &trunk.name,
+                Route::Teams(gateway) => &gateway.fqdn,
+            }
+        }
+        admission.routes.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_call_from_teams_goes_to_the_customers_trunk_then_to_the_carrier() {
+        let admission = teams(two_customers(), "ACME.eu.example.", "+4930987654", OURS).unwrap();
+        assert_eq!(admission.customer.account_id, "acme");
+        assert_eq!(admission.gateway.as_ref().unwrap().fqdn, "acme.eu.example");
+        assert_eq!(
+            (admission.called.as_str(), admission.caller.as_str()),
+            ("+4930987654", OURS)
+        );
+        assert!(!admission.emergency);
+        assert_eq!(trunk_names(&admission), ["pbx", "carrier"]);
+    }
+
+    /// TDR-302: no form of a dialled string is refused for its form.
+    #[test]
+    fn every_form_that_teams_dials_is_admitted() {
+        for (dialled, called) in [
+            ("+4930987654;ext=12", "+4930987654;ext=12"),
+            ("030987654", "030987654"),
+            ("4711", "4711"),
+            ("*21#", "*21#"),
+            ("*21%23", "*21#"),
+            (THEIRS, THEIRS), // another customer's number is reached through the network, like any other
+        ] {
+            assert_eq!(from_acme(two_customers(), dialled).unwrap().called, called);
+        }
+        assert_eq!(
+            from_acme(two_customers(), "").unwrap_err(),
+            Denied::NumberNotInService
+        );
+    }
+
+    /// TDR-301: never routed by number alone.
+    #[test]
+    fn teams_must_name_a_gateway_that_takes_calls() {
+        let denied = |rows, host| teams(rows, host, "+4930987654", OURS).err();
+        assert_eq!(
+            denied(two_customers(), "eu.example"),
+            Some(Denied::UnknownGateway)
+        );
+        assert_eq!(
+            denied(two_customers(), "192.0.2.1"),
+            Some(Denied::UnknownGateway)
+        );
+        for (state, expected) in [
+            (GatewayState::Pending, Some(Denied::UnknownGateway)),
+            (GatewayState::Disabled, Some(Denied::UnknownGateway)),
+            (GatewayState::Verified, None),
+        ] {
+            let mut rows = two_customers();
+            rows.gateways[0].state = state;
+            assert_eq!(denied(rows, "acme.eu.example"), expected, "{state:?}");
+        }
+        let mut rows = two_customers();
+        rows.regions[0].enabled = false;
+        assert_eq!(
+            denied(rows, "acme.eu.example"),
+            Some(Denied::UnknownGateway)
+        );
+    }
+
+    /// TDR-313, TDR-1212: neither another customer's number, nor a stranger's, nor none, nor one out of service.
+    #[test]
+    fn a_caller_from_teams_presents_its_own_number_in_service() {
+        let denied =
+            |caller| teams(two_customers(), "acme.eu.example", "+4930987654", caller).err();
+        assert_eq!(denied(OURS), None);
+        assert_eq!(
+            denied("14255550100"),
+            None,
+            "assigned without its plus (TDR-1301)"
+        );
+        assert_eq!(denied("+14255550100;ext=7"), None);
+        for caller in [THEIRS, "+4930000000", "anonymous", ""] {
+            assert_eq!(denied(caller), Some(Denied::CallerNotAllowed), "{caller}");
+        }
+        let mut rows = two_customers();
+        rows.numbers[0].in_service = false;
+        assert_eq!(
+            from_acme(rows, "+4930987654").unwrap_err(),
+            Denied::CallerNotAllowed
+        );
+    }
+
+    #[test]
+    fn a_customer_without_screening_may_present_anything() {
+        let mut rows = two_customers();
+        rows.customers[0].caller_screening = false;
+        let admission = teams(rows, "acme.eu.example", "+4930987654", "anonymous").unwrap();
+        assert_eq!(admission.caller, "anonymous");
+    }
+
+    /// TDR-1001, TDR-1007: known by the system, the region or the customer; without plus; never screened.
+    #[test]
+    fn an_emergency_call_is_known_and_not_screened() {
+        let mut rows = two_customers();
+        rows.regions[0] = Region {
+            emergency_numbers: vec!["110".into()],
+            ..region("EU")
+        };
+        rows.customers[0].emergency_numbers = vec!["5555".into()];
+        for (called, emergency) in [
+            ("112", true),
+            ("+112", true),
+            ("110", true),
+            ("5555", true),
+            ("1120", false),
+            ("11", false),
+        ] {
+            assert_eq!(
+                from_acme(rows.clone(), called).unwrap().emergency,
+                emergency,
+                "{called}"
+            );
+        }
+        assert!(
+            teams(rows.clone(), "acme.eu.example", "911", "anonymous")
+                .unwrap()
+                .emergency
+        );
+        assert!(
+            !teams(rows, "rival.eu.example", "5555", THEIRS)
+                .unwrap()
+                .emergency
+        );
+    }
+
+    /// A disabled customer's number is not even looked at, in either direction.
+    #[test]
+    fn states_come_before_numbers() {
+        for (admin_state, activation_state, expected) in [
+            (
+                AdminState::Disabled,
+                ActivationState::Active,
+                Denied::CustomerDisabled,
+            ),
+            (
+                AdminState::Disabled,
+                ActivationState::Inactive,
+                Denied::CustomerDisabled,
+            ),
+            (
+                AdminState::Enabled,
+                ActivationState::Inactive,
+                Denied::CustomerInactive,
+            ),
+        ] {
+            let mut rows = two_customers();
+            rows.customers[0] = Customer {
+                admin_state,
+                activation_state,
+                ..customer("acme")
+            };
+            rows.numbers[0].in_service = false;
+            assert_eq!(from_acme(rows.clone(), "112").unwrap_err(), expected);
+            assert_eq!(
+                teams(rows.clone(), "acme.eu.example", "+4930987654", "anonymous").unwrap_err(),
+                expected
+            );
+            assert_eq!(
+                from_trunk(rows.clone(), "carrier", OURS)
+                    .unwrap_err()
+                    .denied,
+                expected
+            );
+            assert_eq!(
+                from_trunk(rows, "pbx", "+4930000000").unwrap_err().denied,
+                expected,
+                "unknown number, own trunk"
+            );
+        }
+    }
+
+    #[test]
+    fn a_call_from_a_trunk_goes_to_the_numbers_owner() {
+        for name in ["carrier", "pbx"] {
+            let admission = from_trunk(two_customers(), name, "14255550100").unwrap();
+            assert_eq!(
+                (admission.called.as_str(), admission.caller.as_str()),
+                (OURS, "+4930123456")
+            );
+            assert_eq!(admission.customer.account_id, "acme");
+            assert_eq!(admission.trunk.as_ref().unwrap().name, name);
+            assert_eq!(trunk_names(&admission), ["acme.eu.example"]);
+        }
+        let extension = from_trunk(two_customers(), "carrier", "+14255550100;ext=1001").unwrap();
+        assert_eq!(extension.called, "+14255550100;ext=1001", "TDR-407");
+    }
+
+    #[test]
+    fn a_trunk_reaches_no_other_customers_numbers() {
+        let denial = from_trunk(two_customers(), "pbx", THEIRS).unwrap_err();
+        assert_eq!(
+            (denial.denied, denial.customer.unwrap().account_id.as_str()),
+            (Denied::ForeignTrunk, "acme")
+        );
+        assert_eq!(
+            from_trunk(two_customers(), "carrier", THEIRS)
+                .unwrap()
+                .customer
+                .account_id,
+            "rival"
+        );
+    }
+
+    #[test]
+    fn a_number_out_of_service_is_not_reached() {
+        let mut rows = two_customers();
+        rows.numbers[0].in_service = false;
+        let denied = |rows, called| from_trunk(rows, "carrier", called).unwrap_err().denied;
+        assert_eq!(denied(rows, OURS), Denied::NumberNotInService);
+        for called in ["+4930000000", "100", "anonymous", "*21#", "", "911"] {
+            assert_eq!(
+                denied(two_customers(), called),
+                Denied::NumberNotInService,
+                "{called}"
+            );
+        }
+    }
+
+    /// A hosted PBX serves both customers from one address.
+    #[test]
+    fn the_called_number_decides_among_trunks_of_one_address() {
+        let directory = Directory::compile(two_customers()).unwrap();
+        let origin = directory
+            .origin(&examples::source(
+                crate::sip::Transport::Udp,
+                "198.51.100.1:5060",
+            ))
+            .unwrap();
+        let trunk_for = |called| {
+            let attempt = Attempt {
+                origin: &origin,
+                request_host: "",
+                called,
+                caller: "100",
+                random: 1,
+            };
+            directory
+                .admit(&attempt)
+                .map(|admission| admission.trunk.unwrap().name.clone())
+                .map_err(|d| d.denied)
+        };
+        assert_eq!(origin.trunks().len(), 3);
+        assert_eq!(trunk_for(OURS), Ok("pbx".into()));
+        assert_eq!(trunk_for(THEIRS), Ok("rival-pbx".into()));
+        assert_eq!(trunk_for("+4930000000"), Err(Denied::NumberNotInService));
+    }
+
+    /// In the order of the customer's regions; one that is only verified waits (provisioning: 480 to carriers).
+    #[test]
+    fn teams_is_reached_by_active_gateways_in_the_order_of_regions() {
+        let mut rows = two_customers();
+        let acme = Customer {
+            regions: vec!["US".into(), "EU".into(), "ASIA".into()],
+            ..customer("acme")
+        };
+        rows.regions.extend([region("US"), region("ASIA")]);
+        rows.gateways.push(gateway(&acme, "US", "acme.us.example"));
+        rows.gateways.push(Gateway {
+            state: GatewayState::Verified,
+            ..gateway(&acme, "ASIA", "acme.asia.example")
+        });
+        rows.customers[0] = acme;
+        let admission = from_trunk(rows.clone(), "carrier", OURS).unwrap();
+        assert_eq!(
+            trunk_names(&admission),
+            ["acme.us.example", "acme.eu.example"]
+        );
+
+        rows.customers[0].regions = vec!["ASIA".into()];
+        assert_eq!(
+            from_trunk(rows, "carrier", OURS).unwrap_err().denied,
+            Denied::GatewayNotActive
+        );
+    }
+
+    #[test]
+    fn without_a_trunk_in_service_there_is_no_route() {
+        let away = Trunk {
+            state: TrunkState::OutOfService,
+            ..pbx()
+        };
+        assert_eq!(
+            from_acme(rows(vec![away.clone()]), "112").unwrap_err(),
+            Denied::NoRoute
+        );
+        assert!(
+            from_trunk(rows(vec![away]), "pbx", OURS).is_ok(),
+            "what it sends is still taken"
+        );
+    }
+
+    /// Weights 3 and 1 at priority 1, before priority 2: over 10,000 calls the heavier is first three times in four.
+    #[test]
+    fn priorities_order_and_weights_share() {
+        let weighted = |name, priority, weight| Trunk {
+            priority,
+            weight,
+            ..trunk(name, None)
+        };
+        let trunks = [
+            weighted("last", 2, 65535),
+            weighted("heavy", 1, 3),
+            weighted("light", 1, 1),
+            weighted("zero", 1, 0),
+        ];
+        let trunks = trunks.map(Arc::new);
+        let mut heavy_first = 0;
+        for random in 0..10_000 {
+            let order = in_order_of_trial(&trunks, random);
+            assert_eq!(
+                (order[2].name.as_str(), order[3].name.as_str()),
+                ("zero", "last")
+            );
+            heavy_first += u32::from(order[0].name == "heavy");
+        }
+        assert!((7300..7700).contains(&heavy_first), "{heavy_first}");
+    }
+}

@@ -1,0 +1,121 @@
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How one kind of peer differs from another, as data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(default)]
+pub struct Profile {
+    /// Whether media to and from the peer is encrypted.
+    pub srtp: Srtp,
+    /// Whether RTP and RTCP may share a port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// Whether our key carries the lifetime `|2^31` (TDR-832).
+    pub srtp_lifetime: bool,
+    /// Whether the peer may sit behind NAT, so that its media may come from elsewhere than it says.
+    pub latch: bool,
+    /// Names of the codecs that may be used, best first; none means all.
+    pub codecs: Vec<String>,
+    /// Session-Expires that we ask for (RFC 4028), in seconds; none runs no session timer of ours.
+    pub session_expires_s: Option<u32>,
+    /// The smallest Session-Expires that we agree to, in seconds; at least 90 (RFC 4028 §5).
+    pub min_se_s: u32,
+    /// How we put this peer on hold.
+    pub hold: Hold,
+    /// Whether the peer may send REFER; it decides what our Allow says (TDR-501).
+    pub refer: bool,
+    /// Whether the peer gets P-Asserted-Identity (RFC 3325).
+    pub pass_asserted_identity: bool,
+    /// Whether the peer gets Diversion and History-Info.
+    pub pass_diversion: bool,
+    /// Whether a 183 with a session description from this peer goes on as early media; if not it goes on as 180
+    /// (TDR-505).
+    pub early_media: bool,
+    /// How long the peer may take to any response before the next target is tried, in seconds (TDR-213).
+    pub trying_timeout_s: u32,
+    /// How long the peer may ring, in seconds.
+    pub ring_timeout_s: u32,
+}
+
+impl Profile {
+    /// Microsoft Teams.
+    pub fn teams() -> Self {
+        Self {
+            srtp: Srtp::Required,          // TDR-830
+            rtcp_mux: true,                // TDR-816
+            srtp_lifetime: true,           // TDR-832
+            latch: true, // the media processor's address is what SRTP proves, not what SDP says
+            session_expires_s: Some(1800), // TDR-414
+            hold: Hold::Inactive, // TDR-601
+            pass_asserted_identity: true, // TDR-410
+            early_media: false, // TDR-505
+            ..Self::trunk()
+        }
+    }
+
+    /// A PBX or carrier of which nothing else is known.
+    pub fn trunk() -> Self {
+        Self {
+            srtp: Srtp::Never,
+            rtcp_mux: false,
+            srtp_lifetime: false,
+            latch: false,
+            codecs: ["PCMA", "PCMU", "telephone-event", "CN"]
+                .map(str::to_owned)
+                .to_vec(),
+            session_expires_s: Some(1800),
+            min_se_s: 90,
+            hold: Hold::SendOnly,
+            refer: false,
+            pass_asserted_identity: false,
+            pass_diversion: false,
+            early_media: true,
+            trying_timeout_s: 5,
+            ring_timeout_s: 180,
+        }
+    }
+}
+
+/// A trunk's.
+impl Default for Profile {
+    fn default() -> Self {
+        Self::trunk()
+    }
+}
+
+/// Whether media is encrypted (SDES, RFC 4568).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Srtp {
+    /// Always; a plain offer is refused.
+    Required,
+    /// If the peer offers it; we offer it.
+    Optional,
+    /// Never.
+    Never,
+}
+
+/// The direction of the offer that puts a peer on hold (RFC 3264 §8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// `a=inactive`, the only form that Teams understands (TDR-601).
+    Inactive,
+    /// `a=sendonly`.
+    SendOnly,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TDR-830, 601, 505, 501: what sets Teams apart; no other peer may be sent these by default.
+    #[test]
+    fn teams_differs_from_a_trunk_where_microsoft_says_so() {
+        let (teams, trunk) = (Profile::teams(), Profile::default());
+        assert_eq!((teams.srtp, trunk.srtp), (Srtp::Required, Srtp::Never));
+        assert_eq!((teams.hold, trunk.hold), (Hold::Inactive, Hold::SendOnly));
+        assert_eq!((teams.early_media, trunk.early_media), (false, true));
+        assert!(teams.session_expires_s >= Some(1800));
+    }
+}
