@@ -1,5 +1,6 @@
-use super::address::{HostPort, Network};
+use super::address::{HostPort, networks};
 use crate::telemetry::log;
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -113,7 +114,8 @@ pub enum ClientCertificates {
 pub struct Teams {
     pub proxies: Vec<HostPort>,
     pub names: Vec<String>,
-    pub address_ranges: Vec<Network>,
+    #[serde(deserialize_with = "networks")]
+    pub address_ranges: Vec<IpNet>,
     #[serde(rename = "options_interval_s", deserialize_with = "seconds")]
     pub options_interval: Duration,
 }

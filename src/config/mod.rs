@@ -9,7 +9,7 @@ mod file;
 mod load;
 mod rules;
 
-pub use address::{HostPort, Network};
+pub use address::HostPort;
 pub use error::{ConfigError, Problem};
 pub use file::{
     Admin, Calls, ClientCertificates, Config, Dns, Media, Metrics, Sip, Store, Teams, Tls,

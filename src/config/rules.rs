@@ -114,12 +114,6 @@ fn tls(config: &Config, report: &mut dyn FnMut(&str, String)) {
         let problem = "tls.dialler_certificate and tls.dialler_private_key belong together";
         report("tls.dialler_private_key", problem.to_owned());
     }
-    if tls.certificate.is_some() && tls.teams_roots.is_none() {
-        report(
-            "tls.teams_roots",
-            "a configured certificate needs configured roots".to_owned(),
-        );
-    }
     if tls.certificate.is_none() {
         for address in config
             .sip
@@ -311,14 +305,7 @@ mod tests {
                 "sip.t2_ms",
             ),
             (&[("SIP__TLS", "192.0.2.1:5061")], "tls.certificate"),
-            (
-                &[("TLS__CERTIFICATE", "a.pem"), ("TLS__TEAMS_ROOTS", "r.pem")],
-                "tls.private_key",
-            ),
-            (
-                &[("TLS__CERTIFICATE", "a.pem"), ("TLS__PRIVATE_KEY", "a.key")],
-                "tls.teams_roots",
-            ),
+            (&[("TLS__CERTIFICATE", "a.pem")], "tls.private_key"),
             (&[("TEAMS__PROXIES", "")], "teams.proxies"),
             (&[("MEDIA__ADDRESS", "0.0.0.0")], "media.advertised_address"),
             (&[("MEDIA__PORT_MIN", "40001")], "media.port_min"),
