@@ -2,9 +2,9 @@
 //!
 //! The control plane speaks to the relay in [`Command`]s and hears [`Event`]s; both are plain values.
 
+mod anchor;
 mod plane;
 
-pub use plane::{
-    Command, Crypto, Event, LegConfig, LegId, LegReport, MasterKey, Play, Source as MediaSource,
-    Suite,
-};
+pub use crate::sdp::{MasterKey, Suite};
+pub use anchor::{Anchor, MediaError, MediaPolicy, SrtpPolicy};
+pub use plane::{Command, Crypto, Event, LegConfig, LegId, LegReport, Play, Source as MediaSource};

@@ -1,3 +1,4 @@
+use crate::sdp::{MasterKey, Suite};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -87,25 +88,6 @@ pub enum Source {
     /// The peer may be behind NAT: the first packet (on SRTP, the first that authenticates) decides, then only it;
     /// plain RTP from the signalled IP address wins over any other.
     Latch,
-}
-
-/// RFC 4568 §6.2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Suite {
-    /// The one that Teams demands (TDR-831).
-    AesCm128HmacSha1_80,
-    /// The same with a tag of four bytes.
-    AesCm128HmacSha1_32,
-}
-
-/// A master key of 16 bytes and a master salt of 14, as in an `inline:` parameter. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey(pub [u8; 30]);
-
-impl std::fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MasterKey(…)")
-    }
 }
 
 /// Both directions of SRTP on one leg.
