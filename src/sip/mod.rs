@@ -1,8 +1,14 @@
 //! SIP without sockets: messages, transactions, dialogs, digest, target selection (RFC 3261, 3263, 3581, 6026, 7616).
 
+pub mod framing;
 pub mod locate;
+pub mod message;
 mod sending;
 mod transport;
 
+pub use message::{
+    Builder, CSeq, HeaderError, Malformed, Message, Method, Name, NameAddr, Params, ParseError,
+    Uri, UriError, Value, Via,
+};
 pub use sending::{ResolveId, SendId, SendTo};
 pub use transport::{Flow, Hop, NextHop, PeerCertificate, Realm, Source, Target, Transport};

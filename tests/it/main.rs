@@ -1,0 +1,3 @@
+//! Whole calls with simulated peers, replayed corpora, and the one style rule that a machine enforces.
+
+mod corpora;
