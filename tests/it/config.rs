@@ -15,13 +15,19 @@ fn file(text: &str) -> (TempDir, PathBuf) {
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let (_directory, path) = file(text);
-    let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let environment = environment
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     load(Some(&path), environment)
 }
 
 /// Each problem as `key: what is wrong`, without the path of the temporary file.
 fn problems(error: &ConfigError) -> Vec<String> {
-    error.0.iter().map(|problem| format!("{}: {}", problem.key, problem.problem)).collect()
+    error
+        .0
+        .iter()
+        .map(|problem| format!("{}: {}", problem.key, problem.problem))
+        .collect()
 }
 
 /// The commented file of the repository, given as a user's own, changes nothing.
@@ -43,9 +49,15 @@ fn layers_win_in_order() {
     "#;
     let config = read(text, &[("TOLLGATE__SIP__T1_MS", "400")]).unwrap();
     assert_eq!(config.sip.udp, ["192.0.2.1:5060".parse().unwrap()]);
-    assert_eq!((config.sip.t1.as_millis(), config.sip.t2.as_millis()), (400, 4000));
+    assert_eq!(
+        (config.sip.t1.as_millis(), config.sip.t2.as_millis()),
+        (400, 4000)
+    );
     assert_eq!(config.dns.hosts["sip.pstnhub.microsoft.com"].len(), 2);
-    assert_eq!(config.database(), PathBuf::from("/var/lib/tollgate/tollgate.db"));
+    assert_eq!(
+        config.database(),
+        PathBuf::from("/var/lib/tollgate/tollgate.db")
+    );
 }
 
 /// A text is no number in a file, a whole number no fraction, a port no 70000, and all are told together with what
@@ -67,7 +79,11 @@ fn every_mistake_of_a_file_is_told() {
         [portal]
         colour = "blue"
     "#;
-    let error = read(text, &[("TOLLGATE__TEAMS__ADDRESS_RANGES", "52.113.0.0/14")]).unwrap_err();
+    let error = read(
+        text,
+        &[("TOLLGATE__TEAMS__ADDRESS_RANGES", "52.113.0.0/14")],
+    )
+    .unwrap_err();
     let expected = [
         "admin.listen: invalid socket address syntax",
         "data_dri: there is no such key; is it data_dir?",
@@ -80,11 +96,18 @@ fn every_mistake_of_a_file_is_told() {
         r#"teams.address_ranges: "52.113.0.0/14": address bits after the prefix must be zero"#,
     ];
     assert_eq!(problems(&error), expected);
-    for problem in error.0.iter().filter(|problem| !problem.problem.contains("no such")) {
+    for problem in error
+        .0
+        .iter()
+        .filter(|problem| !problem.problem.contains("no such"))
+    {
         assert!(problem.rule.ends_with('.'), "{problem}");
     }
     let text = error.to_string();
-    assert!(text.contains("tollgate.toml") && text.contains("the environment"), "{text}");
+    assert!(
+        text.contains("tollgate.toml") && text.contains("the environment"),
+        "{text}"
+    );
 }
 
 /// A file that is not TOML is told with the place; so is one that does not exist. What the environment says wrong is
@@ -95,5 +118,8 @@ fn an_unreadable_file_is_told() {
     assert_eq!(error.0.len(), 2, "{error}");
     assert!(error.0[0].problem.contains("line"), "{error}");
     let error = load(Some(PathBuf::from("/nowhere/tollgate.toml").as_path()), []).unwrap_err();
-    assert!(error.to_string().contains("/nowhere/tollgate.toml"), "{error}");
+    assert!(
+        error.to_string().contains("/nowhere/tollgate.toml"),
+        "{error}"
+    );
 }
