@@ -3,3 +3,4 @@
 mod config;
 mod corpora;
 mod floors;
+mod tls;
