@@ -49,15 +49,7 @@ pub enum DevCertificatesError {
 /// The key is RSA with 2048 bits and the usages are serverAuth and clientAuth, as Teams would ask (TDR-121, TDR-128).
 /// Key files are readable by their owner only. A key once lost is no loss: the CA is for this machine alone.
 pub fn ensure(directory: &Path, names: &[String]) -> Result<DevCertificates, DevCertificatesError> {
-    let file = |name: &str| directory.join(name);
-    let identity = Identity {
-        certificate: file("sbc.crt"),
-        private_key: file("sbc.key"),
-    };
-    let set = DevCertificates {
-        ca: file("ca.crt"),
-        identity,
-    };
+    let set = files(directory);
     if is_good(&set, names) {
         return Ok(set);
     }
@@ -72,6 +64,19 @@ pub fn ensure(directory: &Path, names: &[String]) -> Result<DevCertificates, Dev
     write(&set.identity.certificate, &leaf.pem(), 0o644)?;
     write(&set.ca, &ca.pem(), 0o644)?;
     Ok(set)
+}
+
+/// Where a development set lies in its directory, whether it is there or not.
+pub fn files(directory: &Path) -> DevCertificates {
+    let file = |name: &str| directory.join(name);
+    let identity = Identity {
+        certificate: file("sbc.crt"),
+        private_key: file("sbc.key"),
+    };
+    DevCertificates {
+        ca: file("ca.crt"),
+        identity,
+    }
 }
 
 fn ca_params() -> CertificateParams {
