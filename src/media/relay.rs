@@ -106,6 +106,16 @@ impl Relay {
         self.counters.clone()
     }
 
+    /// The same, for the thread that owns the relay.
+    pub fn counted(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether this leg is open.
+    pub fn is_open(&self, leg: LegId) -> bool {
+        self.legs.contains_key(&leg)
+    }
+
     /// Carries out a command. Whoever owns the sockets binds them before `Open` and closes them after `Close`.
     /// Commands about legs that are not open do nothing: they were closed, or could not be opened.
     pub fn command(&mut self, command: Command, now: Instant) {
@@ -317,12 +327,17 @@ impl Relay {
         self.events.pop_front()
     }
 
-    /// Adds an event of the caller's: a socket that could not be bound; or gives back one that could not be delivered.
+    /// Whether there is one.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Gives back the event that was polled last, because it could not be delivered yet.
     pub fn return_event(&mut self, event: Event) {
         self.events.push_front(event);
     }
 
-    /// Queues an event, unless nobody has taken any for long.
+    /// Queues an event, the caller's own (a socket that could not be bound) included, unless nobody took any for long.
     pub fn event(&mut self, event: Event) {
         if self.events.len() >= self.limits.events {
             return self.counters.events_lost.add();

@@ -25,6 +25,7 @@ mod udp;
 mod verify;
 
 pub mod dev_certificates;
+pub mod relay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

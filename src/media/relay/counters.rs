@@ -68,6 +68,11 @@ pub(super) enum Dropped {
 }
 
 impl Counters {
+    /// A packet that the table counted as sent was refused by the network.
+    pub(crate) fn send_failed(&self) {
+        self.send_failures.add();
+    }
+
     pub(super) fn dropped(&self, why: Dropped) {
         match why {
             Dropped::Authentication => &self.authentication_failures,
