@@ -3,5 +3,6 @@
 mod cli;
 mod config;
 mod corpora;
+mod descriptions;
 mod floors;
 mod tls;
