@@ -1,6 +1,5 @@
 //! The command line: `tollgate run`, `check` and the small tools around them.
 
-mod certs;
 mod check;
 
 use crate::config::{self, Config};
@@ -27,9 +26,6 @@ struct Arguments {
 enum Command {
     /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
     Check(ConfigFile),
-    /// Certificates for trials.
-    #[command(subcommand)]
-    Certs(certs::Certs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,12 +48,6 @@ enum Failure {
     Mend(anyhow::Error),
     /// Ours.
     Ours(anyhow::Error),
-}
-
-impl Failure {
-    fn mend(error: impl Into<anyhow::Error>) -> Self {
-        Self::Mend(error.into())
-    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -89,7 +79,6 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Check(file) => check::check(&file),
-        Command::Certs(command) => certs::certs(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

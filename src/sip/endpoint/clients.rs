@@ -1,0 +1,614 @@
+//! Requests of ours. What the user asks for is an exchange: it looks for targets and tries them by one client
+//! transaction each, until one answers (RFC 3263 §4.3).
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::attempt::{Attempt, Way};
+use super::core::Core;
+use super::deadlines::{Alarm, Timer};
+use super::event::{ClientKey, Event, Failure, Output};
+use super::id::{MAGIC_COOKIE, TransactionId};
+use crate::sip::transaction::{ClientEvent, ClientOutput};
+use crate::sip::{
+    Builder, Dialog, Hop, Message, Method, NextHop, ResolveId, SendTo, Source, Target, Transport,
+};
+
+/// How many dialogs one INVITE may open.
+const MAX_FORKS: usize = 16;
+
+/// All exchanges, their transactions, and what DNS is asked on their behalf.
+#[derive(Default)]
+pub(super) struct Clients {
+    exchanges: HashMap<ClientKey, Exchange>,
+    attempts: HashMap<u64, Attempt>,
+    ids: HashMap<TransactionId, u64>,
+    errands: HashMap<ResolveId, (Errand, Alarm)>,
+    acks: HashMap<u64, Ack>,
+}
+
+struct Exchange {
+    draft: Builder,
+    stage: Stage,
+    /// Targets that are still to be tried.
+    ahead: VecDeque<Way>,
+    /// Until when the current target may keep silent.
+    alarm: Alarm,
+    /// The dialogs that 2xx opened: one, unless the INVITE was forked.
+    forks: Vec<Fork>,
+    /// The user did not ask for it, and hears nothing of it.
+    silent: bool,
+}
+
+/// Transactions are named by their number.
+#[derive(Clone, Copy)]
+enum Stage {
+    Beginning,
+    Resolving(ResolveId),
+    Trying(u64),
+    /// There was a response: no other target is tried, unless it is a 503.
+    Answered(u64),
+    /// The user has given up: no other target is tried.
+    Cancelled(u64),
+}
+
+struct Fork {
+    to_tag: String,
+    /// The number of its ACK, once there is one.
+    ack: Option<u64>,
+}
+
+/// What waits for an answer of DNS.
+enum Errand {
+    Request(ClientKey),
+    Ack(ClientKey, Box<Builder>),
+}
+
+/// The ACK of a 2xx, kept for copies of that 2xx.
+struct Ack {
+    bytes: Bytes,
+    /// The first is in use, the others are tried when it fails.
+    ways: VecDeque<SendTo>,
+}
+
+impl Clients {
+    /// Open transactions, and questions that will become some.
+    pub fn len(&self) -> usize {
+        self.attempts.len() + self.errands.len()
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        let tables = [
+            self.exchanges.len(),
+            self.attempts.len(),
+            self.ids.len(),
+            self.errands.len(),
+            self.acks.len(),
+        ];
+        tables.into_iter().all(|len| len == 0)
+    }
+
+    pub fn request(
+        &mut self,
+        draft: Builder,
+        next: NextHop,
+        silent: bool,
+        now: Instant,
+        core: &mut Core,
+    ) -> ClientKey {
+        let (key, full) = (
+            ClientKey(core.number()),
+            self.len() >= core.config.max_transactions,
+        );
+        core.counters.requests_sent.add(draft.method());
+        let (ahead, alarm, forks) = (VecDeque::new(), Alarm::default(), Vec::new());
+        let mut exchange = Exchange {
+            draft,
+            stage: Stage::Beginning,
+            ahead,
+            alarm,
+            forks,
+            silent,
+        };
+        match Way::known(next) {
+            _ if full => {
+                self.exchanges.insert(key, exchange);
+                core.counters.table_full += 1;
+                self.fail(key, Failure::Overloaded, core);
+            }
+            Ok(way) => {
+                exchange.ahead.push_back(way);
+                self.exchanges.insert(key, exchange);
+                self.next_target(key, Failure::Timeout, now, core);
+            }
+            Err(hop) => {
+                exchange.stage = Stage::Resolving(self.ask(Errand::Request(key), hop, now, core));
+                self.exchanges.insert(key, exchange);
+            }
+        }
+        key
+    }
+
+    pub fn cancel(&mut self, key: ClientKey, reason: Option<&str>, now: Instant, core: &mut Core) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else {
+            return;
+        };
+        if exchange.draft.method() != Method::Invite {
+            return;
+        }
+        match exchange.stage {
+            Stage::Resolving(id) => {
+                self.forget(id, core);
+                self.fail(key, Failure::Cancelled, core);
+            }
+            Stage::Trying(number) | Stage::Answered(number) => {
+                exchange.stage = Stage::Cancelled(number);
+                if let Some(attempt) = self.attempts.get_mut(&number) {
+                    attempt.reason = reason.map(str::to_owned);
+                }
+                self.drive(
+                    number,
+                    ClientEvent::Cancel,
+                    None,
+                    Failure::Timeout,
+                    now,
+                    core,
+                );
+            }
+            Stage::Beginning | Stage::Cancelled(_) => {}
+        }
+    }
+
+    pub fn acknowledge(
+        &mut self,
+        key: ClientKey,
+        draft: Builder,
+        next: NextHop,
+        now: Instant,
+        core: &mut Core,
+    ) {
+        core.counters.requests_sent.add(Method::Ack);
+        match Way::known(next) {
+            Ok(way) => self.send_ack(key, &draft, vec![way], core),
+            Err(hop) => {
+                self.ask(Errand::Ack(key, Box::new(draft)), hop, now, core);
+            }
+        }
+    }
+
+    pub fn resolved(
+        &mut self,
+        id: ResolveId,
+        targets: Result<Vec<Target>, String>,
+        now: Instant,
+        core: &mut Core,
+    ) {
+        let Some(errand) = self.forget(id, core) else {
+            return;
+        };
+        let found = match targets {
+            Ok(targets) if targets.is_empty() => Err("the name leads nowhere".to_owned()),
+            Ok(targets) => Ok(targets.into_iter().map(Way::to)),
+            Err(reason) => Err(reason),
+        };
+        match (errand, found) {
+            (Errand::Request(key), Ok(ways)) => {
+                if let Some(exchange) = self.exchanges.get_mut(&key) {
+                    exchange.ahead = ways.collect();
+                    self.next_target(key, Failure::Timeout, now, core);
+                }
+            }
+            (Errand::Ack(key, draft), Ok(ways)) => self.send_ack(key, &draft, ways.collect(), core),
+            (Errand::Request(key), Err(reason)) => {
+                core.counters.unresolvable += 1;
+                self.fail(key, Failure::Unresolvable(reason), core);
+            }
+            (Errand::Ack(..), Err(_)) => core.counters.unresolvable += 1,
+        }
+    }
+
+    /// Takes a sound response.
+    pub fn response(&mut self, message: Message, source: Source, now: Instant, core: &mut Core) {
+        let branch = message.via().ok().and_then(|via| via.branch);
+        let number = branch.and_then(|branch| {
+            self.ids
+                .get(&TransactionId::client(branch, message.method()))
+        });
+        let Some(&number) = number else {
+            core.counters.unmatched_responses += 1;
+            return;
+        };
+        let status = message.status();
+        core.counters.responses_received.add(status);
+        self.drive(
+            number,
+            ClientEvent::Response(status),
+            Some((message, source)),
+            Failure::Timeout,
+            now,
+            core,
+        );
+    }
+
+    /// A transaction's deadline has come.
+    pub fn expire(&mut self, number: u64, now: Instant, core: &mut Core) {
+        self.drive(
+            number,
+            ClientEvent::Timeout,
+            None,
+            Failure::Timeout,
+            now,
+            core,
+        );
+    }
+
+    /// The current target has kept silent for too long (TDR-213).
+    pub fn expire_exchange(&mut self, key: ClientKey, now: Instant, core: &mut Core) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else {
+            return;
+        };
+        core.deadlines
+            .set(Timer::Exchange(key), &mut exchange.alarm, None);
+        core.counters.timeouts += 1;
+        self.next_target(key, Failure::Timeout, now, core);
+    }
+
+    /// DNS does not answer.
+    pub fn expire_errand(&mut self, id: ResolveId, now: Instant, core: &mut Core) {
+        self.resolved(id, Err("no answer".to_owned()), now, core);
+    }
+
+    /// The network could not send what has this number. One ACK tries its next way.
+    pub fn send_failed(&mut self, number: u64, reason: String, now: Instant, core: &mut Core) {
+        match self.acks.get_mut(&number) {
+            Some(ack) if ack.ways.len() > 1 => {
+                ack.ways.pop_front();
+                core.send(number, ack.ways[0].clone(), ack.bytes.clone());
+            }
+            Some(_) => {}
+            None => self.drive(
+                number,
+                ClientEvent::Unsendable,
+                None,
+                Failure::Transport(reason),
+                now,
+                core,
+            ),
+        }
+    }
+
+    fn ask(&mut self, errand: Errand, hop: Hop, now: Instant, core: &mut Core) -> ResolveId {
+        let (id, mut alarm) = (ResolveId(core.number()), Alarm::default());
+        core.deadlines.set(
+            Timer::Errand(id),
+            &mut alarm,
+            Some(now + core.config.t1 * 64),
+        );
+        self.errands.insert(id, (errand, alarm));
+        core.out.push_back(Output::Resolve { id, hop });
+        id
+    }
+
+    fn forget(&mut self, id: ResolveId, core: &mut Core) -> Option<Errand> {
+        let (errand, mut alarm) = self.errands.remove(&id)?;
+        core.deadlines.set(Timer::Errand(id), &mut alarm, None);
+        Some(errand)
+    }
+
+    /// Leaves the current target, if there is one, and tries the next by a new transaction. Without one the exchange
+    /// has failed.
+    fn next_target(&mut self, key: ClientKey, failure: Failure, now: Instant, core: &mut Core) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else {
+            return;
+        };
+        core.deadlines
+            .set(Timer::Exchange(key), &mut exchange.alarm, None);
+        let stage = exchange.stage;
+        let given_up = matches!(stage, Stage::Cancelled(_));
+        let Some(way) = exchange.ahead.pop_front().filter(|_| !given_up) else {
+            self.fail(key, failure, core);
+            return self.abandon(stage, now, core);
+        };
+        let (number, transport) = (core.number(), way.transport);
+        let request = exchange.draft.finish(Some(&new_via(transport, core)));
+        exchange.stage = Stage::Trying(number);
+        if request.method() == Method::Invite || !exchange.ahead.is_empty() {
+            let until = now + core.config.trying_timeout;
+            core.deadlines
+                .set(Timer::Exchange(key), &mut exchange.alarm, Some(until));
+        }
+        self.abandon(stage, now, core);
+        core.counters.failovers += u64::from(stage.number().is_some());
+        let attempt = Attempt::new(request, way, Some(key), now, &core.config.timers(transport));
+        self.begin(number, attempt, core);
+    }
+
+    /// Nobody waits for this target any more. Should it answer after all, it is cancelled or hung up on.
+    fn abandon(&mut self, stage: Stage, now: Instant, core: &mut Core) {
+        let Some(number) = stage.number() else { return };
+        self.disown(number);
+        self.drive(
+            number,
+            ClientEvent::Abandon,
+            None,
+            Failure::Timeout,
+            now,
+            core,
+        );
+    }
+
+    fn begin(&mut self, number: u64, mut attempt: Attempt, core: &mut Core) {
+        core.send(
+            number,
+            attempt.way.to.clone(),
+            attempt.request.bytes().clone(),
+        );
+        core.deadlines.set(
+            Timer::Client(number),
+            &mut attempt.alarm,
+            attempt.machine.deadline(),
+        );
+        self.ids.insert(attempt.id.clone(), number);
+        self.attempts.insert(number, attempt);
+    }
+
+    /// Gives the event to the transaction's machine and does what it wants. `failure` is the reason if that makes it
+    /// fail.
+    fn drive(
+        &mut self,
+        number: u64,
+        event: ClientEvent,
+        response: Option<(Message, Source)>,
+        failure: Failure,
+        now: Instant,
+        core: &mut Core,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&number) else {
+            return;
+        };
+        let (mut outputs, was_accepted) = (Vec::new(), attempt.machine.is_accepted());
+        attempt.machine.on(
+            event,
+            now,
+            &core.config.timers(attempt.way.transport),
+            &mut outputs,
+        );
+        core.deadlines.set(
+            Timer::Client(number),
+            &mut attempt.alarm,
+            attempt.machine.deadline(),
+        );
+        for output in outputs {
+            let Some(attempt) = self.attempts.get(&number) else {
+                return;
+            };
+            match (output, attempt.owner, &response) {
+                (ClientOutput::Request, ..) => {
+                    core.counters.retransmissions_sent += 1;
+                    core.send(
+                        number,
+                        attempt.way.to.clone(),
+                        attempt.request.bytes().clone(),
+                    );
+                }
+                (ClientOutput::Acknowledge, _, Some((refusal, _))) => {
+                    core.send(
+                        number,
+                        attempt.way.to.clone(),
+                        attempt.ack(refusal).bytes().clone(),
+                    );
+                }
+                (ClientOutput::Cancel, ..) => {
+                    core.counters.requests_sent.add(Method::Cancel);
+                    let (request, way, number) =
+                        (attempt.cancel(), attempt.way.clone(), core.number());
+                    let t = core.config.timers(way.transport);
+                    self.begin(number, Attempt::new(request, way, None, now, &t), core);
+                }
+                (ClientOutput::Report, Some(key), Some((message, source))) => {
+                    self.answered(key, number, message.clone(), source.clone(), now, core);
+                }
+                (ClientOutput::Report, None, Some((message, _))) if message.status() / 100 == 2 => {
+                    self.dismiss(number, message, was_accepted, now, core);
+                }
+                (ClientOutput::Failed, Some(key), _) => {
+                    core.counters.timeouts += u64::from(failure == Failure::Timeout);
+                    self.failed(key, failure.clone(), now, core);
+                }
+                _ => {}
+            }
+        }
+        if self
+            .attempts
+            .get(&number)
+            .is_some_and(|attempt| attempt.machine.has_ended())
+        {
+            self.remove(number, core);
+        }
+    }
+
+    fn answered(
+        &mut self,
+        key: ClientKey,
+        number: u64,
+        message: Message,
+        source: Source,
+        now: Instant,
+        core: &mut Core,
+    ) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else {
+            return;
+        };
+        core.deadlines
+            .set(Timer::Exchange(key), &mut exchange.alarm, None);
+        if matches!(exchange.stage, Stage::Trying(_)) {
+            exchange.stage = Stage::Answered(number);
+        }
+        let given_up = matches!(exchange.stage, Stage::Cancelled(_));
+        let silent = exchange.silent;
+        match (message.status(), exchange.draft.method()) {
+            (100..=199, _) => {}
+            // RFC 3263 §4.3: as if it had not been reached.
+            (503, _) if !exchange.ahead.is_empty() && !given_up => {
+                return self.next_target(key, Failure::Timeout, now, core);
+            }
+            (200..=299, Method::Invite) => {
+                let to_tag = message.to_tag().unwrap_or_default();
+                if let Some(fork) = exchange.forks.iter().find(|fork| fork.to_tag == to_tag) {
+                    let ack = fork.ack;
+                    return self.repeat_ack(ack, core);
+                }
+                if exchange.forks.len() == MAX_FORKS {
+                    core.counters.forks_dropped += 1;
+                    return;
+                }
+                exchange.forks.push(Fork {
+                    to_tag: to_tag.to_owned(),
+                    ack: None,
+                });
+            }
+            _ => self.end(key, core),
+        }
+        if !silent {
+            core.report(Event::Response {
+                key,
+                message,
+                source,
+            });
+        }
+    }
+
+    /// Before any response an attempt's failure leads to the next target. An INVITE that rang for too long, or did not
+    /// end when it was cancelled, has failed for good.
+    fn failed(&mut self, key: ClientKey, failure: Failure, now: Instant, core: &mut Core) {
+        match self.exchanges.get(&key).map(|exchange| exchange.stage) {
+            Some(Stage::Answered(_)) => self.fail(key, failure, core),
+            _ => self.next_target(key, failure, now, core),
+        }
+    }
+
+    fn fail(&mut self, key: ClientKey, failure: Failure, core: &mut Core) {
+        let silent = self
+            .exchanges
+            .get(&key)
+            .is_none_or(|exchange| exchange.silent);
+        self.end(key, core);
+        if !silent {
+            core.report(Event::Failed { key, failure });
+        }
+    }
+
+    fn end(&mut self, key: ClientKey, core: &mut Core) {
+        let Some(mut exchange) = self.exchanges.remove(&key) else {
+            return;
+        };
+        core.deadlines
+            .set(Timer::Exchange(key), &mut exchange.alarm, None);
+        if let Some(number) = exchange.stage.number() {
+            self.disown(number);
+        }
+        for fork in exchange.forks {
+            fork.ack.and_then(|number| self.acks.remove(&number));
+        }
+    }
+
+    fn disown(&mut self, number: u64) {
+        if let Some(attempt) = self.attempts.get_mut(&number) {
+            attempt.owner = None;
+        }
+    }
+
+    fn remove(&mut self, number: u64, core: &mut Core) {
+        let Some(attempt) = self.attempts.remove(&number) else {
+            return;
+        };
+        self.ids.remove(&attempt.id);
+        if let Some(key) = attempt.owner {
+            self.end(key, core);
+        }
+    }
+
+    /// A 2xx that nobody waits for: the call is taken and ended, else the callee would hear silence. A copy only wants
+    /// the ACK again.
+    fn dismiss(
+        &mut self,
+        number: u64,
+        response: &Message,
+        is_copy: bool,
+        now: Instant,
+        core: &mut Core,
+    ) {
+        let Some(attempt) = self
+            .attempts
+            .get(&number)
+            .filter(|attempt| attempt.request.method() == Method::Invite)
+        else {
+            return;
+        };
+        let Ok(mut dialog) = Dialog::uac(&attempt.request, response) else {
+            return;
+        };
+        let hop = NextHop::Hop(dialog.next_hop(attempt.way.realm));
+        let ack = dialog.ack(dialog.local_seq());
+        self.acknowledge(ClientKey(0), ack, hop.clone(), now, core);
+        if !is_copy {
+            let bye = dialog.request(Method::Bye);
+            self.request(bye, hop, true, now, core);
+        }
+    }
+
+    fn send_ack(&mut self, key: ClientKey, draft: &Builder, ways: Vec<Way>, core: &mut Core) {
+        let Some(transport) = ways.first().map(|way| way.transport) else {
+            return;
+        };
+        let message = draft.finish(Some(&new_via(transport, core)));
+        let (number, bytes) = (core.number(), message.bytes().clone());
+        // Its Via names the transport, so only ways of the same one can take its place.
+        let ways: VecDeque<_> = ways
+            .into_iter()
+            .filter(|way| way.transport == transport)
+            .map(|way| way.to)
+            .collect();
+        core.send(number, ways[0].clone(), bytes.clone());
+        let to_tag = message.to_tag().unwrap_or_default();
+        let forks = self
+            .exchanges
+            .get_mut(&key)
+            .into_iter()
+            .flat_map(|exchange| &mut exchange.forks);
+        if let Some(fork) = forks.into_iter().find(|fork| fork.to_tag == to_tag) {
+            if let Some(old) = fork.ack.replace(number) {
+                self.acks.remove(&old);
+            }
+            self.acks.insert(number, Ack { bytes, ways });
+        }
+    }
+
+    fn repeat_ack(&self, number: Option<u64>, core: &mut Core) {
+        if let Some((number, ack)) =
+            number.and_then(|number| Some((number, self.acks.get(&number)?)))
+        {
+            core.counters.retransmissions_sent += 1;
+            core.send(number, ack.ways[0].clone(), ack.bytes.clone());
+        }
+    }
+}
+
+impl Stage {
+    /// The number of the transaction that is under way.
+    fn number(self) -> Option<u64> {
+        match self {
+            Self::Trying(number) | Self::Answered(number) | Self::Cancelled(number) => Some(number),
+            Self::Beginning | Self::Resolving(_) => None,
+        }
+    }
+}
+
+/// A Via with a branch that nothing else has.
+fn new_via(transport: Transport, core: &mut Core) -> String {
+    let branch = format!("{MAGIC_COOKIE}{}", core.random.token(16));
+    core.sent_by.via(transport, &branch)
+}
