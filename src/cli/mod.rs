@@ -1,5 +1,6 @@
 //! The command line: `tollgate run`, `check` and the small tools around them.
 
+mod certs;
 mod check;
 
 use crate::config::{self, Config};
@@ -26,6 +27,9 @@ struct Arguments {
 enum Command {
     /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
     Check(ConfigFile),
+    /// Certificates for trials.
+    #[command(subcommand)]
+    Certs(certs::Certs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,12 @@ enum Failure {
     Mend(anyhow::Error),
     /// Ours.
     Ours(anyhow::Error),
+}
+
+impl Failure {
+    fn mend(error: impl Into<anyhow::Error>) -> Self {
+        Self::Mend(error.into())
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -79,6 +89,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Check(file) => check::check(&file),
+        Command::Certs(command) => certs::certs(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

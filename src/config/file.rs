@@ -210,21 +210,6 @@ pub struct Metrics {
     pub listen: SocketAddr,
 }
 
-impl Config {
-    /// The database file.
-    pub fn database(&self) -> PathBuf {
-        self.store
-            .path
-            .clone()
-            .unwrap_or_else(|| self.data_dir.join("tollgate.db"))
-    }
-
-    /// Whether certificates are made by us for trial on loopback, because none is configured.
-    pub fn uses_development_certificates(&self) -> bool {
-        self.tls.certificate.is_none()
-    }
-}
-
 /// TOML has no null: an empty text is none.
 fn optional<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
     deserializer: D,

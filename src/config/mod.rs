@@ -7,6 +7,7 @@ mod address;
 mod error;
 mod file;
 mod load;
+mod parts;
 mod rules;
 
 pub use address::HostPort;

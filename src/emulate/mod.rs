@@ -1,1 +1,39 @@
 //! An independent little Teams and PBX.
+//!
+//! They are what the SBC is tried against, so they share nothing with it: SIP is read and printed by `rsip`, SRTP is
+//! done by `webrtc-srtp`, TLS is verified by rustls' stock verifiers, and the little SDP, G.711 and digest that they
+//! need are their own. [`Teams`] is as strict as Microsoft is known to be and notes every rule that the SBC breaks;
+//! [`Pbx`] is an ordinary trunk with phones that answer. Each call plays a tone and recognises what it hears.
+//!
+//! Everything is bound to loopback unless told otherwise, every queue and table has a limit, and dropping an emulator
+//! ends its sockets, tasks and calls.
+
+mod agent;
+mod call;
+pub mod cli;
+mod dialog;
+mod digest;
+mod framing;
+mod g711;
+mod media;
+mod message;
+mod negotiation;
+mod party;
+mod pbx;
+mod sdp;
+mod teams;
+mod tls;
+mod tone;
+mod trace;
+mod wire;
+
+pub use agent::Behaviour;
+pub use call::{By, CallError, Counts, EmuCall, Ended, Hold, Phase};
+pub use digest::Credentials;
+pub use media::Report;
+pub use pbx::{Carrier, Pbx, PbxCall, PbxConfig};
+pub use sdp::Direction;
+pub use teams::{Gateway, Health, Teams, TeamsCall, TeamsConfig};
+pub use tls::{Authority, Identity, KeyKind, TlsError, Usage};
+pub use tone::{Heard, Window};
+pub use trace::{Trace, Traced, Way};

@@ -115,24 +115,7 @@ impl Anchor {
         ptime: Option<u16>,
     ) -> Result<Bytes, MediaError> {
         let codecs = self.numbers.assign(&self.policy.preferred(codecs));
-        require_voice(&codecs)?;
-        let profile = self
-            .agreed
-            .as_ref()
-            .map_or(self.policy.srtp.profile(), |agreed| agreed.theirs.profile);
-        let ours = Ours {
-            codecs,
-            direction,
-            ptime: ptime.unwrap_or(PTIME),
-            profile,
-            rtcp_mux: self.policy.rtcp_mux,
-            crypto: profile
-                .is_secure()
-                .then(|| security::offer(&self.key, &self.policy)),
-        };
-        let body = self.send(&ours);
-        self.exchange = Exchange::Offering(ours);
-        Ok(body)
+        self.propose(codecs, direction, ptime.unwrap_or(PTIME))
     }
 
     /// Our last agreed description again as an offer: hold and resume differ in the direction only, a refresh in
@@ -141,9 +124,9 @@ impl Anchor {
         let ours = self
             .agreed
             .as_ref()
-            .map(|agreed| agreed.ours.clone())
+            .map(|agreed| &agreed.ours)
             .ok_or(MediaError::NothingAgreed)?;
-        self.offer(&ours.codecs, direction, Some(ours.ptime))
+        self.propose(ours.codecs.clone(), direction, ours.ptime)
     }
 
     /// Reads and judges an offer of the peer's. Its codecs are left with what the policy allows. An error changes
@@ -223,11 +206,8 @@ impl Anchor {
             .codecs
             .retain(|codec| codec.find_in(&ours.codecs).is_some());
         require_voice(&theirs.codecs)?;
-        let line = if theirs.is_secure() {
-            Some(security::accept(&theirs.crypto, &self.key)?)
-        } else {
-            None
-        };
+        let accept = |offered| security::accept(&theirs.crypto, offered);
+        let line = ours.crypto.as_ref().map(accept).transpose()?;
         self.agree(ours, theirs.clone(), line);
         Ok(theirs)
     }
@@ -307,6 +287,31 @@ impl Anchor {
     /// Where we receive RTP; RTCP is at the next port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    fn propose(
+        &mut self,
+        codecs: Vec<Codec>,
+        direction: Direction,
+        ptime: u16,
+    ) -> Result<Bytes, MediaError> {
+        require_voice(&codecs)?;
+        let agreed = self.agreed.as_ref();
+        let profile = agreed.map_or(self.policy.srtp.profile(), |agreed| agreed.ours.profile);
+        let line = agreed.and_then(|agreed| agreed.ours.crypto.as_ref());
+        let ours = Ours {
+            codecs,
+            direction,
+            ptime,
+            profile,
+            rtcp_mux: self.policy.rtcp_mux,
+            crypto: profile
+                .is_secure()
+                .then(|| security::offer(&self.key, &self.policy, line)),
+        };
+        let body = self.send(&ours);
+        self.exchange = Exchange::Offering(ours);
+        Ok(body)
     }
 
     fn judge(&self, description: &SessionDescription, index: usize) -> Result<Audio, MediaError> {
@@ -608,6 +613,31 @@ mod tests {
                 if mki.is_empty() { (0, 0) } else { (1, 1) }
             );
         }
+    }
+
+    /// What the peer's only line asked for is kept when we offer: the key with its MKI; the tag is ours again.
+    #[test]
+    fn a_later_offer_keeps_the_suite_and_the_mki() {
+        let mut anchor = anchor(SrtpPolicy::Required);
+        let theirs = format!("a=crypto:7 AES_CM_128_HMAC_SHA1_32 inline:{THEIR_KEY}|2^31|1:1\r\n");
+        anchor
+            .accept_offer(&peer("RTP/SAVP", "8", &theirs))
+            .unwrap();
+        let answer = anchor.answer(&Codec::basic(), Direction::SendRecv).unwrap();
+        let offer = anchor.offer_again(Direction::SendRecv).unwrap();
+        let written = line(&answer, "a=crypto:")
+            .unwrap()
+            .replace("crypto:7", "crypto:1");
+        assert_eq!(line(&offer, "a=crypto:"), Some(written.as_str()));
+        let before = anchor.negotiated();
+        anchor
+            .accept_answer(&peer(
+                "RTP/SAVP",
+                "8",
+                &theirs.replace("crypto:7", "crypto:1"),
+            ))
+            .unwrap();
+        assert_eq!(anchor.negotiated(), before);
     }
 
     /// TDR-832: answers with other tags and several lines are taken; an answer with another suite is not.

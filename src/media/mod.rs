@@ -3,8 +3,13 @@
 //! The control plane speaks to the relay in [`Command`]s and hears [`Event`]s; both are plain values.
 
 mod anchor;
+pub mod music;
 mod plane;
+pub mod ports;
+pub mod relay;
 
 pub use crate::sdp::{MasterKey, Suite};
 pub use anchor::{Anchor, MediaError, MediaPolicy, SrtpPolicy};
 pub use plane::{Command, Crypto, Event, LegConfig, LegId, LegReport, Play, Source as MediaSource};
+pub use ports::{PortPair, Ports};
+pub use relay::Relay;

@@ -70,7 +70,7 @@ pub struct LegConfig {
     /// Whether packets may come from elsewhere than `remote_rtp` says.
     pub source: Source,
     /// Payload types of packets going out to this peer: index is the partner's type, value is what is sent; identity
-    /// where nothing else was agreed.
+    /// where nothing else was agreed. Packets of a type whose value is above 127 are not sent at all.
     pub payload_map: Box<[u8; 128]>,
     /// Report [`Event::Inactive`] once after so long without a valid packet; `None` never does (held, or disabled).
     pub inactivity: Option<Duration>,
@@ -83,10 +83,12 @@ pub struct LegConfig {
 /// Rule for the source of a leg's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// Plain RTP: only from the signalled address and port... or, on SRTP, from the first source that authenticates.
+    /// Plain RTP: only from the signalled IP address, and from one port at a time; on SRTP, from the first source that
+    /// authenticates. Packets go where the peer signalled. A source that falls silent for two seconds may be followed
+    /// by another one of which the same is true.
     Strict,
-    /// The peer may be behind NAT: the first packet (on SRTP, the first that authenticates) decides, then only it;
-    /// plain RTP from the signalled IP address wins over any other.
+    /// The peer may be behind NAT: the first packet (on SRTP, the first that authenticates) decides, then only its
+    /// source; plain RTP from the signalled IP address wins over any other. Packets go to where the peer was heard.
     Latch,
 }
 
@@ -115,12 +117,12 @@ pub enum Event {
         /// The operating system's words.
         reason: String,
     },
-    /// The first valid packet from the peer arrived.
+    /// The first valid RTP packet from the peer arrived.
     Flowing {
         /// Which.
         leg: LegId,
     },
-    /// No valid packet for the configured time.
+    /// No valid packet, RTP or RTCP, for the configured time. Told again only after the peer was heard again.
     Inactive {
         /// Which.
         leg: LegId,

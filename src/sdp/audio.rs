@@ -152,7 +152,8 @@ impl Audio {
         !self.wants_packets()
     }
 
-    /// The direction with the hold by address written out.
+    /// The direction with the hold by address written out. Told to the other leg's peer as it stands, it makes us
+    /// speak there as this peer does here.
     pub fn effective_direction(&self) -> Direction {
         Direction::new(self.direction.sends(), self.wants_packets())
     }

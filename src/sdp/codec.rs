@@ -124,8 +124,18 @@ impl Codec {
     /// Same name, clock and channels: the same bits on the wire, whatever the number. Format parameters are the
     /// receiver's wishes and decide nothing.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.name.eq_ignore_ascii_case(&other.name)
+        self.registered_name()
+            .eq_ignore_ascii_case(other.registered_name())
             && (self.clock, self.channels) == (other.clock, other.channels)
+    }
+
+    /// Peers were seen that name G.729 by the annex they use, under the number of G.729.
+    fn registered_name(&self) -> &str {
+        if self.name.eq_ignore_ascii_case("G729A") {
+            "G729"
+        } else {
+            &self.name
+        }
     }
 
     /// The one of these that is the same, preferring equal parameters where a codec is listed twice.
@@ -135,11 +145,18 @@ impl Codec {
         same.find(|c| c.fmtp == self.fmtp).or(first)
     }
 
+    /// Whether this is comfort noise (RFC 3389), which goes with voice of the same clock.
+    pub fn is_noise(&self) -> bool {
+        self.name.eq_ignore_ascii_case("CN")
+    }
+
     /// Whether this carries speech by itself, unlike comfort noise and telephone events.
     pub fn is_voice(&self) -> bool {
-        !["CN", "telephone-event", "tone"]
-            .iter()
-            .any(|name| self.name.eq_ignore_ascii_case(name))
+        let events = ["telephone-event", "tone"];
+        !self.is_noise()
+            && !events
+                .iter()
+                .any(|name| self.name.eq_ignore_ascii_case(name))
     }
 
     /// The number that RFC 3551 gives to this codec.
@@ -302,6 +319,12 @@ mod tests {
             97
         );
         assert_eq!(amr(1, "mode-set=7").find_in(&two).unwrap().payload_type, 96);
+    }
+
+    #[test]
+    fn g729_is_known_by_its_annex_too() {
+        assert!(Codec::new(18, "g729a", 8000).is_same(&Codec::new(18, "G729", 8000)));
+        assert!(!Codec::new(18, "G729", 8000).is_same(&Codec::new(18, "G723", 8000)));
     }
 
     #[test]

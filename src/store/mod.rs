@@ -1,1 +1,76 @@
-//! The database.
+//! What is provisioned, who may change it, and what became of calls: one SQLite file.
+//!
+//! The call path never waits here. A [`Change`] writes rows, compiles them into a new [`Directory`] inside the same
+//! transaction and swaps the directory when that succeeded, so that what an answer of the API promises is what calls
+//! obey, and rows that contradict each other are never stored. Call detail records come through a [`Spool`] on disk.
+
+mod audit;
+pub mod cdrs;
+mod change;
+pub mod customers;
+mod error;
+pub mod gateways;
+mod housekeeping;
+mod idempotency;
+pub mod numbers;
+mod open;
+pub mod regions;
+mod rows;
+mod spool;
+mod tokens;
+pub mod trunks;
+
+pub use audit::AuditEvent;
+pub use cdrs::CdrFilter;
+pub use change::Change;
+pub use customers::{CustomerRecord, CustomerSettings};
+pub use error::{Fault, StoreError};
+pub use gateways::{GatewayRecord, GatewaySettings};
+pub use housekeeping::housekeeping;
+pub use idempotency::{Answer, Reservation};
+pub use numbers::{NumberRecord, NumberSettings};
+pub use regions::{RegionRecord, RegionSettings};
+pub use rows::{Listed, Page};
+pub use spool::{Moved, Spool, SpoolError};
+pub use tokens::{AccessRole, NewToken, Token, Tokens};
+pub use trunks::{NumberFormatName, Password, TransportName, TrunkRecord, TrunkSettings};
+
+use crate::directory::{self, Directory};
+use arc_swap::ArcSwap;
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqlitePool};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// The database, and the directory that was last compiled from it. Clones share both.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    config: Arc<directory::Config>,
+    directory: Arc<ArcSwap<Directory>>,
+    /// Held through a change, so that directories are published in the order of their generations.
+    writer: Arc<Mutex<()>>,
+}
+
+impl Store {
+    /// The directory that calls obey; always the newest.
+    pub fn directory(&self) -> Arc<ArcSwap<Directory>> {
+        self.directory.clone()
+    }
+
+    /// A connection for reading.
+    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// The bearer tokens of the API.
+    pub fn tokens(&self) -> Tokens<'_> {
+        Tokens::new(self)
+    }
+
+    /// Waits until nothing is being written and closes the file.
+    pub async fn close(&self) {
+        let _writer = self.writer.lock().await;
+        self.pool.close().await;
+    }
+}

@@ -1,5 +1,8 @@
 //! Whole calls with simulated peers, replayed corpora, and the one style rule that a machine enforces.
 
+mod cli;
 mod config;
 mod corpora;
+mod descriptions;
 mod floors;
+mod tls;

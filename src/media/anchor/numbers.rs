@@ -16,15 +16,14 @@ impl Numbers {
             let known = self
                 .0
                 .iter()
-                .rev()
-                .filter(|c| codec.is_same(c))
-                .map(|c| c.payload_type);
+                .filter(|c| codec.is_same(c) && !used(c.payload_type));
+            let known =
+                known.max_by_key(|c| (c.fmtp == codec.fmtp, c.payload_type == codec.payload_type));
             let free =
                 |number: &u8| !used(*number) && !self.0.iter().any(|c| c.payload_type == *number);
             let own = Some(codec.payload_type).filter(|number| (96..=127).contains(number));
             let number = known
-                .into_iter()
-                .find(|number| !used(*number))
+                .map(|c| c.payload_type)
                 .or_else(|| codec.fixed_payload_type().filter(free))
                 .or_else(|| own.filter(free))
                 .or_else(|| (96..=127).find(free));
@@ -76,6 +75,19 @@ mod tests {
             Codec::new(5, "x", 8000),
         ];
         assert_eq!(numbers(&Numbers::default().assign(&asked)), [98, 96, 97]);
+    }
+
+    /// Two forms of AMR, told apart by their parameters, do not change places.
+    #[test]
+    fn parameters_tell_two_of_a_kind_apart() {
+        let amr = |payload_type, fmtp: &str| Codec {
+            fmtp: Some(fmtp.to_owned()),
+            ..Codec::new(payload_type, "AMR", 8000)
+        };
+        let mut known = Numbers::default();
+        known.remember(&[amr(96, "octet-align=0"), amr(97, "octet-align=1")]);
+        let asked = [amr(97, "octet-align=0"), amr(96, "octet-align=1")];
+        assert_eq!(numbers(&known.assign(&asked)), [96, 97]);
     }
 
     #[test]

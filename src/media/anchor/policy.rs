@@ -58,19 +58,69 @@ impl MediaPolicy {
             .position(|name| name.eq_ignore_ascii_case(&codec.name))
     }
 
-    /// What is allowed of these, in their own order.
+    /// What is allowed of these, in their own order. Comfort noise needs voice of its clock beside it.
     pub(super) fn allowed(&self, codecs: &[Codec]) -> Vec<Codec> {
-        codecs
+        let allowed: Vec<&Codec> = codecs.iter().filter(|codec| self.allows(codec)).collect();
+        let has_voice = |clock| allowed.iter().any(|c| c.is_voice() && c.clock == clock);
+        let useful = allowed
             .iter()
-            .filter(|codec| self.allows(codec))
-            .cloned()
-            .collect()
+            .filter(|c| !c.is_noise() || has_voice(c.clock));
+        useful.map(|&codec| codec.clone()).collect()
     }
 
-    /// What is allowed of these, in the policy's order; comfort noise and events last.
+    /// What is allowed of these, in the policy's order if it has one; comfort noise and events then come last.
     pub(super) fn preferred(&self, codecs: &[Codec]) -> Vec<Codec> {
         let mut preferred = self.allowed(codecs);
-        preferred.sort_by_key(|codec| (!codec.is_voice(), self.rank(codec)));
+        if !self.codecs.is_empty() {
+            preferred.sort_by_key(|codec| (!codec.is_voice(), self.rank(codec)));
+        }
         preferred
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(codecs: &[&str]) -> MediaPolicy {
+        MediaPolicy {
+            srtp: SrtpPolicy::Optional,
+            rtcp_mux: true,
+            codecs: codecs.iter().map(|&name| name.to_owned()).collect(),
+            latch: false,
+            lifetime: true,
+        }
+    }
+
+    fn asked() -> Vec<Codec> {
+        let wide = [Codec::new(104, "SILK", 16000), Codec::new(118, "CN", 16000)];
+        let narrow = [
+            Codec::new(101, "telephone-event", 8000),
+            Codec::new(0, "PCMU", 8000),
+        ];
+        [
+            &wide[..],
+            &narrow,
+            &[Codec::new(8, "PCMA", 8000), Codec::new(13, "CN", 8000)],
+        ]
+        .concat()
+    }
+
+    fn numbers(codecs: &[Codec]) -> Vec<u8> {
+        codecs.iter().map(|c| c.payload_type).collect()
+    }
+
+    /// Offers follow the policy's order, what we read keeps the peer's; wide noise goes with wide voice.
+    #[test]
+    fn a_list_of_names_allows_and_orders() {
+        let listed = policy(&["pcma", "PCMU"]);
+        assert_eq!(numbers(&listed.preferred(&asked())), [8, 0, 101, 13]);
+        assert_eq!(numbers(&listed.allowed(&asked())), [101, 0, 8, 13]);
+    }
+
+    #[test]
+    fn without_a_list_everything_is_allowed_as_it_is() {
+        let open = policy(&[]);
+        assert_eq!(open.preferred(&asked()), asked());
     }
 }

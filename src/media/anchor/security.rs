@@ -7,9 +7,20 @@ const OUR_TAG: u32 = 1;
 /// TDR-832, in packets.
 const LIFETIME: u64 = 1 << 31;
 
-/// The line that we offer: one suite, no MKI.
-pub(super) fn offer(key: &MasterKey, policy: &MediaPolicy) -> CryptoLine {
-    ours(key, policy, OUR_TAG, Suite::AesCm128HmacSha1_80, None)
+/// The line that we offer. One suite, no MKI; in a dialog that has agreed on others, those.
+pub(super) fn offer(
+    key: &MasterKey,
+    policy: &MediaPolicy,
+    agreed: Option<&CryptoLine>,
+) -> CryptoLine {
+    let suite = agreed.map_or(Suite::AesCm128HmacSha1_80, |line| line.suite);
+    ours(
+        key,
+        policy,
+        OUR_TAG,
+        suite,
+        agreed.and_then(|line| line.mki.clone()),
+    )
 }
 
 /// The line that answers `theirs`: its tag, its suite, and its MKI if it has one, since a peer that offers nothing
@@ -39,14 +50,12 @@ pub(super) fn choose(lines: &[CryptoLine], ours: &MasterKey) -> Result<CryptoLin
     best(lines.iter(), ours, |line| (line.suite, line.mki.is_some()))
 }
 
-/// Which line of an answer holds the peer's key. Peers were seen that answer several, or other tags (TDR-832); the
-/// suite must be the one that we offered.
-pub(super) fn accept(lines: &[CryptoLine], ours: &MasterKey) -> Result<CryptoLine, MediaError> {
-    let offered = lines
-        .iter()
-        .filter(|line| line.suite == Suite::AesCm128HmacSha1_80);
-    best(offered, ours, |line| {
-        (line.tag != OUR_TAG, line.mki.is_some())
+/// Which line of an answer to `offered` holds the peer's key. Peers were seen that answer several, or other tags
+/// (TDR-832); the suite must be the one that we offered.
+pub(super) fn accept(lines: &[CryptoLine], offered: &CryptoLine) -> Result<CryptoLine, MediaError> {
+    let same_suite = lines.iter().filter(|line| line.suite == offered.suite);
+    best(same_suite, &offered.key, |line| {
+        (line.tag != offered.tag, line.mki.is_some())
     })
 }
 

@@ -1,0 +1,143 @@
+use super::{ClientCertificates, Config};
+use crate::net::dev_certificates;
+use crate::{directory, net};
+use std::path::PathBuf;
+
+/// What the modules below are configured with. Limits that no key sets keep the module's own default.
+impl Config {
+    /// For [`net::start`].
+    pub fn net(&self) -> net::Config {
+        let sip = &self.sip;
+        net::Config {
+            udp: sip.udp.clone(),
+            tcp: sip.tcp.clone(),
+            tls: sip.tls.clone(),
+            max_connections: sip.max_connections,
+            max_connections_per_source: sip.max_connections_per_source,
+            handshake_timeout: sip.handshake_timeout,
+            connect_timeout: sip.connect_timeout,
+            idle_timeout: sip.idle_timeout,
+            keep_alive: sip.keep_alive,
+            renew_after: sip.renew,
+            reload_poll: self.tls.reload,
+            dns: net::DnsConfig {
+                nameservers: self.dns.nameservers.clone(),
+                hosts: self.dns.hosts.clone().into_iter().collect(),
+                timeout: self.dns.timeout,
+                ..net::DnsConfig::default()
+            },
+            ..net::Config::default()
+        }
+    }
+
+    /// For [`net::TlsMaterial::load`]. Where no certificate is configured, it is the development set that
+    /// [`dev_certificates::ensure`] makes in [`Self::development_directory`], and its root is trusted for trunks.
+    pub fn tls(&self) -> net::TlsConfig {
+        let tls = &self.tls;
+        let own = identity(&tls.certificate, &tls.private_key);
+        let development = dev_certificates::files(&self.development_directory());
+        let root = own.is_none().then_some(development.ca);
+        net::TlsConfig {
+            listener: own.unwrap_or(development.identity),
+            dialler: identity(&tls.dialler_certificate, &tls.dialler_private_key),
+            teams_roots: tls.teams_roots.clone(),
+            trunk_roots: tls.trunk_roots.clone().or(root),
+            teams_names: self.teams.names.clone(),
+            client_certificates: match tls.client_certificates {
+                ClientCertificates::Required => net::ClientCertificates::Required,
+                ClientCertificates::Optional => net::ClientCertificates::Optional,
+            },
+        }
+    }
+
+    /// Whether certificates of our own making serve on loopback, because none is configured.
+    pub fn uses_development_certificates(&self) -> bool {
+        self.tls.certificate.is_none()
+    }
+
+    /// Where the development set lies.
+    pub fn development_directory(&self) -> PathBuf {
+        self.data_dir.join("certs")
+    }
+
+    /// Names and addresses that the development set must carry.
+    pub fn development_names(&self) -> Vec<String> {
+        let mut names = vec!["localhost".to_owned()];
+        names.extend(self.sip.public_host.clone());
+        names.extend(self.sip.tls.iter().map(|address| address.ip().to_string()));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.store
+            .path
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("tollgate.db"))
+    }
+
+    /// For [`directory::Rows`].
+    pub fn directory(&self) -> directory::Config {
+        directory::Config {
+            teams_ranges: self.teams.address_ranges.clone(),
+            emergency_numbers: self.calls.emergency_numbers.clone(),
+        }
+    }
+}
+
+/// A certificate without a key does not pass [`super::load`], nor a key without a certificate.
+fn identity(certificate: &Option<PathBuf>, private_key: &Option<PathBuf>) -> Option<net::Identity> {
+    Some(net::Identity {
+        certificate: certificate.clone()?,
+        private_key: private_key.clone()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+
+    /// A default stands in `config/tollgate.toml` and in the module that it is for; both say the same.
+    #[test]
+    fn the_file_agrees_with_the_modules_own_defaults() {
+        let config = load(None, []).unwrap();
+        let listeners = config.net();
+        let expected = net::Config {
+            udp: listeners.udp.clone(),
+            tcp: listeners.tcp.clone(),
+            tls: listeners.tls.clone(),
+            ..net::Config::default()
+        };
+        assert_eq!(listeners, expected);
+        assert_eq!(config.directory(), directory::Config::default());
+    }
+
+    /// The development set serves where nothing is configured, and a configured certificate ends its trust.
+    #[test]
+    fn a_configured_certificate_replaces_the_development_set() {
+        let tls = load(None, []).unwrap().tls();
+        assert_eq!(
+            tls.listener.certificate,
+            PathBuf::from("data/certs/sbc.crt")
+        );
+        assert_eq!(tls.trunk_roots, Some(PathBuf::from("data/certs/ca.crt")));
+        assert_eq!(tls.teams_roots, None);
+        let own = [
+            ("TOLLGATE__TLS__CERTIFICATE", "a.crt"),
+            ("TOLLGATE__TLS__PRIVATE_KEY", "a.key"),
+        ];
+        let tls = load(
+            None,
+            own.map(|(key, value)| (key.to_owned(), value.to_owned())),
+        )
+        .unwrap()
+        .tls();
+        assert_eq!(
+            (tls.listener.certificate, tls.trunk_roots),
+            (PathBuf::from("a.crt"), None)
+        );
+    }
+}

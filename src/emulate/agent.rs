@@ -1,0 +1,300 @@
+//! What both emulators are: messages in from all sockets, given to the calls they belong to; everything else is judged
+//! by the role, Teams or PBX, and answered without state (RFC 3261 §8.2.7).
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::call::{self, EmuCall};
+use super::digest::Credentials;
+use super::message::{Draft, Message, Start, tag_of, user_of};
+use super::negotiation::Manner;
+use super::trace::Trace;
+use super::wire::{Inbound, Wire};
+
+/// Calls at once; further ones are answered 503.
+const MAX_CALLS: usize = 256;
+/// Calls that wait for `incoming()`; of further ones nobody hears, they run all the same.
+const MAX_INCOMING: usize = 256;
+/// Messages that wait for one call.
+const MAX_INBOX: usize = 64;
+/// Messages that wait for the emulator.
+pub const MAX_INBOUND: usize = 1024;
+/// Noted rule breaches; further ones are only counted by the last.
+const MAX_NOTES: usize = 256;
+
+/// A future that a role returns.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What tells Teams from a PBX.
+pub trait Role: Send + Sync + 'static {
+    /// How it describes its media.
+    fn manner(&self) -> Manner;
+    /// Whether header names are written in capitals.
+    fn capitals(&self) -> bool {
+        self.manner() == Manner::Teams
+    }
+    /// Judges an INVITE that starts a call.
+    fn judge(&self, agent: &Agent, inbound: &Inbound) -> Result<(), Draft>;
+    /// Judges a request inside a call whose party calls itself `contact`.
+    fn judge_inside(&self, agent: &Agent, inbound: &Inbound, contact: &str) -> Result<(), Draft>;
+    /// Looks at a response, above 100, to the INVITE that we sent to `uri`.
+    fn judge_answer(&self, agent: &Agent, response: &Message, uri: &str);
+    /// Answers a request outside any call other than INVITE.
+    fn other(&self, agent: &Agent, inbound: &Inbound) -> Draft;
+    /// Opens, or takes, a way to the host of `uri`.
+    fn connect<'a>(&'a self, uri: &'a str) -> Later<'a, io::Result<Wire>>;
+    /// What goes into a Via for requests on `wire`: host and port.
+    fn sent_by(&self, wire: &Wire) -> String;
+    /// The Contact URI of a new call of the party with this user part.
+    fn contact(&self, user: &str) -> String;
+    /// Headers of every request and response of a call: Record-Route, User-Agent, Allow …
+    fn dress(&self, draft: &mut Draft, request: bool);
+    /// Answers challenges to our requests.
+    fn credentials(&self) -> Option<&Credentials>;
+}
+
+/// What an emulator does with a call to a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Rings, and answers after this time.
+    Answer(Duration),
+    /// Sends 183 with a description and its tone, and answers after this time.
+    EarlyMedia(Duration),
+    /// Rings for ever.
+    Ring,
+    /// Says 100 and nothing more.
+    Trying,
+    /// Says nothing at all.
+    Silent,
+    /// Refuses with this status.
+    Refuse(u16),
+    /// Answers 302 with this Contact URI.
+    Redirect(String),
+    /// Says 100; the rest is up to whoever takes the call from `incoming()`.
+    Manual,
+}
+
+/// The part of an emulator that all its tasks share.
+pub struct Agent {
+    /// Teams or PBX.
+    pub role: Arc<dyn Role>,
+    /// What went by.
+    pub trace: Trace,
+    /// Where media is bound.
+    pub media: IpAddr,
+    /// How long a waiting method of a call waits.
+    pub patience: Duration,
+    /// Hz, of every call at its start.
+    pub tone: f64,
+    /// Ends when the emulator is dropped.
+    pub closed: watch::Receiver<()>,
+    behaviours: Mutex<(Behaviour, HashMap<String, Behaviour>)>,
+    inboxes: Mutex<HashMap<String, mpsc::Sender<Inbound>>>,
+    incoming: mpsc::Sender<EmuCall>,
+    notes: Mutex<Vec<String>>,
+}
+
+/// What [`Agent::new`] is made of.
+pub struct Parts {
+    /// See [`Agent`].
+    pub role: Arc<dyn Role>,
+    /// See [`Agent`].
+    pub media: IpAddr,
+    /// See [`Agent`].
+    pub patience: Duration,
+    /// See [`Agent`].
+    pub tone: f64,
+    /// For numbers without one of their own.
+    pub behaviour: Behaviour,
+    /// See [`Agent`].
+    pub closed: watch::Receiver<()>,
+}
+
+impl Agent {
+    /// Starts the task that takes `inbound` apart; the second value yields calls that come in.
+    pub fn start(
+        parts: Parts,
+        inbound: mpsc::Receiver<Inbound>,
+    ) -> (Arc<Self>, mpsc::Receiver<EmuCall>) {
+        let (incoming, calls) = mpsc::channel(MAX_INCOMING);
+        let Parts {
+            role,
+            media,
+            patience,
+            tone,
+            behaviour,
+            closed,
+        } = parts;
+        let agent = Arc::new(Self {
+            role,
+            trace: Trace::default(),
+            media,
+            patience,
+            tone,
+            closed,
+            behaviours: Mutex::new((behaviour, HashMap::new())),
+            inboxes: Mutex::default(),
+            incoming,
+            notes: Mutex::default(),
+        });
+        tokio::spawn(agent.clone().run(inbound));
+        (agent, calls)
+    }
+
+    /// Sends and traces.
+    pub fn send(&self, wire: &Wire, bytes: bytes::Bytes) -> bool {
+        self.trace.sent(&bytes);
+        wire.send(bytes)
+    }
+
+    /// Prints, sends and traces a response.
+    pub fn respond(&self, wire: &Wire, draft: &Draft) {
+        self.send(wire, draft.print(None, self.role.capitals()));
+    }
+
+    /// Notes that the peer broke a rule.
+    pub fn note(&self, breach: impl Into<String>) {
+        let mut notes = lock(&self.notes);
+        if notes.len() < MAX_NOTES {
+            notes.push(breach.into());
+        }
+    }
+
+    /// The rules that the peer broke so far.
+    pub fn notes(&self) -> Vec<String> {
+        lock(&self.notes).clone()
+    }
+
+    /// Decides what happens to calls to `number` from now on.
+    pub fn behave(&self, number: &str, behaviour: Behaviour) {
+        lock(&self.behaviours)
+            .1
+            .insert(number.to_owned(), behaviour);
+    }
+
+    /// What happens to calls to `number`.
+    pub fn behaviour(&self, number: &str) -> Behaviour {
+        let behaviours = lock(&self.behaviours);
+        behaviours.1.get(number).unwrap_or(&behaviours.0).clone()
+    }
+
+    /// Has messages of this Call-ID delivered to the returned queue; nothing if there are too many calls.
+    pub fn inbox(&self, call_id: &str) -> Option<mpsc::Receiver<Inbound>> {
+        let (sender, receiver) = mpsc::channel(MAX_INBOX);
+        let mut inboxes = lock(&self.inboxes);
+        if inboxes.len() >= MAX_CALLS {
+            return None;
+        }
+        inboxes.insert(call_id.to_owned(), sender);
+        Some(receiver)
+    }
+
+    /// The end of [`Agent::inbox`].
+    pub fn forget(&self, call_id: &str) {
+        lock(&self.inboxes).remove(call_id);
+    }
+
+    async fn run(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>) {
+        let mut closed = self.closed.clone();
+        loop {
+            let next = tokio::select! {
+                next = inbound.recv() => next,
+                _ = closed.changed() => None,
+            };
+            let Some(next) = next else { return };
+            self.trace.received(&next.message);
+            let inbox = lock(&self.inboxes).get(next.message.call_id()).cloned();
+            match inbox {
+                // A call that does not keep up loses messages, as on a network.
+                Some(inbox) => drop(inbox.try_send(next)),
+                None => self.unattached(next),
+            }
+        }
+    }
+
+    /// A message that belongs to no call.
+    fn unattached(self: &Arc<Self>, inbound: Inbound) {
+        let message = &inbound.message;
+        let Start::Request { method, .. } = &message.start else {
+            return;
+        };
+        let inside = message.header("To").and_then(tag_of).is_some();
+        let answer = match method.as_str() {
+            "ACK" => return,
+            "INVITE" if !inside => match self.role.judge(self, &inbound) {
+                Ok(()) => return self.admit(inbound),
+                Err(refusal) => refusal,
+            },
+            "CANCEL" | "BYE" => refuse(message, 481),
+            _ if inside => refuse(message, 481),
+            _ => self.role.other(self, &inbound),
+        };
+        self.respond(&inbound.wire, &answer);
+    }
+
+    fn admit(self: &Arc<Self>, inbound: Inbound) {
+        let behaviour = self.behaviour(user_of(inbound.message.uri()));
+        if behaviour == Behaviour::Silent {
+            return;
+        }
+        let Some(inbox) = self.inbox(inbound.message.call_id()) else {
+            return self.respond(&inbound.wire, &refuse(&inbound.message, 503));
+        };
+        // Media needs a socket, and opening one must not keep other calls waiting.
+        let agent = self.clone();
+        tokio::spawn(async move {
+            let (call_id, incoming) =
+                (inbound.message.call_id().to_owned(), agent.incoming.clone());
+            match call::accept(agent.clone(), inbound, inbox, behaviour).await {
+                Ok(call) => drop(incoming.try_send(call)),
+                Err(_) => agent.forget(&call_id),
+            }
+        });
+    }
+}
+
+/// A refusal with its standard phrase and a tag that is the same for a retransmission.
+pub fn refuse(request: &Message, status: u16) -> Draft {
+    Draft::response(request, status, phrase(status), "refused")
+}
+
+/// RFC 3261 §21, as far as the emulators say it.
+pub fn phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        183 => "Session Progress",
+        200 => "OK",
+        302 => "Moved Temporarily",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        410 => "Gone",
+        415 => "Unsupported Media Type",
+        420 => "Bad Extension",
+        480 => "Temporarily Unavailable",
+        481 => "Call/Transaction Does Not Exist",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        491 => "Request Pending",
+        500 => "Server Internal Error",
+        503 => "Service Unavailable",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        _ => "Refused",
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

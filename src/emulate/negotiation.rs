@@ -1,0 +1,634 @@
+//! Offer and answer of an emulated party (RFC 3264): descriptions in the manner of Teams or of a plain PBX.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::g711::Law;
+use super::sdp::{Crypto, Direction, Sdp};
+
+/// How a party describes itself and what it accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// As TDR section 8e shows: SRTP only, many codecs, traits that confuse careless readers.
+    Teams,
+    /// RTP, PCMA, PCMU and telephone-event.
+    Pbx,
+    /// The same over SRTP with one crypto line.
+    SecurePbx,
+}
+
+impl Manner {
+    /// Whether media is SRTP, with RTCP on the same port.
+    pub fn is_secure(self) -> bool {
+        self != Self::Pbx
+    }
+}
+
+/// RFC 4568 §6.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// `AES_CM_128_HMAC_SHA1_80`.
+    Sha1Tag80,
+    /// `AES_CM_128_HMAC_SHA1_32`.
+    Sha1Tag32,
+}
+
+impl Suite {
+    const ALL: [Self; 2] = [Self::Sha1Tag80, Self::Sha1Tag32];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Sha1Tag80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::Sha1Tag32 => "AES_CM_128_HMAC_SHA1_32",
+        }
+    }
+}
+
+/// A master key of 16 and a master salt of 14 octets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key(pub [u8; 30]);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+impl Key {
+    fn random() -> Self {
+        Self(rand::random())
+    }
+
+    fn read(crypto: &Crypto) -> Option<Self> {
+        let text = crypto.inline.strip_prefix("inline:")?.split('|').next()?;
+        Some(Self(STANDARD.decode(text).ok()?.try_into().ok()?))
+    }
+
+    fn inline(&self) -> String {
+        format!("inline:{}|2^31", STANDARD.encode(self.0))
+    }
+}
+
+/// The keys of one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// What both sides use.
+    pub suite: Suite,
+    /// For what we send.
+    pub ours: Key,
+    /// For what the peer sends.
+    pub theirs: Key,
+}
+
+/// What offer and answer came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// Where RTP goes and must come from.
+    pub rtp: SocketAddr,
+    /// The same for RTCP.
+    pub rtcp: SocketAddr,
+    /// What we send.
+    pub law: Law,
+    /// The payload type of telephone-event.
+    pub events: Option<u8>,
+    /// Whether we may send; RTCP goes on in any case.
+    pub send: bool,
+    /// SRTP, or none.
+    pub keys: Option<Keys>,
+}
+
+/// What a party refuses, with the status that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Objection {
+    /// The body is no session description.
+    #[error("the session description cannot be read")]
+    Unreadable,
+    /// TDR-830.
+    #[error("plain RTP")]
+    PlainRtp,
+    /// TDR-831.
+    #[error("no crypto line with AES_CM_128_HMAC_SHA1_80")]
+    NoSuite,
+    /// A crypto line whose tag was not offered, whose suite differs from the offer's or whose key is no key.
+    #[error("the answered crypto line does not fit the offer")]
+    WrongCrypto,
+    /// More than one crypto line in an answer.
+    #[error("an answer with {0} crypto lines")]
+    ManyCryptos(usize),
+    /// TDR-601.
+    #[error("an all-zero address")]
+    ZeroAddress,
+    /// No G.711, or a port of 0.
+    #[error("no common codec")]
+    NoCodec,
+    /// An attribute that a Teams trunk without media bypass must not see (TDR-819, TDR-820).
+    #[error("an ICE attribute")]
+    Ice,
+}
+
+impl Objection {
+    /// TDR-830, TDR-601, RC-410 for what cannot be parsed.
+    pub fn status(self) -> (u16, &'static str) {
+        match self {
+            Self::Unreadable => (410, "Gone"),
+            _ => (488, "Not Acceptable Here"),
+        }
+    }
+}
+
+/// One party's side of all offers and answers of a call.
+#[derive(Debug)]
+pub struct Negotiation {
+    manner: Manner,
+    address: IpAddr,
+    ports: (u16, u16),
+    session: u64,
+    version: u64,
+    key: Key,
+    short_key: Key,
+    /// All lines after `o=`, as last sent.
+    last: Vec<String>,
+    first_remote: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Negotiation {
+    /// For media at these ports (RTP, RTCP; equal on rtcp-mux).
+    pub fn new(manner: Manner, address: IpAddr, ports: (u16, u16)) -> Self {
+        let session = u64::from(rand::random::<u32>());
+        Self {
+            manner,
+            address,
+            ports,
+            session,
+            version: 0,
+            key: Key::random(),
+            short_key: Key::random(),
+            last: Vec::new(),
+            first_remote: None,
+        }
+    }
+
+    /// A first offer, or one that says the same as our last description but for the direction. A description that
+    /// does not change keeps its version: a session refresh.
+    pub fn offer(&mut self, direction: Direction) -> String {
+        let lines = if self.last.is_empty() {
+            self.first_offer(direction)
+        } else {
+            redirected(&self.last, direction)
+        };
+        self.print(lines)
+    }
+
+    /// An offer that holds in the old way, with an all-zero address (RFC 2543).
+    pub fn zero_offer(&mut self) -> String {
+        let lines = redirected(&self.last, Direction::SendRecv);
+        let zero = |line: String| {
+            if line.starts_with("c=") {
+                "c=IN IP4 0.0.0.0".to_owned()
+            } else {
+                line
+            }
+        };
+        let real = std::mem::take(&mut self.last);
+        let text = self.print(lines.into_iter().map(zero).collect());
+        // The next offer must name the real address again.
+        self.last = real;
+        text
+    }
+
+    /// What was last sent, word for word.
+    pub fn again(&mut self) -> String {
+        let lines = self.last.clone();
+        self.print(lines)
+    }
+
+    /// Judges an offer and answers it.
+    pub fn answer(&mut self, body: &[u8], held: bool) -> Result<(String, Agreed), Objection> {
+        let offer = Sdp::parse(body).map_err(|_| Objection::Unreadable)?;
+        let law = offer
+            .law()
+            .filter(|_| offer.rtp.port() != 0)
+            .ok_or(Objection::NoCodec)?;
+        let crypto = self.acceptable_crypto(&offer)?;
+        let direction = match (held || offer.held_by_address(), offer.direction.mirrored()) {
+            (true, Direction::SendRecv | Direction::RecvOnly) if offer.held_by_address() => {
+                Direction::RecvOnly
+            }
+            (true, _) => Direction::Inactive,
+            (false, direction) => direction,
+        };
+        let keys = match crypto {
+            Some(crypto) => Some(Keys {
+                suite: Suite::Sha1Tag80,
+                ours: self.key,
+                theirs: Key::read(crypto).ok_or(Objection::WrongCrypto)?,
+            }),
+            None => None,
+        };
+        let lines = self.answer_lines(&offer, law, crypto, direction);
+        let text = self.print(lines);
+        let agreed = self.agreed(&offer, law, direction, keys);
+        Ok((text, agreed))
+    }
+
+    /// Judges the answer to our last offer.
+    pub fn accept(&mut self, body: &[u8]) -> Result<Agreed, Objection> {
+        let answer = Sdp::parse(body).map_err(|_| Objection::Unreadable)?;
+        let law = answer
+            .law()
+            .filter(|_| answer.rtp.port() != 0)
+            .ok_or(Objection::NoCodec)?;
+        let keys = if self.manner.is_secure() {
+            Some(self.answered_keys(&answer)?)
+        } else {
+            None
+        };
+        Ok(self.agreed(&answer, law, answer.direction.mirrored(), keys))
+    }
+
+    /// The address that media goes to may never move (TDR-804): Teams keeps to the first. Whether this one moved.
+    pub fn moved(&self, body: &[u8]) -> bool {
+        let now = Sdp::parse(body).map(|sdp| (sdp.rtp, sdp.rtcp)).ok();
+        self.first_remote.is_some() && now.is_some() && self.first_remote != now
+    }
+
+    fn acceptable_crypto<'a>(&self, offer: &'a Sdp) -> Result<Option<&'a Crypto>, Objection> {
+        if !self.manner.is_secure() {
+            return if offer.profile == "RTP/AVP" {
+                Ok(None)
+            } else {
+                Err(Objection::NoCodec)
+            };
+        }
+        if offer.profile != "RTP/SAVP" {
+            return Err(Objection::PlainRtp);
+        }
+        let teams = self.manner == Manner::Teams;
+        if teams && offer.held_by_address() {
+            return Err(Objection::ZeroAddress);
+        }
+        if teams
+            && offer
+                .attributes
+                .iter()
+                .any(|a| a.starts_with("ice-") || a == "candidate")
+        {
+            return Err(Objection::Ice);
+        }
+        offer
+            .cryptos
+            .iter()
+            .find(|c| c.suite == Suite::Sha1Tag80.text())
+            .map(Some)
+            .ok_or(Objection::NoSuite)
+    }
+
+    /// The one crypto line of an answer, joined with the line of our last description that it chose.
+    fn answered_keys(&self, answer: &Sdp) -> Result<Keys, Objection> {
+        if answer.profile != "RTP/SAVP" {
+            return Err(Objection::PlainRtp);
+        }
+        let [crypto] = answer.cryptos.as_slice() else {
+            return Err(Objection::ManyCryptos(answer.cryptos.len()));
+        };
+        let offered = format!("a=crypto:{} {} ", crypto.tag, crypto.suite);
+        let suite = Suite::ALL
+            .into_iter()
+            .find(|s| s.text() == crypto.suite)
+            .ok_or(Objection::NoSuite)?;
+        if !self.last.iter().any(|line| line.starts_with(&offered)) {
+            return Err(Objection::WrongCrypto);
+        }
+        let ours = if suite == Suite::Sha1Tag80 {
+            self.key
+        } else {
+            self.short_key
+        };
+        Ok(Keys {
+            suite,
+            ours,
+            theirs: Key::read(crypto).ok_or(Objection::WrongCrypto)?,
+        })
+    }
+
+    fn agreed(
+        &mut self,
+        remote: &Sdp,
+        law: Law,
+        direction: Direction,
+        keys: Option<Keys>,
+    ) -> Agreed {
+        let muxed = remote.mux && self.manner.is_secure();
+        let now = (remote.rtp, if muxed { remote.rtp } else { remote.rtcp });
+        // A zero address says where not to send; where the call's packets come from has not changed.
+        let kept = self.manner == Manner::Teams || remote.held_by_address();
+        let (rtp, rtcp) = self.first_remote.filter(|_| kept).unwrap_or(now);
+        if !remote.held_by_address() {
+            self.first_remote.get_or_insert(now);
+        }
+        let send = direction.sends() && !remote.held_by_address();
+        Agreed {
+            rtp,
+            rtcp,
+            law,
+            events: remote.events,
+            send,
+            keys,
+        }
+    }
+
+    fn first_offer(&self, direction: Direction) -> Vec<String> {
+        let (port, address) = (self.ports.0, self.address);
+        let mut lines = self.session_lines();
+        match self.manner {
+            Manner::Teams => {
+                lines.push(format!(
+                    "m=audio {port} RTP/SAVP 104 103 9 18 0 8 97 13 118 101"
+                ));
+                lines.extend([format!("a=rtcp:{port}"), "a=rtcp-mux".to_owned()]);
+                lines.push("a=ice-ufrag:Xy12".to_owned());
+                lines.push("a=ice-pwd:0123456789abcdefABCDEF01".to_owned());
+                lines.push(format!(
+                    "a=candidate:1 1 UDP 2130706431 {address} {port} typ host"
+                ));
+                lines.push(format!(
+                    "a=crypto:0 {} {}",
+                    Suite::Sha1Tag32.text(),
+                    self.short_key.inline()
+                ));
+                lines.push(format!(
+                    "a=crypto:1 {} {}",
+                    Suite::Sha1Tag80.text(),
+                    self.key.inline()
+                ));
+                let codecs = [
+                    "104 SILK/16000",
+                    "103 SILK/8000",
+                    "9 G722/8000",
+                    "18 G729/8000",
+                    "0 PCMU/8000",
+                    "8 PCMA/8000",
+                    "97 RED/8000",
+                ];
+                lines.extend(
+                    codecs
+                        .iter()
+                        .chain(&["13 CN/8000", "118 CN/16000", "101 telephone-event/8000"])
+                        .map(|c| format!("a=rtpmap:{c}")),
+                );
+                lines.extend(
+                    [
+                        "a=fmtp:18 annexb=no",
+                        "a=fmtp:101 0-16",
+                        "a=ptime:20",
+                        "a=maxptime:200",
+                    ]
+                    .map(str::to_owned),
+                );
+            }
+            Manner::Pbx | Manner::SecurePbx => {
+                let secure = self.manner.is_secure();
+                lines.push(format!(
+                    "m=audio {port} RTP/{} 8 0 101",
+                    if secure { "SAVP" } else { "AVP" }
+                ));
+                if secure {
+                    lines.extend([format!("a=rtcp:{port}"), "a=rtcp-mux".to_owned()]);
+                    lines.push(format!(
+                        "a=crypto:1 {} {}",
+                        Suite::Sha1Tag80.text(),
+                        self.key.inline()
+                    ));
+                }
+                lines.extend(
+                    [
+                        "a=rtpmap:8 PCMA/8000",
+                        "a=rtpmap:0 PCMU/8000",
+                        "a=rtpmap:101 telephone-event/8000",
+                        "a=fmtp:101 0-16",
+                        "a=ptime:20",
+                    ]
+                    .map(str::to_owned),
+                );
+            }
+        }
+        lines.push(format!("a={}", direction.text()));
+        lines
+    }
+
+    fn answer_lines(
+        &self,
+        offer: &Sdp,
+        law: Law,
+        crypto: Option<&Crypto>,
+        direction: Direction,
+    ) -> Vec<String> {
+        let port = self.ports.0;
+        let (format, name) = (law.payload_type(), law.name());
+        let secure = self.manner.is_secure();
+        let noise = self.manner == Manner::Teams && offer.formats.contains(&13);
+        let mut lines = self.session_lines();
+        let profile = if secure { "RTP/SAVP" } else { "RTP/AVP" };
+        let events = offer.events.map(|e| format!(" {e}")).unwrap_or_default();
+        lines.push(format!(
+            "m=audio {port} {profile} {format}{}{events}",
+            if noise { " 13" } else { "" }
+        ));
+        if secure {
+            // The description in TDR section 8e names the address once more for the stream.
+            lines.push(connection(self.address));
+            lines.push(format!("a=rtcp:{}", self.ports.1));
+            if offer.mux {
+                lines.push("a=rtcp-mux".to_owned());
+            }
+        }
+        if let Some(crypto) = crypto {
+            lines.push(format!(
+                "a=crypto:{} {} {}",
+                crypto.tag,
+                crypto.suite,
+                self.key.inline()
+            ));
+        }
+        lines.push(format!("a=rtpmap:{format} {name}/8000"));
+        if noise {
+            lines.push("a=rtpmap:13 CN/8000".to_owned());
+        }
+        if let Some(events) = offer.events {
+            lines.extend([
+                format!("a=rtpmap:{events} telephone-event/8000"),
+                format!("a=fmtp:{events} 0-16"),
+            ]);
+        }
+        lines.push("a=ptime:20".to_owned());
+        lines.push(format!("a={}", direction.text()));
+        lines
+    }
+
+    fn session_lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            "s=session".to_owned(),
+            connection(self.address),
+            "t=0 0".to_owned(),
+        ];
+        if self.manner == Manner::Teams {
+            lines.insert(2, "b=CT:10000000".to_owned());
+        }
+        lines
+    }
+
+    /// RFC 3264 §8: the version grows when anything changes. The address in `o=` is not where media goes.
+    fn print(&mut self, lines: Vec<String>) -> String {
+        if !self.last.is_empty() && self.last != lines {
+            self.version += 1;
+        }
+        self.last = lines;
+        let origin = format!("o=- {} {} IN IP4 127.0.0.1", self.session, self.version);
+        format!("v=0\r\n{origin}\r\n{}\r\n", self.last.join("\r\n"))
+    }
+}
+
+fn connection(address: IpAddr) -> String {
+    format!(
+        "c=IN {} {address}",
+        if address.is_ipv4() { "IP4" } else { "IP6" }
+    )
+}
+
+/// The same lines with another direction.
+fn redirected(lines: &[String], direction: Direction) -> Vec<String> {
+    let is_direction = |line: &String| {
+        ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"].contains(&line.as_str())
+    };
+    let others = lines.iter().filter(|line| !is_direction(line)).cloned();
+    others.chain([format!("a={}", direction.text())]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn party(manner: Manner, port: u16) -> Negotiation {
+        Negotiation::new(
+            manner,
+            [127, 0, 0, 1].into(),
+            (port, if manner.is_secure() { port } else { port + 1 }),
+        )
+    }
+
+    /// Teams' offer is answered by its second crypto line and its first G.711, which is PCMU; each sends with its own key.
+    #[test]
+    fn the_offer_of_teams_is_answered() {
+        let (mut a, mut b) = (party(Manner::Teams, 4000), party(Manner::SecurePbx, 5000));
+        let offer = a.offer(Direction::SendRecv);
+        let (answer, at_b) = b.answer(offer.as_bytes(), false).unwrap();
+        let at_a = a.accept(answer.as_bytes()).unwrap();
+        let (keys_a, keys_b) = (at_a.keys.unwrap(), at_b.keys.unwrap());
+        assert!(answer.contains("a=crypto:1 AES_CM_128_HMAC_SHA1_80 "));
+        assert_eq!(
+            (keys_a.ours, keys_a.theirs, keys_a.suite),
+            (keys_b.theirs, keys_b.ours, Suite::Sha1Tag80)
+        );
+        assert_eq!(
+            (at_a.rtp.port(), at_b.rtp.port(), at_a.law),
+            (5000, 4000, Law::Mu)
+        );
+        assert!(at_a.send && at_b.send);
+    }
+
+    /// What TDR says Teams refuses is refused, each for its own reason.
+    #[test]
+    fn teams_refuses_what_it_must() {
+        let good = party(Manner::SecurePbx, 4000).offer(Direction::SendRecv);
+        let judge = |offer: String| {
+            party(Manner::Teams, 5000)
+                .answer(offer.as_bytes(), false)
+                .map(|_| ())
+        };
+        assert_eq!(judge(good.clone()), Ok(()));
+        assert_eq!(
+            judge(good.replace("RTP/SAVP", "RTP/AVP")),
+            Err(Objection::PlainRtp)
+        );
+        assert_eq!(
+            judge(good.replace("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0")),
+            Err(Objection::ZeroAddress)
+        );
+        assert_eq!(
+            judge(good.replace("SHA1_80", "SHA1_99")),
+            Err(Objection::NoSuite)
+        );
+        assert_eq!(
+            judge(good.replace(" 8 0 101", " 101")),
+            Err(Objection::NoCodec)
+        );
+        assert_eq!(
+            judge(good.replace("a=ptime:20", "a=ice-ufrag:x")),
+            Err(Objection::Ice)
+        );
+    }
+
+    /// An answer must choose a line that was offered, and one only.
+    #[test]
+    fn an_answer_must_fit_the_offer() {
+        let mut a = party(Manner::Teams, 4000);
+        let offer = a.offer(Direction::SendRecv);
+        let (answer, _) = party(Manner::SecurePbx, 5000)
+            .answer(offer.as_bytes(), false)
+            .unwrap();
+        assert_eq!(
+            a.accept(answer.replace("crypto:1", "crypto:2").as_bytes()),
+            Err(Objection::WrongCrypto)
+        );
+        let line = answer.lines().find(|l| l.starts_with("a=crypto")).unwrap();
+        assert_eq!(
+            a.accept(format!("{answer}{line}\r\n").as_bytes()),
+            Err(Objection::ManyCryptos(2))
+        );
+    }
+
+    /// A refresh is identical; a hold changes the direction and the version only; resuming changes them again.
+    #[test]
+    fn a_refresh_is_identical_and_a_hold_is_not() {
+        let mut a = party(Manner::Teams, 4000);
+        let first = a.offer(Direction::SendRecv);
+        assert_eq!(a.offer(Direction::SendRecv), first);
+        let held = a.offer(Direction::Inactive);
+        assert!(
+            held.contains(" 1 IN IP4")
+                && held.contains("a=inactive")
+                && !held.contains("a=sendrecv")
+        );
+        assert!(a.offer(Direction::SendRecv).contains(" 2 IN IP4"));
+    }
+
+    /// Teams goes on sending to where the call began (TDR-804); a PBX follows.
+    #[test]
+    fn teams_does_not_follow_a_moved_address() {
+        for (manner, port) in [(Manner::Teams, 4000), (Manner::SecurePbx, 6000)] {
+            let mut peer = party(manner, 5000);
+            let offer = |port| party(Manner::SecurePbx, port).offer(Direction::SendRecv);
+            peer.answer(offer(4000).as_bytes(), false).unwrap();
+            assert!(peer.moved(offer(6000).as_bytes()));
+            let (_, agreed) = peer.answer(offer(6000).as_bytes(), false).unwrap();
+            assert_eq!(agreed.rtp.port(), port);
+        }
+    }
+
+    /// An all-zero address is answered by receiving only, and nothing is sent to it.
+    #[test]
+    fn a_pbx_can_be_held_by_address() {
+        let (mut a, mut b) = (party(Manner::Pbx, 4000), party(Manner::Pbx, 5000));
+        let first = a.offer(Direction::SendRecv);
+        b.answer(first.as_bytes(), false).unwrap();
+        let (answer, agreed) = b.answer(a.zero_offer().as_bytes(), false).unwrap();
+        assert!(!agreed.send, "{answer}");
+        let (_, agreed) = b
+            .answer(a.offer(Direction::SendRecv).as_bytes(), false)
+            .unwrap();
+        assert!(agreed.send);
+        assert_eq!(agreed.rtp.port(), 4000);
+    }
+}

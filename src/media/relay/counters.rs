@@ -1,0 +1,89 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that one thread counts and all may read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more. Only the thread that owns the relay may: it pays for no locked instruction.
+    pub(crate) fn add(&self) {
+        self.0.store(self.get() + 1, Ordering::Relaxed);
+    }
+
+    /// Sets a level instead of counting.
+    pub(crate) fn set(&self, level: u64) {
+        self.0.store(level, Ordering::Relaxed);
+    }
+}
+
+/// What one relay did since it started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Legs open now.
+    pub legs: Counter,
+    /// Packets that arrived, RTP and RTCP.
+    pub received: Counter,
+    /// Packets handed to the network: forwarded ones, music and reports.
+    pub sent: Counter,
+    /// Of these the network refused.
+    pub send_failures: Counter,
+    /// Arrived with a wrong SRTP or SRTCP tag.
+    pub authentication_failures: Counter,
+    /// SRTP or SRTCP seen before.
+    pub replayed: Counter,
+    /// From an address that may not send on the leg.
+    pub wrong_source: Counter,
+    /// Neither RTP nor RTCP, too short or too long.
+    pub malformed: Counter,
+    /// Came before the leg was configured or connected.
+    pub not_connected: Counter,
+    /// Not forwarded because one side is on hold or hears music.
+    pub held: Counter,
+    /// Of a payload type that was not agreed with the other side.
+    pub payload_type: Counter,
+    /// Could not be protected again: a copy, a source too many, or a key used up.
+    pub unprotectable: Counter,
+    /// Legs not opened because there were too many.
+    pub legs_refused: Counter,
+    /// Events that nobody took in time.
+    pub events_lost: Counter,
+}
+
+/// Why a packet went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dropped {
+    Authentication,
+    Replayed,
+    WrongSource,
+    Malformed,
+    NotConnected,
+    Held,
+    PayloadType,
+    Unprotectable,
+}
+
+impl Counters {
+    /// A packet that the table counted as sent was refused by the network.
+    pub(crate) fn send_failed(&self) {
+        self.send_failures.add();
+    }
+
+    pub(super) fn dropped(&self, why: Dropped) {
+        match why {
+            Dropped::Authentication => &self.authentication_failures,
+            Dropped::Replayed => &self.replayed,
+            Dropped::WrongSource => &self.wrong_source,
+            Dropped::Malformed => &self.malformed,
+            Dropped::NotConnected => &self.not_connected,
+            Dropped::Held => &self.held,
+            Dropped::PayloadType => &self.payload_type,
+            Dropped::Unprotectable => &self.unprotectable,
+        }
+        .add();
+    }
+}

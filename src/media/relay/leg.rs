@@ -1,0 +1,379 @@
+use super::counters::Dropped;
+use super::player::Player;
+use super::quality::Quality;
+use super::source::{Lock, Rule};
+use super::{Forward, Kind};
+use crate::base::Random;
+use crate::media::music::Music;
+use crate::media::{Crypto, LegConfig, LegId, LegReport, MediaSource, Play, Suite};
+use crate::rtp::packet::{self, Header};
+use crate::rtp::rtcp::{self, SenderReport};
+use crate::rtp::srtp::{Receiver, Sender, SrtpError, Tag};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A peer hears RTCP about this often, from the other leg or from us (RFC 3550 §6.2, TDR-815).
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A valid packet, plain now: its kind and length.
+pub(super) struct Arrived {
+    pub(super) kind: Kind,
+    pub(super) length: usize,
+    /// The first RTP packet of the leg.
+    pub(super) first: bool,
+}
+
+/// One leg's media.
+pub(super) struct Leg {
+    id: LegId,
+    pub(super) partner: Option<LegId>,
+    config: Option<LegConfig>,
+    receiver: Option<Receiver>,
+    sender: Option<Sender>,
+    rtp_lock: Lock,
+    rtcp_lock: Lock,
+    player: Player,
+    quality: Quality,
+    flowing: bool,
+    /// When the peer was last heard, or began to be expected.
+    alive: Instant,
+    inactive: bool,
+    /// When our next RTCP is due, and when the partner's last went out.
+    report_due: Instant,
+    partner_report: Option<Instant>,
+    /// Our canonical name towards this peer (RFC 7022 §4.2).
+    name: String,
+}
+
+impl Leg {
+    pub(super) fn new(id: LegId, random: &mut Random, now: Instant) -> Self {
+        Self {
+            id,
+            partner: None,
+            config: None,
+            receiver: None,
+            sender: None,
+            rtp_lock: Lock::default(),
+            rtcp_lock: Lock::default(),
+            player: Player::new(random),
+            quality: Quality::default(),
+            flowing: false,
+            alive: now,
+            inactive: false,
+            report_due: now + REPORT_INTERVAL / 2,
+            partner_report: None,
+            name: random.token(20),
+        }
+    }
+
+    /// Takes what was negotiated; what equals the configuration before keeps its state (TDR-834).
+    pub(super) fn configure(&mut self, config: LegConfig, now: Instant) {
+        let old = self.config.as_ref();
+        let receives = |crypto: &Crypto| {
+            (
+                crypto.suite,
+                crypto.receive.clone(),
+                crypto.receive_mki_length,
+            )
+        };
+        let sends = |crypto: &Crypto| (crypto.suite, crypto.send.clone(), crypto.send_mki.clone());
+        let (before, after) = (
+            old.and_then(|old| old.crypto.as_ref()),
+            config.crypto.as_ref(),
+        );
+
+        let same_receiver = before.map(receives) == after.map(receives);
+        if !same_receiver {
+            self.receiver =
+                after.map(|c| Receiver::new(tag(c), &c.receive.0, c.receive_mki_length));
+        }
+        if before.map(sends) != after.map(sends) {
+            self.sender = after.map(|c| Sender::new(tag(c), &c.send.0, &c.send_mki));
+        }
+        let place = |c: &LegConfig| (c.remote_rtp, c.remote_rtcp, c.rtcp_mux, c.source);
+        if !same_receiver || old.map(place) != Some(place(&config)) {
+            (self.rtp_lock, self.rtcp_lock) = (Lock::default(), Lock::default());
+        }
+        if old.map(|old| old.inactivity) != Some(config.inactivity) {
+            (self.alive, self.inactive) = (now, false);
+        }
+        self.config = Some(config);
+    }
+
+    /// A packet from the network: whether it is the peer's and sound. It is plain afterwards.
+    pub(super) fn arrive(
+        &mut self,
+        port: Kind,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        now: Instant,
+    ) -> Result<Arrived, Dropped> {
+        let arrived = self.examine(port, from, datagram, now);
+        match arrived {
+            Ok(_) => (self.alive, self.inactive) = (now, false),
+            Err(why) => self.quality.refused(why),
+        }
+        arrived
+    }
+
+    fn examine(
+        &mut self,
+        port: Kind,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        now: Instant,
+    ) -> Result<Arrived, Dropped> {
+        let config = self.config.as_ref().ok_or(Dropped::NotConnected)?;
+        if !self.lock(port).admits(from, self.rule(port, config), now) {
+            return Err(Dropped::WrongSource);
+        }
+        // RFC 5761 §4: both kinds come on the RTP port only if that was agreed; on the other port RTP has no place.
+        let kind = if packet::is_rtcp(datagram) {
+            Kind::Rtcp
+        } else {
+            Kind::Rtp
+        };
+        match (port, kind) {
+            (Kind::Rtp, Kind::Rtp) | (Kind::Rtcp, Kind::Rtcp) => {}
+            (Kind::Rtp, Kind::Rtcp) if config.rtcp_mux => {}
+            _ => return Err(Dropped::Malformed),
+        }
+        let (length, first) = match kind {
+            Kind::Rtp => {
+                let (header, length) = match &mut self.receiver {
+                    Some(receiver) => receiver.unprotect_rtp(datagram)?,
+                    None => (
+                        Header::parse(datagram).map_err(|_| Dropped::Malformed)?,
+                        datagram.len(),
+                    ),
+                };
+                header
+                    .payload(&datagram[..length])
+                    .map_err(|_| Dropped::Malformed)?;
+                self.quality.received(&header, now);
+                (length, !std::mem::replace(&mut self.flowing, true))
+            }
+            Kind::Rtcp => {
+                let length = match &mut self.receiver {
+                    Some(receiver) => receiver.unprotect_rtcp(datagram)?,
+                    None => datagram.len(),
+                };
+                rtcp::check(&datagram[..length]).map_err(|_| Dropped::Malformed)?;
+                self.quality.received_rtcp(&datagram[..length], now);
+                (length, false)
+            }
+        };
+        match port {
+            Kind::Rtp => self.rtp_lock.heard(from, now),
+            Kind::Rtcp => self.rtcp_lock.heard(from, now),
+        }
+        Ok(Arrived {
+            kind,
+            length,
+            first,
+        })
+    }
+
+    fn lock(&self, port: Kind) -> &Lock {
+        match port {
+            Kind::Rtp => &self.rtp_lock,
+            Kind::Rtcp => &self.rtcp_lock,
+        }
+    }
+
+    fn rule(&self, port: Kind, config: &LegConfig) -> Rule {
+        let authenticated = config.crypto.is_some();
+        let latch = config.source == MediaSource::Latch;
+        match (port, self.rtp_lock.source()) {
+            (Kind::Rtp, _) => Rule {
+                signalled: config.remote_rtp,
+                authenticated,
+                latch,
+            },
+            // Plain RTCP of a peer behind NAT comes from where its RTP comes from.
+            (Kind::Rtcp, Some(rtp)) if latch && !authenticated => {
+                let signalled = SocketAddr::new(rtp.ip(), config.remote_rtcp.port());
+                Rule {
+                    signalled,
+                    authenticated,
+                    latch: false,
+                }
+            }
+            (Kind::Rtcp, _) => Rule {
+                signalled: config.remote_rtcp,
+                authenticated,
+                latch,
+            },
+        }
+    }
+
+    /// Whether what the peer sends may go on to the other side.
+    pub(super) fn may_send(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.receive)
+    }
+
+    /// A partner's packet on its way to this peer.
+    pub(super) fn forward(
+        &mut self,
+        arrived: &Arrived,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> Result<Forward, Dropped> {
+        let config = self.config.as_ref().ok_or(Dropped::NotConnected)?;
+        // While music plays, reports about a stream that the peer does not hear would only confuse it: ours go instead.
+        if self.player.is_playing() || (arrived.kind == Kind::Rtp && !config.send) {
+            return Err(Dropped::Held);
+        }
+        if arrived.kind == Kind::Rtp {
+            let payload_type = buffer.get(1).map_or(0, |second| second & 0x7f);
+            let mapped = config.payload_map[usize::from(payload_type)];
+            if mapped > 127 {
+                return Err(Dropped::PayloadType);
+            }
+            packet::set_payload_type(buffer, mapped);
+        }
+        let forward = self.protect(arrived.kind, buffer, arrived.length)?;
+        if arrived.kind == Kind::Rtcp {
+            self.partner_report = Some(now);
+        }
+        Ok(forward)
+    }
+
+    /// Encrypts where needed and says where to send it.
+    fn protect(
+        &mut self,
+        kind: Kind,
+        buffer: &mut [u8],
+        length: usize,
+    ) -> Result<Forward, Dropped> {
+        let config = self.config.as_ref().ok_or(Dropped::NotConnected)?;
+        let port = if config.rtcp_mux { Kind::Rtp } else { kind };
+        let to = self
+            .destination(port, config)
+            .ok_or(Dropped::NotConnected)?;
+        let length = match (&mut self.sender, kind) {
+            (None, _) => length,
+            (Some(sender), Kind::Rtp) => sender
+                .protect_rtp(buffer, length)
+                .map_err(|_| Dropped::Unprotectable)?,
+            (Some(sender), Kind::Rtcp) => sender
+                .protect_rtcp(buffer, length)
+                .map_err(|_| Dropped::Unprotectable)?,
+        };
+        if kind == Kind::Rtp {
+            self.quality.sent();
+        }
+        Ok(Forward {
+            leg: self.id,
+            kind: port,
+            to,
+            length,
+        })
+    }
+
+    /// Where the peer listens: as it signalled, or where it was heard if it may be behind NAT.
+    fn destination(&self, port: Kind, config: &LegConfig) -> Option<SocketAddr> {
+        let signalled = match port {
+            Kind::Rtp => config.remote_rtp,
+            Kind::Rtcp => config.remote_rtcp,
+        };
+        let to = match config.source {
+            MediaSource::Strict => signalled,
+            MediaSource::Latch => self.lock(port).source().unwrap_or(signalled),
+        };
+        // 0.0.0.0 is how old peers hold (RFC 3264 §8.4); a group would make us an amplifier.
+        Some(to).filter(|to| !to.ip().is_unspecified() && !to.ip().is_multicast() && to.port() != 0)
+    }
+
+    pub(super) fn play(&mut self, play: Option<Play>) {
+        self.player.play(play);
+    }
+
+    pub(super) fn is_playing(&self) -> bool {
+        self.player.is_playing()
+    }
+
+    pub(super) fn skip_music(&mut self, frames: usize) {
+        self.player.skip(frames);
+    }
+
+    /// The packet of music that is due, if the peer wants any.
+    pub(super) fn music(
+        &mut self,
+        music: &Music,
+        due: Instant,
+        buffer: &mut [u8],
+    ) -> Option<Forward> {
+        if !self.config.as_ref()?.send {
+            self.player.skip(1);
+            return None;
+        }
+        let length = self.player.packet(music, due, buffer)?;
+        self.protect(Kind::Rtp, buffer, length).ok()
+    }
+
+    /// Our own RTCP, if it is due. `ntp` is the time now; `random` spreads the reports of many legs.
+    pub(super) fn report_to_peer(
+        &mut self,
+        now: Instant,
+        ntp: u64,
+        random: u32,
+        buffer: &mut [u8],
+    ) -> Option<Forward> {
+        if now < self.report_due || self.config.is_none() {
+            return None;
+        }
+        // RFC 3550 §6.2: between half and one and a half times the interval.
+        self.report_due =
+            now + REPORT_INTERVAL / 2 + REPORT_INTERVAL.mul_f32(random as f32 / u32::MAX as f32);
+        let partner_reports = self
+            .partner_report
+            .is_some_and(|at| now.saturating_duration_since(at) < REPORT_INTERVAL * 3 / 2);
+        if partner_reports && !self.player.is_playing() {
+            return None;
+        }
+        let ssrc = self.player.ssrc();
+        let timestamp = self.player.timestamp_at(now);
+        let sent = self.player.sent_since_report();
+        let sent = sent.map(|(packets, octets)| SenderReport {
+            ssrc,
+            ntp,
+            timestamp,
+            packets,
+            octets,
+        });
+        let block = self.quality.report_block(now);
+        let length = rtcp::write_report(buffer, ssrc, sent.as_ref(), block.as_ref(), &self.name)?;
+        self.protect(Kind::Rtcp, buffer, length).ok()
+    }
+
+    /// Whether the peer has just been silent for too long; true once until it is heard again.
+    pub(super) fn fell_silent(&mut self, now: Instant) -> bool {
+        let limit = self.config.as_ref().and_then(|config| config.inactivity);
+        let silent = limit.is_some_and(|limit| now.saturating_duration_since(self.alive) >= limit);
+        silent && !std::mem::replace(&mut self.inactive, true)
+    }
+
+    pub(super) fn report(&self) -> LegReport {
+        self.quality.report()
+    }
+}
+
+fn tag(crypto: &Crypto) -> Tag {
+    match crypto.suite {
+        Suite::AesCm128HmacSha1_80 => Tag::Bits80,
+        Suite::AesCm128HmacSha1_32 => Tag::Bits32,
+    }
+}
+
+impl From<SrtpError> for Dropped {
+    fn from(error: SrtpError) -> Self {
+        match error {
+            SrtpError::Authentication => Self::Authentication,
+            SrtpError::Replayed => Self::Replayed,
+            SrtpError::Malformed | SrtpError::TooManySources | SrtpError::Exhausted => {
+                Self::Malformed
+            }
+        }
+    }
+}

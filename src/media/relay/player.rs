@@ -1,0 +1,139 @@
+use crate::base::Random;
+use crate::media::Play;
+use crate::media::music::{FRAME, Music};
+use crate::rtp::packet::{HEADER, Header, write_header};
+use std::time::{Duration, Instant};
+
+/// How much music one packet holds.
+pub(super) const PACE: Duration = Duration::from_millis(20);
+
+/// Our own stream towards one peer: one source with one row of sequence numbers, however often the music stops.
+pub(super) struct Player {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    /// When the packet of this timestamp was due; `None` before the first.
+    at: Option<Instant>,
+    playing: Option<Play>,
+    frame: usize,
+    marker: bool,
+    packets: u32,
+    /// Packets when the last report was written.
+    reported: u32,
+}
+
+impl Player {
+    /// A silent player. The sequence starts in the lower half, so that the first packets cannot be lost before a wrap
+    /// (RFC 3711 §3.3.1).
+    pub(super) fn new(random: &mut Random) -> Self {
+        Self {
+            ssrc: random.u32(),
+            sequence: random.u32() as u16 >> 1,
+            timestamp: random.u32(),
+            at: None,
+            playing: None,
+            frame: 0,
+            marker: false,
+            packets: 0,
+            reported: 0,
+        }
+    }
+
+    pub(super) fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    pub(super) fn is_playing(&self) -> bool {
+        self.playing.is_some()
+    }
+
+    /// Starts the piece from its beginning, changes its encoding on the way, or ends it.
+    pub(super) fn play(&mut self, play: Option<Play>) {
+        if self.playing.is_none() {
+            (self.frame, self.marker) = (0, true);
+        }
+        self.playing = play;
+    }
+
+    /// Writes the packet that is due at this time, if music plays; the answer is its length.
+    pub(super) fn packet(&mut self, music: &Music, due: Instant, into: &mut [u8]) -> Option<usize> {
+        let play = self.playing?;
+        self.timestamp = self.timestamp_at(due);
+        self.at = Some(due);
+        let (Play::MusicAlaw(payload_type) | Play::MusicMulaw(payload_type)) = play;
+        let header = Header::new(
+            payload_type,
+            self.marker,
+            self.sequence,
+            self.timestamp,
+            self.ssrc,
+        );
+        write_header(&header, into.first_chunk_mut()?);
+        into.get_mut(HEADER..HEADER + FRAME)?
+            .copy_from_slice(music.frame(play, self.frame));
+        self.sequence = self.sequence.wrapping_add(1);
+        self.packets = self.packets.wrapping_add(1);
+        (self.frame, self.marker) = (self.frame + 1, false);
+        Some(HEADER + FRAME)
+    }
+
+    /// The music of so many packets is left out.
+    pub(super) fn skip(&mut self, frames: usize) {
+        self.frame += frames;
+    }
+
+    /// The stream's clock: it goes on while the music rests.
+    pub(super) fn timestamp_at(&self, now: Instant) -> u32 {
+        let elapsed = self
+            .at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.timestamp
+            .wrapping_add((elapsed.as_micros() * FRAME as u128 / PACE.as_micros()) as u32)
+    }
+
+    /// Packets and payload octets so far, if there were any since the last time this was asked.
+    pub(super) fn sent_since_report(&mut self) -> Option<(u32, u32)> {
+        if self.packets == self.reported {
+            return None;
+        }
+        self.reported = self.packets;
+        Some((self.packets, self.packets.wrapping_mul(FRAME as u32)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(player: &mut Player, due: Instant) -> Header {
+        let mut packet = [0; 200];
+        let length = player.packet(&Music::new(), due, &mut packet).unwrap();
+        assert_eq!(length, 172);
+        Header::parse(&packet[..length]).unwrap()
+    }
+
+    /// After a rest of ten seconds the same source goes on: next number, ten seconds later, with a marker.
+    #[test]
+    fn a_second_start_continues_the_stream() {
+        let start = Instant::now();
+        let mut player = Player::new(&mut Random::from_number(1));
+        player.play(Some(Play::MusicAlaw(8)));
+        let first = header(&mut player, start);
+        let second = header(&mut player, start + PACE);
+        assert!(first.marker && !second.marker && first.sequence < 0x8000);
+        assert_eq!(second.timestamp, first.timestamp.wrapping_add(160));
+
+        player.play(None);
+        assert_eq!(player.packet(&Music::new(), start, &mut [0; 200]), None);
+        player.play(Some(Play::MusicMulaw(0)));
+        let third = header(&mut player, start + PACE + Duration::from_secs(10));
+        assert_eq!(
+            (third.ssrc, third.sequence, third.payload_type),
+            (first.ssrc, first.sequence + 2, 0)
+        );
+        assert_eq!(third.timestamp, second.timestamp.wrapping_add(80_000));
+        assert!(third.marker);
+        assert_eq!(player.sent_since_report(), Some((3, 480)));
+        assert_eq!(player.sent_since_report(), None);
+    }
+}

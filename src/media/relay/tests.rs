@@ -1,0 +1,801 @@
+use super::*;
+use crate::media::music::{self, recognise};
+use crate::media::{Crypto, LegConfig, LegReport, MasterKey, MediaSource, Play, Suite};
+use crate::rtp::g711;
+use crate::rtp::packet::{HEADER, Header, write_header};
+use crate::rtp::rtcp::{self, Packet};
+use crate::rtp::srtp::{Receiver, Sender, Tag};
+
+const A: LegId = LegId(1);
+const B: LegId = LegId(2);
+const FRAME: Duration = Duration::from_millis(20);
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// A peer of leg `id` at 192.0.2.`id`, ports 4000 and 4001, plain and without multiplexing.
+fn plain(id: LegId) -> LegConfig {
+    LegConfig {
+        remote_rtp: SocketAddr::new([192, 0, 2, id.0 as u8].into(), 4000),
+        remote_rtcp: SocketAddr::new([192, 0, 2, id.0 as u8].into(), 4001),
+        rtcp_mux: false,
+        crypto: None,
+        source: MediaSource::Strict,
+        payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+        inactivity: None,
+        receive: true,
+        send: true,
+    }
+}
+
+fn secure(id: LegId, receive: u8, send: u8) -> LegConfig {
+    let config = plain(id);
+    let crypto = Crypto {
+        suite: Suite::AesCm128HmacSha1_80,
+        receive: MasterKey([receive; 30]),
+        receive_mki_length: 0,
+        send: MasterKey([send; 30]),
+        send_mki: vec![],
+    };
+    LegConfig {
+        crypto: Some(crypto),
+        rtcp_mux: true,
+        remote_rtcp: config.remote_rtp,
+        ..config
+    }
+}
+
+fn voice(sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0xd5; HEADER + 160];
+    write_header(
+        &Header::new(8, false, sequence, u32::from(sequence) * 160, 77),
+        packet.first_chunk_mut().unwrap(),
+    );
+    packet
+}
+
+const SENDER_REPORT: [u8; 28] = [
+    0x80, 200, 0, 6, 0, 0, 0, 77, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0, 0, 160, 0, 0, 0, 1, 0, 0, 0, 160,
+];
+
+/// A relay with its own time.
+struct Bench {
+    relay: Relay,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(a: LegConfig, b: LegConfig) -> Self {
+        let now = Instant::now();
+        let limits = Limits {
+            legs: 4,
+            events: 100,
+        };
+        let mut bench = Self {
+            relay: Relay::new(limits, Random::from_number(5), now, 0),
+            now,
+        };
+        for (leg, config) in [(A, a), (B, b)] {
+            bench.command(Command::Open {
+                leg,
+                address: [127, 0, 0, 1].into(),
+                port: 4000,
+            });
+            bench.configure(leg, config);
+        }
+        bench.command(Command::Connect {
+            leg: A,
+            with: Some(B),
+        });
+        bench
+    }
+
+    fn command(&mut self, command: Command) {
+        self.relay.command(command, self.now);
+    }
+
+    fn configure(&mut self, leg: LegId, config: LegConfig) {
+        self.command(Command::Configure {
+            leg,
+            config: Box::new(config),
+        });
+    }
+
+    fn packet_from(
+        &mut self,
+        leg: LegId,
+        port: Kind,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> Option<(Forward, Vec<u8>)> {
+        let mut buffer = [0; BUFFER];
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        let forward = self
+            .relay
+            .packet(leg, port, from, &mut buffer, bytes.len(), self.now)?;
+        Some((forward, buffer[..forward.length].to_vec()))
+    }
+
+    /// From where the leg's peer signalled.
+    fn packet(&mut self, leg: LegId, port: Kind, bytes: &[u8]) -> Option<(Forward, Vec<u8>)> {
+        let from = SocketAddr::new(
+            [192, 0, 2, leg.0 as u8].into(),
+            if port == Kind::Rtp { 4000 } else { 4001 },
+        );
+        self.packet_from(leg, port, from, bytes)
+    }
+
+    /// Lets time pass, ticking when the relay wants it; everything sent, with its time.
+    fn pass(&mut self, time: Duration) -> Vec<(Instant, Forward, Vec<u8>)> {
+        let (end, mut sent) = (self.now + time, Vec::new());
+        while let Some(due) = self.relay.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            let now = self.now;
+            self.relay.tick(now, &mut [0; BUFFER], |forward, bytes| {
+                sent.push((now, forward, bytes.to_vec()))
+            });
+        }
+        self.now = end;
+        sent
+    }
+
+    fn events(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.relay.poll_event())
+            .map(|event| format!("{event:?}"))
+            .collect()
+    }
+
+    fn close(&mut self, leg: LegId) -> LegReport {
+        self.command(Command::Close { leg });
+        loop {
+            if let Event::Closed {
+                leg: closed,
+                report,
+            } = self.relay.poll_event().expect("closing is told")
+            {
+                assert_eq!(closed, leg);
+                return *report;
+            }
+        }
+    }
+}
+
+fn protect(sender: &mut Sender, plain: &[u8], kind: Kind) -> Vec<u8> {
+    let mut buffer = plain.to_vec();
+    buffer.resize(plain.len() + sender.overhead(), 0);
+    let length = match kind {
+        Kind::Rtp => sender.protect_rtp(&mut buffer, plain.len()),
+        Kind::Rtcp => sender.protect_rtcp(&mut buffer, plain.len()),
+    };
+    buffer.truncate(length.unwrap());
+    buffer
+}
+
+fn unprotect(receiver: &mut Receiver, bytes: &[u8], kind: Kind) -> Vec<u8> {
+    let mut buffer = bytes.to_vec();
+    let length = match kind {
+        Kind::Rtp => receiver
+            .unprotect_rtp(&mut buffer)
+            .map(|(_, length)| length),
+        Kind::Rtcp => receiver.unprotect_rtcp(&mut buffer),
+    };
+    buffer.truncate(length.unwrap());
+    buffer
+}
+
+/// The peer of a leg configured as `secure(_, receive, send)`: what it sends with and hears with.
+fn peer(receive: u8, send: u8) -> (Sender, Receiver) {
+    (
+        Sender::new(Tag::Bits80, &[receive; 30], &[]),
+        Receiver::new(Tag::Bits80, &[send; 30], 0),
+    )
+}
+
+/// Voice goes from SRTP to RTP and back as it is, to where the other peer listens.
+#[test]
+fn srtp_to_rtp_and_back() {
+    let mut bench = Bench::new(secure(A, 1, 2), plain(B));
+    let (mut sender, mut receiver) = peer(1, 2);
+    let (forward, bytes) = bench
+        .packet(A, Kind::Rtp, &protect(&mut sender, &voice(1), Kind::Rtp))
+        .unwrap();
+    assert_eq!(
+        (forward.leg, forward.kind, forward.to),
+        (B, Kind::Rtp, address("192.0.2.2:4000"))
+    );
+    assert_eq!(bytes, voice(1));
+    let (forward, bytes) = bench.packet(B, Kind::Rtp, &voice(9)).unwrap();
+    assert_eq!(
+        (forward.leg, forward.to, bytes.len()),
+        (A, address("192.0.2.1:4000"), 182)
+    );
+    assert_eq!(unprotect(&mut receiver, &bytes, Kind::Rtp), voice(9));
+}
+
+/// Between two SRTP legs everything is decrypted and encrypted again with the other key.
+#[test]
+fn srtp_to_srtp() {
+    let mut bench = Bench::new(secure(A, 1, 2), secure(B, 3, 4));
+    let (mut sender, _) = peer(1, 2);
+    let (_, mut receiver) = peer(3, 4);
+    let sent = protect(&mut sender, &voice(1), Kind::Rtp);
+    let (_, bytes) = bench.packet(A, Kind::Rtp, &sent).unwrap();
+    assert_ne!(bytes, sent);
+    assert_eq!(unprotect(&mut receiver, &bytes, Kind::Rtp), voice(1));
+}
+
+/// Only the payload type changes between plain legs, as the map says; a type without a value stays out.
+#[test]
+fn payload_types_are_mapped() {
+    let mut config = plain(B);
+    (config.payload_map[101], config.payload_map[18]) = (96, 255);
+    let mut bench = Bench::new(plain(A), config);
+    let mut event = voice(1);
+    event[1] = 0x80 | 101;
+    let (_, bytes) = bench.packet(A, Kind::Rtp, &event).unwrap();
+    assert_eq!((bytes[1], &bytes[2..]), (0x80 | 96, &event[2..]));
+    event[1] = 18;
+    assert_eq!(bench.packet(A, Kind::Rtp, &event), None);
+    assert_eq!(bench.relay.counters().payload_type.get(), 1);
+}
+
+/// Multiplexed SRTCP leaves on the RTCP port of the plain leg, and plain RTCP enters the RTP port of the other.
+#[test]
+fn rtcp_crosses_between_one_port_and_two() {
+    let mut bench = Bench::new(secure(A, 1, 2), plain(B));
+    let (mut sender, mut receiver) = peer(1, 2);
+    let (forward, bytes) = bench
+        .packet(
+            A,
+            Kind::Rtp,
+            &protect(&mut sender, &SENDER_REPORT, Kind::Rtcp),
+        )
+        .unwrap();
+    assert_eq!(
+        (forward.kind, forward.to, &bytes[..]),
+        (Kind::Rtcp, address("192.0.2.2:4001"), &SENDER_REPORT[..])
+    );
+    let (forward, bytes) = bench.packet(B, Kind::Rtcp, &SENDER_REPORT).unwrap();
+    assert_eq!(
+        (forward.kind, forward.to),
+        (Kind::Rtp, address("192.0.2.1:4000"))
+    );
+    assert_eq!(unprotect(&mut receiver, &bytes, Kind::Rtcp), SENDER_REPORT);
+    assert_eq!(
+        bench.packet(B, Kind::Rtp, &SENDER_REPORT),
+        None,
+        "not agreed on this leg"
+    );
+    assert_eq!(
+        bench.packet(B, Kind::Rtcp, &voice(1)),
+        None,
+        "no place for voice"
+    );
+    assert_eq!(bench.close(B).malformed, 2);
+}
+
+/// Over the wrap after 65,536 packets a refresh with the same keys changes nothing: rollover and replay window stay.
+#[test]
+fn a_refresh_with_the_same_keys_keeps_the_contexts() {
+    let mut bench = Bench::new(secure(A, 1, 2), plain(B));
+    let (mut sender, mut receiver) = peer(1, 2);
+    for n in 65_500u32..65_600 {
+        let sent = protect(&mut sender, &voice(n as u16), Kind::Rtp);
+        assert!(bench.packet(A, Kind::Rtp, &sent).is_some());
+        let (_, back) = bench.packet(B, Kind::Rtp, &voice(n as u16)).unwrap();
+        assert_eq!(unprotect(&mut receiver, &back, Kind::Rtp), voice(n as u16));
+        if n > 65_550 {
+            bench.configure(A, secure(A, 1, 2));
+            assert_eq!(bench.packet(A, Kind::Rtp, &sent), None, "still known");
+        }
+    }
+    assert_eq!(bench.close(A).replayed, 49);
+}
+
+/// A new key of the peer starts with rollover counter 0, while our own direction with its old key goes on.
+#[test]
+fn a_new_key_starts_anew() {
+    let mut bench = Bench::new(secure(A, 1, 2), plain(B));
+    let (mut old_sender, mut receiver) = peer(1, 2);
+    for n in 65_530u32..65_540 {
+        let sent = protect(&mut old_sender, &voice(n as u16), Kind::Rtp);
+        assert!(bench.packet(A, Kind::Rtp, &sent).is_some());
+        let (_, back) = bench.packet(B, Kind::Rtp, &voice(n as u16)).unwrap();
+        unprotect(&mut receiver, &back, Kind::Rtp);
+    }
+    bench.configure(A, secure(A, 9, 2));
+    let (mut new_sender, _) = peer(9, 2);
+    let sent = protect(&mut new_sender, &voice(20), Kind::Rtp);
+    assert_eq!(
+        bench.packet(A, Kind::Rtp, &sent).map(|(_, bytes)| bytes),
+        Some(voice(20))
+    );
+    let stale = protect(&mut old_sender, &voice(21), Kind::Rtp);
+    assert_eq!(bench.packet(A, Kind::Rtp, &stale), None);
+    let (_, back) = bench.packet(B, Kind::Rtp, &voice(20)).unwrap();
+    assert_eq!(unprotect(&mut receiver, &back, Kind::Rtp), voice(20));
+    assert_eq!(bench.close(A).authentication_failures, 1);
+}
+
+/// Plain packets from elsewhere than the peer's IP address are neither forwarded nor answered.
+#[test]
+fn strangers_are_not_heard() {
+    let mut bench = Bench::new(plain(A), plain(B));
+    assert_eq!(
+        bench.packet_from(A, Kind::Rtp, address("203.0.113.9:4000"), &voice(1)),
+        None
+    );
+    assert_eq!(
+        bench.packet_from(A, Kind::Rtcp, address("203.0.113.9:4001"), &SENDER_REPORT),
+        None
+    );
+    let (forward, _) = bench.packet(B, Kind::Rtp, &voice(1)).unwrap();
+    assert_eq!(forward.to, address("192.0.2.1:4000"));
+    assert_eq!(bench.close(A).wrong_source, 2);
+}
+
+/// A peer behind NAT is answered where it was heard: RTP and RTCP each; a third party cannot take over.
+#[test]
+fn a_peer_behind_nat_is_answered_where_it_was_heard() {
+    let mut bench = Bench::new(
+        LegConfig {
+            source: MediaSource::Latch,
+            ..plain(A)
+        },
+        plain(B),
+    );
+    let (nat, nat_rtcp) = (address("198.51.100.1:31000"), address("198.51.100.1:31007"));
+    assert_eq!(
+        bench
+            .packet(B, Kind::Rtp, &voice(1))
+            .map(|(forward, _)| forward.to),
+        Some(address("192.0.2.1:4000"))
+    );
+    assert!(bench.packet_from(A, Kind::Rtp, nat, &voice(1)).is_some());
+    assert!(
+        bench
+            .packet_from(A, Kind::Rtcp, nat_rtcp, &SENDER_REPORT)
+            .is_some()
+    );
+    let stranger = address("203.0.113.9:4000");
+    assert_eq!(bench.packet_from(A, Kind::Rtp, stranger, &voice(2)), None);
+    assert_eq!(
+        bench.packet_from(A, Kind::Rtcp, stranger, &SENDER_REPORT),
+        None
+    );
+    assert_eq!(
+        bench
+            .packet(B, Kind::Rtp, &voice(2))
+            .map(|(forward, _)| forward.to),
+        Some(nat)
+    );
+    assert_eq!(
+        bench
+            .packet(B, Kind::Rtcp, &SENDER_REPORT)
+            .map(|(forward, _)| forward.to),
+        Some(nat_rtcp)
+    );
+}
+
+/// On SRTP a forgery from elsewhere does not move the leg; the first authentic packet does, even before the peer's own.
+#[test]
+fn only_authentic_packets_decide_the_source() {
+    let mut bench = Bench::new(
+        LegConfig {
+            source: MediaSource::Latch,
+            ..secure(A, 1, 2)
+        },
+        plain(B),
+    );
+    let (mut sender, _) = peer(1, 2);
+    let mut forged = voice(1);
+    forged.extend_from_slice(&[0; 10]);
+    assert_eq!(
+        bench.packet_from(A, Kind::Rtp, address("203.0.113.9:1"), &forged),
+        None
+    );
+    let real = address("198.51.100.1:31000");
+    assert!(
+        bench
+            .packet_from(
+                A,
+                Kind::Rtp,
+                real,
+                &protect(&mut sender, &voice(1), Kind::Rtp)
+            )
+            .is_some()
+    );
+    assert_eq!(
+        bench
+            .packet(B, Kind::Rtp, &voice(1))
+            .map(|(forward, _)| forward.to),
+        Some(real)
+    );
+    assert_eq!(
+        bench.packet_from(A, Kind::Rtp, address("203.0.113.9:1"), &forged),
+        None
+    );
+    let report = bench.close(A);
+    assert_eq!(
+        (
+            report.received,
+            report.authentication_failures,
+            report.wrong_source
+        ),
+        (1, 1, 1)
+    );
+}
+
+/// A peer that may not send is counted but not forwarded; one that wants nothing gets RTCP only.
+#[test]
+fn hold_stops_voice_and_not_rtcp() {
+    let mut bench = Bench::new(
+        LegConfig {
+            receive: false,
+            send: false,
+            ..plain(A)
+        },
+        plain(B),
+    );
+    assert_eq!(bench.packet(A, Kind::Rtp, &voice(1)), None);
+    assert_eq!(bench.packet(B, Kind::Rtp, &voice(1)), None);
+    assert!(bench.packet(A, Kind::Rtcp, &SENDER_REPORT).is_some());
+    assert!(bench.packet(B, Kind::Rtcp, &SENDER_REPORT).is_some());
+    assert_eq!(
+        (bench.relay.counters().held.get(), bench.close(A).received),
+        (2, 1)
+    );
+}
+
+/// A peer that holds by 0.0.0.0 is sent nothing at all.
+#[test]
+fn nothing_goes_to_no_address() {
+    let nowhere = LegConfig {
+        remote_rtp: address("0.0.0.0:4000"),
+        remote_rtcp: address("0.0.0.0:4001"),
+        ..plain(A)
+    };
+    let mut bench = Bench::new(nowhere, plain(B));
+    assert_eq!(bench.packet(B, Kind::Rtp, &voice(1)), None);
+    assert_eq!(bench.packet(B, Kind::Rtcp, &SENDER_REPORT), None);
+    assert!(
+        bench
+            .pass(Duration::from_secs(20))
+            .iter()
+            .all(|(_, forward, _)| forward.leg == B)
+    );
+}
+
+/// Music takes the partner's place: a packet every 20 ms, protected, in one stream, and the melody is heard. Afterwards
+/// the partner is heard again.
+#[test]
+fn music_is_heard_in_place_of_the_partner() {
+    let mut bench = Bench::new(secure(A, 1, 2), plain(B));
+    let (_, mut receiver) = peer(1, 2);
+    let start = bench.now;
+    bench.command(Command::Play {
+        leg: A,
+        play: Some(Play::MusicAlaw(8)),
+    });
+    let mut sent = bench.pass(Duration::from_millis(7999));
+    assert_eq!(bench.packet(B, Kind::Rtp, &voice(1)), None);
+    sent.retain(|(_, forward, bytes)| forward.leg == A && !packet_is_rtcp(bytes));
+    assert_eq!(sent.len(), 400);
+
+    let mut samples = Vec::new();
+    let mut first = None;
+    for (n, (at, forward, bytes)) in (0..).zip(&sent) {
+        let plain = unprotect(&mut receiver, bytes, Kind::Rtp);
+        let header = Header::parse(&plain).unwrap();
+        let first = first.get_or_insert(header);
+        assert_eq!(
+            (*at, forward.to),
+            (start + FRAME * n, address("192.0.2.1:4000"))
+        );
+        assert_eq!(header.sequence, first.sequence.wrapping_add(n as u16));
+        assert_eq!(header.timestamp, first.timestamp.wrapping_add(160 * n));
+        assert_eq!(
+            (header.ssrc, header.marker, header.payload_type),
+            (first.ssrc, n == 0, 8)
+        );
+        samples.extend(
+            plain[HEADER..]
+                .iter()
+                .map(|octet| g711::ALAW[usize::from(*octet)]),
+        );
+    }
+    for (note, pitch) in samples.chunks(4000).zip(music::MELODY) {
+        assert_eq!(recognise::note(note), Some(pitch));
+    }
+    bench.command(Command::Play { leg: A, play: None });
+    let (_, bytes) = bench.packet(B, Kind::Rtp, &voice(2)).unwrap();
+    assert_eq!(unprotect(&mut receiver, &bytes, Kind::Rtp), voice(2));
+    assert_eq!(bench.close(A).sent, 401);
+}
+
+fn packet_is_rtcp(bytes: &[u8]) -> bool {
+    crate::rtp::packet::is_rtcp(bytes)
+}
+
+/// After a second without time, five packets are made up for and the rest of the music is left out.
+#[test]
+fn a_delay_does_not_end_in_a_burst() {
+    let mut bench = Bench::new(plain(A), plain(B));
+    bench.command(Command::Play {
+        leg: A,
+        play: Some(Play::MusicMulaw(0)),
+    });
+    let first = bench.pass(Duration::ZERO);
+    bench.now += Duration::from_secs(1);
+    let burst: Vec<_> = bench
+        .pass(Duration::ZERO)
+        .into_iter()
+        .filter(|(_, _, bytes)| bytes.len() == 172)
+        .collect();
+    assert_eq!((first.len(), burst.len()), (1, 6));
+    let header = |packet: &(Instant, Forward, Vec<u8>)| Header::parse(&packet.2).unwrap();
+    let elapsed = header(&burst[5])
+        .timestamp
+        .wrapping_sub(header(&first[0]).timestamp);
+    assert_eq!(
+        (
+            elapsed,
+            header(&burst[5])
+                .sequence
+                .wrapping_sub(header(&first[0]).sequence)
+        ),
+        (8000, 6)
+    );
+}
+
+/// On hold, with music or in silence, the peer hears RTCP of ours every 2.5 to 7.5 s; with music they are sender
+/// reports. What the partner writes makes ours needless.
+#[test]
+fn rtcp_is_always_heard() {
+    let mut bench = Bench::new(
+        plain(A),
+        LegConfig {
+            send: false,
+            ..plain(B)
+        },
+    );
+    bench.packet(A, Kind::Rtp, &voice(1));
+    bench.command(Command::Play {
+        leg: A,
+        play: Some(Play::MusicAlaw(8)),
+    });
+    let sent = bench.pass(Duration::from_secs(60));
+    for (leg, sender, heard) in [(A, true, Some(77)), (B, false, None)] {
+        let reports: Vec<_> = sent
+            .iter()
+            .filter(|(_, f, _)| (f.leg, f.kind) == (leg, Kind::Rtcp))
+            .collect();
+        assert!((8..=24).contains(&reports.len()), "{}", reports.len());
+        assert!(
+            reports
+                .windows(2)
+                .all(|two| two[1].0 - two[0].0 <= Duration::from_millis(7750))
+        );
+        for (_, forward, bytes) in reports {
+            assert_eq!(forward.to.port(), 4001);
+            let packets: Vec<_> = rtcp::packets(bytes).collect::<Result<_, _>>().unwrap();
+            let (blocks, is_sender) = match packets[0] {
+                Packet::SenderReport(_, blocks) => (blocks, true),
+                Packet::ReceiverReport(_, blocks) => (blocks, false),
+                other => panic!("{other:?}"),
+            };
+            assert!(matches!(packets[1], Packet::SourceDescription(_)));
+            assert_eq!(
+                (is_sender, blocks.iter().map(|block| block.ssrc).next()),
+                (sender, heard)
+            );
+        }
+    }
+    bench.command(Command::Play { leg: A, play: None });
+    let mut ours = 0;
+    for _ in 0..20 {
+        bench.packet(B, Kind::Rtcp, &SENDER_REPORT).unwrap();
+        ours += bench
+            .pass(Duration::from_secs(5))
+            .iter()
+            .filter(|(_, forward, _)| forward.leg == A)
+            .count();
+    }
+    assert_eq!(ours, 0);
+}
+
+/// A sender report says how many packets of music there were, and when, on both clocks.
+#[test]
+fn a_sender_report_counts_the_music() {
+    let mut bench = Bench::new(plain(A), plain(B));
+    bench.command(Command::Play {
+        leg: A,
+        play: Some(Play::MusicAlaw(8)),
+    });
+    let (mut packets, mut last) = (0, None);
+    for (at, forward, bytes) in bench.pass(Duration::from_secs(30)) {
+        match (forward.leg, forward.kind) {
+            (A, Kind::Rtp) => {
+                (packets, last) = (packets + 1, Some((at, Header::parse(&bytes).unwrap())))
+            }
+            (A, Kind::Rtcp) => {
+                let Some(Ok(Packet::SenderReport(sent, _))) = rtcp::packets(&bytes).next() else {
+                    panic!()
+                };
+                let (then, header) = last.unwrap();
+                let ticks = (at - then).as_micros() as u32 * 8 / 1000;
+                assert_eq!(
+                    (sent.packets, sent.octets, sent.ssrc),
+                    (packets, packets * 160, header.ssrc)
+                );
+                assert_eq!(sent.timestamp, header.timestamp.wrapping_add(ticks));
+            }
+            _ => {}
+        }
+    }
+    assert!(packets == 1501, "{packets}");
+}
+
+/// A silent peer is told once; after it was heard, again; on hold never.
+#[test]
+fn silence_is_told_once() {
+    let limit = Duration::from_secs(10);
+    let mut bench = Bench::new(
+        LegConfig {
+            inactivity: Some(limit),
+            ..plain(A)
+        },
+        plain(B),
+    );
+    bench.packet(A, Kind::Rtp, &voice(1));
+    bench.pass(Duration::from_secs(9));
+    assert_eq!(bench.events(), ["Flowing { leg: LegId(1) }"]);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.events(), ["Inactive { leg: LegId(1) }"]);
+    bench.packet(A, Kind::Rtcp, &SENDER_REPORT);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.events(), ["Inactive { leg: LegId(1) }"]);
+    bench.configure(A, plain(A));
+    bench.pass(Duration::from_secs(60));
+    bench.configure(
+        A,
+        LegConfig {
+            inactivity: Some(limit),
+            ..plain(A)
+        },
+    );
+    bench.pass(Duration::from_secs(9));
+    assert!(
+        bench.events().is_empty(),
+        "counts from when it is expected again"
+    );
+}
+
+/// The report of a leg: what came, went, got lost and how unevenly.
+#[test]
+fn a_closed_leg_reports() {
+    let mut bench = Bench::new(plain(A), plain(B));
+    for n in 0..100u16 {
+        bench.pass(FRAME);
+        if n % 10 != 5 {
+            bench.packet(A, Kind::Rtp, &voice(n));
+        }
+    }
+    bench.packet(A, Kind::Rtp, &[0x80, 8, 0]);
+    let report = bench.close(A);
+    assert_eq!(
+        (
+            report.received,
+            report.lost,
+            report.jitter,
+            report.malformed
+        ),
+        (90, 10, 0, 1)
+    );
+    assert_eq!((report.sent, bench.close(B).sent), (0, 90));
+    assert_eq!(bench.packet(A, Kind::Rtp, &voice(101)), None);
+    assert_eq!(bench.relay.deadline(), None);
+}
+
+/// Connecting a leg to a third one takes it away from the second; closing leaves the other alone.
+#[test]
+fn a_leg_has_one_partner() {
+    let c = LegId(3);
+    let mut bench = Bench::new(plain(A), plain(B));
+    bench.command(Command::Open {
+        leg: c,
+        address: [127, 0, 0, 1].into(),
+        port: 4000,
+    });
+    bench.configure(c, plain(c));
+    bench.command(Command::Connect {
+        leg: A,
+        with: Some(c),
+    });
+    assert_eq!(
+        bench
+            .packet(A, Kind::Rtp, &voice(1))
+            .map(|(forward, _)| forward.leg),
+        Some(c)
+    );
+    assert_eq!(bench.packet(B, Kind::Rtp, &voice(1)), None);
+    bench.close(c);
+    assert_eq!(bench.packet(A, Kind::Rtp, &voice(2)), None);
+    bench.command(Command::Connect {
+        leg: A,
+        with: Some(LegId(99)),
+    });
+    bench.command(Command::Connect {
+        leg: A,
+        with: Some(A),
+    });
+    assert_eq!(bench.packet(A, Kind::Rtp, &voice(3)), None);
+}
+
+/// Legs and waiting events are bounded, and both bounds are counted.
+#[test]
+fn the_table_is_bounded() {
+    let mut bench = Bench::new(plain(A), plain(B));
+    for n in 3..300 {
+        bench.command(Command::Open {
+            leg: LegId(n),
+            address: [127, 0, 0, 1].into(),
+            port: 4000,
+        });
+    }
+    let counters = bench.relay.counters();
+    assert_eq!(
+        (
+            counters.legs.get(),
+            counters.legs_refused.get(),
+            counters.events_lost.get()
+        ),
+        (4, 295, 195)
+    );
+    assert_eq!(bench.events().len(), 100);
+}
+
+/// 50,000 random datagrams of every length, half of them shaped like RTP or RTCP, do no harm to any kind of leg.
+#[test]
+fn noise_does_no_harm() {
+    let mut bench = Bench::new(
+        LegConfig {
+            source: MediaSource::Latch,
+            ..secure(A, 1, 2)
+        },
+        plain(B),
+    );
+    let mut random = Random::from_number(11);
+    for n in 0..50_000u32 {
+        let mut bytes = random.bytes::<128>();
+        if n % 2 == 0 {
+            bytes[0] = 0x80 | bytes[0] & 0x3f;
+            bytes[1] = if n % 4 == 0 {
+                bytes[1]
+            } else {
+                192 + bytes[1] % 32
+            };
+        }
+        let length = random.u32() as usize % 129;
+        let (leg, port) = (
+            if n % 3 == 0 { A } else { B },
+            if n % 5 == 0 { Kind::Rtcp } else { Kind::Rtp },
+        );
+        bench.packet(leg, port, &bytes[..length]);
+    }
+    assert_eq!(bench.close(A).received, 0);
+    assert!(
+        bench
+            .relay
+            .packet(
+                B,
+                Kind::Rtp,
+                address("192.0.2.2:4000"),
+                &mut [0; BUFFER],
+                65_507,
+                bench.now
+            )
+            .is_none()
+    );
+}

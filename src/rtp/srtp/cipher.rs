@@ -1,0 +1,49 @@
+use aes::Aes128;
+use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
+
+/// Blocks of keystream made at once: enough for 20 ms of G.711, and for the processor to work on them in parallel.
+const BATCH: usize = 11;
+
+/// AES-128 in counter mode with a session key and salt (RFC 3711 §4.1.1).
+#[derive(Clone)]
+pub(super) struct CounterMode {
+    aes: Aes128,
+    salt: [u8; 14],
+}
+
+impl CounterMode {
+    pub(super) fn new(key: &[u8; 16], salt: &[u8; 14]) -> Self {
+        Self {
+            aes: Aes128::new(&Array::from(*key)),
+            salt: *salt,
+        }
+    }
+
+    /// Encrypts or decrypts what a source sends under an index of 48 (RTP) or 31 bits (RTCP).
+    pub(super) fn apply(&self, ssrc: u32, index: u64, bytes: &mut [u8]) {
+        let mut start = [0; 16];
+        start[4..8].copy_from_slice(&ssrc.to_be_bytes());
+        start[8..14].copy_from_slice(&index.to_be_bytes()[2..]);
+        for (byte, salt) in start.iter_mut().zip(&self.salt) {
+            *byte ^= salt;
+        }
+        self.keystream(start, bytes);
+    }
+
+    /// Adds the keystream that starts at this block, whose last 16 bits count.
+    pub(super) fn keystream(&self, start: [u8; 16], bytes: &mut [u8]) {
+        let mut counter = 0u16;
+        for chunk in bytes.chunks_mut(16 * BATCH) {
+            let mut blocks = [Array::from(start); BATCH];
+            let blocks = &mut blocks[..chunk.len().div_ceil(16)];
+            for block in &mut *blocks {
+                block[14..].copy_from_slice(&counter.to_be_bytes());
+                counter = counter.wrapping_add(1);
+            }
+            self.aes.encrypt_blocks(blocks);
+            for (byte, key) in chunk.iter_mut().zip(blocks.iter().flatten()) {
+                *byte ^= key;
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Gateways.
+
+use super::error::{Faults, is_label};
+use super::rows::{id, int, micros, named, new_id, now, time};
+use super::{Listed, Page, RegionRecord, StoreError};
+use crate::directory::{Gateway, GatewayState};
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A customer's name at Teams, in one region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// Code of the region; never changed. One gateway for each customer and region.
+    pub region: String,
+    /// The first label of the name, under the region's base domain; never changed.
+    #[schema(example = "contoso")]
+    pub label: String,
+    /// How far it has been set up at Microsoft.
+    #[serde(default)]
+    pub state: GatewayState,
+}
+
+/// A stored gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Gateway)]
+pub struct GatewayRecord {
+    /// Never used again.
+    pub id: Uuid,
+    /// Whose.
+    pub customer_id: Uuid,
+    /// The whole name, in lower case.
+    pub fqdn: String,
+    /// What can be changed.
+    #[serde(flatten)]
+    pub settings: GatewaySettings,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it was last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// Grows with every change; in quotes it is the ETag.
+    pub version: i64,
+}
+
+impl GatewaySettings {
+    /// The whole name; a label that makes none is at fault.
+    fn fqdn(&self, region: &RegionRecord) -> Result<String, StoreError> {
+        let fqdn = format!("{}.{}", self.label, region.settings.base_fqdn).to_ascii_lowercase();
+        let mut faults = Faults::default();
+        faults.demand(
+            is_label(&self.label),
+            "label",
+            "format",
+            "must be letters, digits and inner hyphens",
+        );
+        let message = format!(
+            "makes a name of {} characters, Microsoft allows 48 (TDR-111)",
+            fqdn.len()
+        );
+        faults.demand(fqdn.len() <= 48, "label", "length", message);
+        faults.or(fqdn)
+    }
+}
+
+fn record(row: &SqliteRow) -> Result<GatewayRecord, sqlx::Error> {
+    Ok(GatewayRecord {
+        id: id(row, "id")?,
+        customer_id: id(row, "customer_id")?,
+        fqdn: row.try_get("fqdn")?,
+        settings: GatewaySettings {
+            region: row.try_get("region")?,
+            label: row.try_get("label")?,
+            state: named(row, "state")?,
+        },
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        version: row.try_get("version")?,
+    })
+}
+
+/// Adds one to a customer.
+pub async fn insert(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    settings: &GatewaySettings,
+) -> Result<GatewayRecord, StoreError> {
+    let region = super::regions::find(connection, &settings.region).await?;
+    let mut faults = Faults::default();
+    faults.demand(
+        region.is_some(),
+        "region",
+        "unknown_region",
+        "is no region's code",
+    );
+    let Some(region) = faults.or(region)? else {
+        return Err(StoreError::Reference);
+    };
+    let fqdn = settings.fqdn(&region)?;
+    let (id, at) = (new_id(), now());
+    sqlx::query(
+        "INSERT INTO gateways (id, customer_id, region, label, fqdn, state, created_at, updated_at, version)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+    )
+    .bind(id.to_string())
+    .bind(customer.to_string())
+    .bind(&settings.region)
+    .bind(&settings.label)
+    .bind(fqdn)
+    .bind(settings.state.name())
+    .bind(micros(at))
+    .bind(micros(at))
+    .execute(&mut *connection)
+    .await?;
+    written(connection, customer, id).await
+}
+
+/// Changes its state.
+pub async fn update(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    id: Uuid,
+    settings: &GatewaySettings,
+) -> Result<GatewayRecord, StoreError> {
+    const UPDATE: &str = "UPDATE gateways SET state = ?, updated_at = ?, version = version + 1 WHERE customer_id = ? AND id = ?";
+    let query = sqlx::query(UPDATE)
+        .bind(settings.state.name())
+        .bind(micros(now()));
+    query
+        .bind(customer.to_string())
+        .bind(id.to_string())
+        .execute(&mut *connection)
+        .await?;
+    written(connection, customer, id).await
+}
+
+/// Removes one.
+pub async fn delete(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    id: Uuid,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("DELETE FROM gateways WHERE customer_id = ? AND id = ?");
+    query
+        .bind(customer.to_string())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The customer's one of this id.
+pub async fn find(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    id: Uuid,
+) -> Result<Option<GatewayRecord>, StoreError> {
+    let query = sqlx::query("SELECT * FROM gateways WHERE customer_id = ? AND id = ?");
+    let row = query
+        .bind(customer.to_string())
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(record).transpose()?)
+}
+
+/// A customer's, in the order of creation.
+pub async fn list(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    page: Page,
+) -> Result<Listed<GatewayRecord>, StoreError> {
+    let query = sqlx::query(
+        "SELECT * FROM gateways WHERE customer_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+    );
+    let query = query
+        .bind(customer.to_string())
+        .bind(page.after.unwrap_or(0))
+        .bind(page.fetch());
+    Ok(page.cut(&query.fetch_all(connection).await?, record)?)
+}
+
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Gateway>, StoreError> {
+    const SELECT: &str = "SELECT gateways.*, sip_port FROM gateways JOIN regions ON code = region";
+    let gateway = |row| {
+        let GatewayRecord {
+            id,
+            customer_id,
+            fqdn,
+            settings,
+            ..
+        } = record(row)?;
+        let sip_port = int(row, "sip_port")?;
+        Ok(Gateway {
+            id,
+            customer: customer_id,
+            region: settings.region,
+            fqdn,
+            sip_port,
+            state: settings.state,
+        })
+    };
+    sqlx::query(SELECT)
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(gateway)
+        .collect()
+}
+
+async fn written(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    id: Uuid,
+) -> Result<GatewayRecord, StoreError> {
+    Ok(find(connection, customer, id)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::customers::{self, tests::acme};
+    use super::super::open::tests::fresh;
+    use super::super::regions::{self, tests::europe};
+    use super::super::{CustomerSettings, RegionSettings};
+    use super::*;
+
+    fn settings(region: &str, label: &str) -> GatewaySettings {
+        GatewaySettings {
+            region: region.into(),
+            label: label.into(),
+            state: GatewayState::Pending,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_made_of_label_and_region_and_stays() {
+        let (_folder, store) = fresh().await;
+        let mut change = store.change().await.unwrap();
+        regions::insert(&mut change, &europe()).await.unwrap();
+        let customer = customers::insert(&mut change, &acme()).await.unwrap().id;
+        let other = customers::insert(
+            &mut change,
+            &CustomerSettings {
+                account_id: "b".into(),
+                ..acme()
+            },
+        )
+        .await
+        .unwrap()
+        .id;
+
+        let gateway = insert(&mut change, customer, &settings("EU", "Acme-1"))
+            .await
+            .unwrap();
+        assert_eq!(gateway.fqdn, "acme-1.eu.example.net");
+        let error = insert(&mut change, customer, &settings("EU", "again"))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Taken(what) if what.contains("gateways.customer_id")));
+        let error = insert(&mut change, other, &settings("EU", "ACME-1"))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Taken(what) if what == "gateways.fqdn"));
+        for (region, label) in [
+            ("MOON", "a"),
+            ("EU", "a.b"),
+            ("EU", "-a"),
+            ("EU", ""),
+            ("EU", &"a".repeat(34)),
+        ] {
+            let error = insert(&mut change, other, &settings(region, label))
+                .await
+                .unwrap_err();
+            assert!(matches!(error, StoreError::Faults(_)), "{region} {label}");
+        }
+        assert!(
+            insert(&mut change, other, &settings("EU", &"a".repeat(33)))
+                .await
+                .is_ok(),
+            "48 in all"
+        );
+
+        let moved = RegionSettings {
+            base_fqdn: "other.example.net".into(),
+            ..europe()
+        };
+        assert!(matches!(
+            regions::update(&mut change, &moved).await,
+            Err(StoreError::Reference)
+        ));
+        assert!(matches!(
+            regions::delete(&mut change, "EU").await,
+            Err(StoreError::Reference)
+        ));
+    }
+}

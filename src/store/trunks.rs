@@ -1,0 +1,693 @@
+//! Trunks.
+
+use super::error::{Faults, is_domain};
+use super::rows::{
+    id, int, json, micros, named, new_id, now, optional_id, optional_int, parsed, time, to_json,
+};
+use super::{Listed, Page, StoreError};
+use crate::directory::{Auth, NumberFormat, Profile, Role, Secret, Trunk, TrunkState};
+use crate::sip::Transport;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use std::net::IpAddr;
+use std::time::Duration;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A SIP peering with a PBX or a carrier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkSettings {
+    /// 1 to 64 characters, unique within the customer.
+    pub name: String,
+    /// What stands at the other end.
+    pub role: Role,
+    /// What carries requests, both ways.
+    #[serde(with = "TransportName")]
+    #[schema(value_type = TransportName)]
+    pub transport: Transport,
+    /// Where requests go: a name, or an address without brackets.
+    pub host: String,
+    /// None asks DNS, or takes the transport's default.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub port: Option<u16>,
+    /// How the peer proves who it is.
+    #[serde(default)]
+    pub auth: Auth,
+    /// For digest, in both directions; at most 60 characters.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// For digest, in both directions; at most 128 characters. Never shown; null removes it, absence keeps it.
+    #[serde(default, skip_serializing)]
+    #[schema(value_type = Option<String>, write_only)]
+    pub password: Password,
+    /// Addresses or networks that the peer may send from; an empty list lets in nobody.
+    #[serde(default)]
+    #[schema(example = json!(["198.51.100.7", "2001:db8::/64"]))]
+    pub acl: Vec<String>,
+    /// Calls allowed at once, both directions together; none is no limit.
+    #[serde(default)]
+    pub cac_max_sessions: Option<u32>,
+    /// How it writes numbers.
+    #[serde(default)]
+    pub number_format: NumberFormatName,
+    /// With the national format: `44`.
+    #[serde(default)]
+    pub country_code: Option<String>,
+    /// With the national format: what goes before a national number.
+    #[serde(default)]
+    pub trunk_prefix: Option<String>,
+    /// With the national format: what goes before a country code.
+    #[serde(default)]
+    pub international_prefix: Option<String>,
+    /// How often OPTIONS asks whether it lives, 10 to 3600 seconds; none never does.
+    #[serde(default)]
+    pub options_ping_s: Option<u32>,
+    /// Lower is tried first.
+    #[serde(default)]
+    pub priority: u16,
+    /// Share among equal priorities.
+    #[serde(default = "default_weight")]
+    #[schema(default = 1)]
+    pub weight: u16,
+    /// What the operator wants of it.
+    #[serde(default)]
+    pub state: TrunkState,
+    /// How it differs from others.
+    #[serde(default)]
+    pub profile: Profile,
+}
+
+/// A stored trunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Trunk)]
+pub struct TrunkRecord {
+    /// Never used again.
+    pub id: Uuid,
+    /// Whose; none is shared by all customers.
+    pub customer_id: Option<Uuid>,
+    /// What can be changed.
+    #[serde(flatten)]
+    pub settings: TrunkSettings,
+    /// Whether it has a password.
+    pub password_set: bool,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it was last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// Grows with every change; in quotes it is the ETag.
+    pub version: i64,
+}
+
+/// What becomes of a trunk's password.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Password {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// There is none any more.
+    Remove,
+    /// This from now on.
+    Set(Secret),
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.map_or(Self::Remove, |text| Self::Set(Secret::new(text))))
+    }
+}
+
+/// What carries SIP.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Transport", rename_all = "snake_case")]
+#[schema(as = Transport)]
+pub enum TransportName {
+    /// Datagrams.
+    Udp,
+    /// A stream.
+    Tcp,
+    /// A stream inside TLS.
+    Tls,
+}
+
+/// How numbers are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = NumberFormat)]
+pub enum NumberFormatName {
+    /// `+14255550100`; when read, the `+` may be missing.
+    #[default]
+    E164,
+    /// As dialled in one country.
+    National,
+}
+
+fn default_weight() -> u16 {
+    1
+}
+
+impl TrunkSettings {
+    /// The trunk as calls see it; whatever breaks a rule is at fault.
+    fn trunk(
+        &self,
+        id: Uuid,
+        customer: Option<Uuid>,
+        password: Option<Secret>,
+    ) -> Result<Trunk, StoreError> {
+        let mut faults = Faults::default();
+        faults.length("name", &self.name, 1, 64);
+        let host = self.host.parse::<IpAddr>().is_ok() || is_domain(&self.host);
+        faults.demand(
+            host,
+            "host",
+            "host",
+            "must be a domain name, or an address without brackets",
+        );
+        faults.demand(self.port != Some(0), "port", "range", "must be 1 to 65535");
+        if let Some(username) = &self.username {
+            faults.length("username", username, 1, 60);
+        }
+        if let Some(password) = &password {
+            faults.length("password", password.expose(), 1, 128);
+        }
+        if self.auth == Auth::Digest {
+            faults.demand(
+                self.username.is_some(),
+                "username",
+                "required",
+                "is needed for digest",
+            );
+            faults.demand(
+                password.is_some(),
+                "password",
+                "required",
+                "is needed for digest",
+            );
+        }
+        if let Some(seconds) = self.options_ping_s {
+            faults.demand(
+                (10..=3600).contains(&seconds),
+                "options_ping_s",
+                "range",
+                "must be 10 to 3600",
+            );
+        }
+        let acl = self.networks(&mut faults);
+        let number_format = self.format(&mut faults);
+        self.check_profile(&mut faults);
+        faults.or(Trunk {
+            id,
+            customer,
+            name: self.name.clone(),
+            role: self.role,
+            transport: self.transport,
+            host: self.host.clone(),
+            port: self.port,
+            auth: self.auth,
+            username: self.username.clone(),
+            password,
+            acl,
+            cac_max_sessions: self.cac_max_sessions,
+            number_format,
+            options_ping: self
+                .options_ping_s
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            priority: self.priority,
+            weight: self.weight,
+            state: self.state,
+            profile: self.profile.clone(),
+        })
+    }
+
+    fn networks(&self, faults: &mut Faults) -> Vec<IpNet> {
+        faults.demand(
+            self.acl.len() <= 64,
+            "acl",
+            "too_many",
+            "must be at most 64",
+        );
+        let mut networks = Vec::with_capacity(self.acl.len());
+        for (index, text) in self.acl.iter().enumerate() {
+            let network = text
+                .parse::<IpNet>()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            let field = || format!("acl[{index}]");
+            faults.demand(
+                network.is_ok(),
+                field(),
+                "network",
+                "must be an address or a network such as 198.51.100.0/24",
+            );
+            if let Ok(network) = network {
+                faults.demand(
+                    network.prefix_len() > 0,
+                    field(),
+                    "open",
+                    "must not hold every address",
+                );
+                networks.push(network);
+            }
+        }
+        networks
+    }
+
+    fn format(&self, faults: &mut Faults) -> NumberFormat {
+        let parts = [
+            ("country_code", &self.country_code, 3),
+            ("trunk_prefix", &self.trunk_prefix, 4),
+            ("international_prefix", &self.international_prefix, 5),
+        ];
+        for (field, value, most) in parts {
+            let Some(digits) = value else { continue };
+            let fits = digits.len() <= most && digits.bytes().all(|c| c.is_ascii_digit());
+            faults.demand(
+                fits,
+                field,
+                "digits",
+                format!("must be at most {most} digits"),
+            );
+        }
+        if self.number_format == NumberFormatName::E164 {
+            return NumberFormat::E164;
+        }
+        let country_code = self.country_code.clone().unwrap_or_default();
+        let given = !country_code.is_empty() && !country_code.starts_with('0');
+        faults.demand(
+            given,
+            "country_code",
+            "required",
+            "is needed for the national format, and does not begin with 0",
+        );
+        NumberFormat::National {
+            country_code,
+            trunk_prefix: self.trunk_prefix.clone().unwrap_or_default(),
+            international_prefix: self.international_prefix.clone().unwrap_or_default(),
+        }
+    }
+
+    fn check_profile(&self, faults: &mut Faults) {
+        let profile = &self.profile;
+        faults.demand(
+            profile.min_se_s >= 90,
+            "profile.min_se_s",
+            "range",
+            "must be at least 90 (RFC 4028 §5)",
+        );
+        if let Some(seconds) = profile.session_expires_s {
+            let fits = (profile.min_se_s..=86_400).contains(&seconds);
+            faults.demand(
+                fits,
+                "profile.session_expires_s",
+                "range",
+                "must be min_se_s to 86400",
+            );
+        }
+        let trying = (1..=32).contains(&profile.trying_timeout_s);
+        faults.demand(
+            trying,
+            "profile.trying_timeout_s",
+            "range",
+            "must be 1 to 32",
+        );
+        let ring = (5..=600).contains(&profile.ring_timeout_s);
+        faults.demand(ring, "profile.ring_timeout_s", "range", "must be 5 to 600");
+        faults.demand(
+            profile.codecs.len() <= 16,
+            "profile.codecs",
+            "too_many",
+            "must be at most 16",
+        );
+        for (index, codec) in profile.codecs.iter().enumerate() {
+            let token = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+            let fits = (1..=32).contains(&codec.len()) && codec.bytes().all(token);
+            faults.demand(
+                fits,
+                format!("profile.codecs[{index}]"),
+                "format",
+                "must be a codec's name",
+            );
+        }
+    }
+}
+
+fn record(row: &SqliteRow) -> Result<TrunkRecord, sqlx::Error> {
+    let settings = TrunkSettings {
+        name: row.try_get("name")?,
+        role: named(row, "role")?,
+        transport: parsed(
+            "transport",
+            TransportName::deserialize(serde_json::Value::String(row.try_get("transport")?)),
+        )?,
+        host: row.try_get("host")?,
+        port: optional_int(row, "port")?,
+        auth: named(row, "auth")?,
+        username: row.try_get("username")?,
+        password: Password::Keep,
+        acl: json(row, "acl")?,
+        cac_max_sessions: optional_int(row, "cac_max_sessions")?,
+        number_format: named(row, "number_format")?,
+        country_code: row.try_get("country_code")?,
+        trunk_prefix: row.try_get("trunk_prefix")?,
+        international_prefix: row.try_get("international_prefix")?,
+        options_ping_s: optional_int(row, "options_ping_s")?,
+        priority: int(row, "priority")?,
+        weight: int(row, "weight")?,
+        state: named(row, "state")?,
+        profile: json(row, "profile")?,
+    };
+    Ok(TrunkRecord {
+        id: id(row, "id")?,
+        customer_id: optional_id(row, "customer_id")?,
+        settings,
+        password_set: row.try_get("password_set")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        version: row.try_get("version")?,
+    })
+}
+
+/// Adds one to a customer, or to all.
+pub async fn insert(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    settings: &TrunkSettings,
+) -> Result<TrunkRecord, StoreError> {
+    let id = new_id();
+    settings.trunk(id, customer, settings.password.applied_to(None))?;
+    let at = now();
+    sqlx::query(
+        "INSERT INTO trunks (id, customer_id, name, role, transport, host, auth, acl, number_format, priority, weight, state,
+         profile, created_at, updated_at, version) VALUES (?, ?, ?, '', '', '', '', '', '', 0, 0, '', '', ?, ?, 0)",
+    )
+    .bind(id.to_string())
+    .bind(customer.map(|id| id.to_string()))
+    .bind(&settings.name)
+    .bind(micros(at))
+    .bind(micros(at))
+    .execute(&mut *connection)
+    .await?;
+    write(connection, customer, id, settings, at).await
+}
+
+/// Changes everything that the settings say.
+pub async fn update(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    id: Uuid,
+    settings: &TrunkSettings,
+) -> Result<TrunkRecord, StoreError> {
+    let query =
+        sqlx::query("SELECT password FROM trunk_passwords WHERE trunk_id = ?").bind(id.to_string());
+    let row = query.fetch_optional(&mut *connection).await?;
+    let current = row
+        .map(|row| row.try_get::<String, _>("password").map(Secret::new))
+        .transpose()?;
+    settings.trunk(id, customer, settings.password.applied_to(current))?;
+    write(connection, customer, id, settings, now()).await
+}
+
+async fn write(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    id: Uuid,
+    settings: &TrunkSettings,
+    at: OffsetDateTime,
+) -> Result<TrunkRecord, StoreError> {
+    let number_format = match settings.number_format {
+        NumberFormatName::E164 => "e164",
+        NumberFormatName::National => "national",
+    };
+    sqlx::query(
+        "UPDATE trunks SET name = ?, role = ?, transport = ?, host = ?, port = ?, auth = ?, username = ?, acl = ?,
+         cac_max_sessions = ?, number_format = ?, country_code = ?, trunk_prefix = ?, international_prefix = ?,
+         options_ping_s = ?, priority = ?, weight = ?, state = ?, profile = ?, updated_at = ?, version = version + 1
+         WHERE id = ? AND customer_id IS ?",
+    )
+    .bind(&settings.name)
+    .bind(settings.role.name())
+    .bind(settings.transport.parameter())
+    .bind(&settings.host)
+    .bind(settings.port)
+    .bind(settings.auth.name())
+    .bind(&settings.username)
+    .bind(to_json(&settings.acl))
+    .bind(settings.cac_max_sessions)
+    .bind(number_format)
+    .bind(&settings.country_code)
+    .bind(&settings.trunk_prefix)
+    .bind(&settings.international_prefix)
+    .bind(settings.options_ping_s)
+    .bind(settings.priority)
+    .bind(settings.weight)
+    .bind(settings.state.name())
+    .bind(to_json(&settings.profile))
+    .bind(micros(at))
+    .bind(id.to_string())
+    .bind(customer.map(|id| id.to_string()))
+    .execute(&mut *connection)
+    .await?;
+    settings.password.write(connection, id).await?;
+    Ok(find(connection, customer, id)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?)
+}
+
+impl Password {
+    fn applied_to(&self, current: Option<Secret>) -> Option<Secret> {
+        match self {
+            Self::Keep => current,
+            Self::Remove => None,
+            Self::Set(new) => Some(new.clone()),
+        }
+    }
+
+    async fn write(
+        &self,
+        connection: &mut SqliteConnection,
+        trunk: Uuid,
+    ) -> Result<(), StoreError> {
+        let query = match self {
+            Self::Keep => return Ok(()),
+            Self::Remove => sqlx::query("DELETE FROM trunk_passwords WHERE trunk_id = ?")
+                .bind(trunk.to_string()),
+            Self::Set(new) => sqlx::query("INSERT OR REPLACE INTO trunk_passwords VALUES (?, ?)")
+                .bind(trunk.to_string())
+                .bind(new.expose().to_owned()),
+        };
+        query.execute(connection).await?;
+        Ok(())
+    }
+}
+
+/// Removes one.
+pub async fn delete(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    id: Uuid,
+) -> Result<(), StoreError> {
+    let query = sqlx::query("DELETE FROM trunks WHERE id = ? AND customer_id IS ?");
+    query
+        .bind(id.to_string())
+        .bind(customer.map(|id| id.to_string()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The one of this id, if it is this customer's, or shared.
+pub async fn find(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    id: Uuid,
+) -> Result<Option<TrunkRecord>, StoreError> {
+    let query = sqlx::query(
+        "SELECT trunks.*, password IS NOT NULL AS password_set FROM trunks LEFT JOIN trunk_passwords ON trunk_id = id
+         WHERE id = ? AND customer_id IS ?",
+    );
+    let query = query
+        .bind(id.to_string())
+        .bind(customer.map(|id| id.to_string()));
+    let row = query.fetch_optional(connection).await?;
+    Ok(row.as_ref().map(record).transpose()?)
+}
+
+/// A customer's, or the shared ones, in the order of creation.
+pub async fn list(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    page: Page,
+) -> Result<Listed<TrunkRecord>, StoreError> {
+    let query = sqlx::query(
+        "SELECT trunks.*, password IS NOT NULL AS password_set FROM trunks LEFT JOIN trunk_passwords ON trunk_id = id
+         WHERE customer_id IS ? AND seq > ? ORDER BY seq LIMIT ?",
+    );
+    let query = query
+        .bind(customer.map(|id| id.to_string()))
+        .bind(page.after.unwrap_or(0))
+        .bind(page.fetch());
+    Ok(page.cut(&query.fetch_all(connection).await?, record)?)
+}
+
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Trunk>, StoreError> {
+    let query = sqlx::query(
+        "SELECT trunks.*, password, password IS NOT NULL AS password_set
+         FROM trunks LEFT JOIN trunk_passwords ON trunk_id = id",
+    );
+    let trunk = |row: &SqliteRow| {
+        let password = row
+            .try_get::<Option<String>, _>("password")?
+            .map(Secret::new);
+        let TrunkRecord {
+            id,
+            customer_id,
+            settings,
+            ..
+        } = record(row)?;
+        settings.trunk(id, customer_id, password)
+    };
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(trunk)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::customers::{self, tests::acme};
+    use super::super::open::tests::fresh;
+    use super::*;
+    use serde_json::json;
+
+    fn settings(more: serde_json::Value) -> TrunkSettings {
+        let mut body =
+            json!({ "name": "pbx", "role": "pbx", "transport": "udp", "host": "pbx.example.net" });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_trunk_comes_back_as_it_went_in_and_reaches_the_directory() {
+        let (_folder, store) = fresh().await;
+        let mut change = store.change().await.unwrap();
+        let customer = Some(customers::insert(&mut change, &acme()).await.unwrap().id);
+        let full = settings(json!({
+            "port": 5070, "auth": "digest", "username": "u", "password": "s3same", "acl": ["198.51.100.7", "2001:db8::/64"],
+            "cac_max_sessions": 3, "number_format": "national", "country_code": "44", "trunk_prefix": "0",
+            "international_prefix": "00", "options_ping_s": 60, "priority": 2, "weight": 5, "state": "out_of_service",
+            "profile": { "srtp": "optional", "codecs": ["PCMU"] },
+        }));
+        let stored = insert(&mut change, customer, &full).await.unwrap();
+        assert_eq!(
+            stored.settings,
+            TrunkSettings {
+                password: Password::Keep,
+                ..full
+            }
+        );
+        assert_eq!((stored.version, stored.password_set), (1, true));
+        assert!(!serde_json::to_string(&stored).unwrap().contains("s3same"));
+        assert_eq!(
+            find(&mut change, None, stored.id).await.unwrap(),
+            None,
+            "not among the shared ones"
+        );
+        change.publish().await.unwrap();
+
+        let directory = store.directory().load_full();
+        let trunk = directory.trunk(stored.id).unwrap();
+        assert_eq!(trunk.password.as_ref().unwrap().expose(), "s3same");
+        assert_eq!(
+            trunk.acl,
+            [
+                "198.51.100.7/32".parse().unwrap(),
+                "2001:db8::/64".parse::<IpNet>().unwrap()
+            ]
+        );
+        assert_eq!(trunk.number_format.write("+442079460000"), "02079460000");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_kept_changed_or_removed() {
+        let (_folder, store) = fresh().await;
+        let mut change = store.change().await.unwrap();
+        let id = insert(&mut change, None, &settings(json!({ "password": "old" })))
+            .await
+            .unwrap()
+            .id;
+        for (body, expected) in [
+            (json!({}), Some("old")),
+            (json!({ "password": "new" }), Some("new")),
+            (json!({ "password": null }), None),
+        ] {
+            let updated = update(&mut change, None, id, &settings(body))
+                .await
+                .unwrap();
+            assert_eq!(updated.password_set, expected.is_some());
+            let trunks = all(&mut change).await.unwrap();
+            assert_eq!(trunks[0].password.as_ref().map(Secret::expose), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_rule_is_told_by_its_field() {
+        let (_folder, store) = fresh().await;
+        let bad = settings(json!({
+            "name": "", "host": "a b", "port": 0, "auth": "digest", "acl": ["::/0", "x", "10.0.0.0/8"], "options_ping_s": 1,
+            "number_format": "national", "trunk_prefix": "a",
+            "profile": { "min_se_s": 89, "session_expires_s": 60, "trying_timeout_s": 0, "ring_timeout_s": 0, "codecs": ["a/b"] },
+        }));
+        let Err(StoreError::Faults(faults)) =
+            insert(&mut store.read().await.unwrap(), None, &bad).await
+        else {
+            panic!("accepted");
+        };
+        let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "name",
+                "host",
+                "port",
+                "username",
+                "password",
+                "options_ping_s",
+                "acl[0]",
+                "acl[1]",
+                "trunk_prefix",
+                "country_code",
+                "profile.min_se_s",
+                "profile.session_expires_s",
+                "profile.trying_timeout_s",
+                "profile.ring_timeout_s",
+                "profile.codecs[0]",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn names_are_unique_within_a_customer_and_among_the_shared() {
+        let (_folder, store) = fresh().await;
+        let mut change = store.change().await.unwrap();
+        let customer = Some(customers::insert(&mut change, &acme()).await.unwrap().id);
+        let pbx = settings(json!({}));
+        insert(&mut change, customer, &pbx).await.unwrap();
+        insert(&mut change, None, &pbx).await.unwrap();
+        for owner in [customer, None] {
+            assert!(matches!(
+                insert(&mut change, owner, &pbx).await,
+                Err(StoreError::Taken(_))
+            ));
+        }
+    }
+}
