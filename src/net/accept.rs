@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::Acceptor;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{self, Ending};
@@ -108,23 +109,31 @@ async fn serve(
         Err(error) => {
             let why = HandshakeFailure::of(&error);
             hub.counters.accepting(why).add();
-            tracing::info!(%remote, reason = why.label(), %error, "TLS handshake failed");
+            match why {
+                // The noise of any open port.
+                HandshakeFailure::Protocol | HandshakeFailure::Timeout | HandshakeFailure::Io => {
+                    tracing::debug!(%remote, reason = why.label(), %error, "TLS handshake failed");
+                }
+                _ => {
+                    tracing::info!(%remote, reason = why.label(), %error, "TLS certificate refused")
+                }
+            }
         }
     }
 }
 
-/// Waits for its turn, too, within the time that a handshake may take.
+/// All of it, and the wait for its turn, within the time that a handshake may take. A peer that says nothing takes
+/// no turn from others.
 async fn handshake(
     hub: &Hub,
     tls: &TlsMaterial,
     stream: TcpStream,
 ) -> io::Result<(TlsStream<TcpStream>, Option<PeerCertificate>)> {
     let shaking = async {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let _turn = hub.handshakes.acquire().await.map_err(io::Error::other)?;
         let material = tls.current();
-        let stream = TlsAcceptor::from(material.server.clone())
-            .accept(stream)
-            .await?;
+        let stream = hello.into_stream(material.server.clone()).await?;
         let chain = stream.get_ref().1.peer_certificates();
         let peer = chain
             .map(|chain| material.peer(chain))
@@ -132,9 +141,8 @@ async fn handshake(
             .map_err(io::Error::other)?;
         Ok((stream, peer))
     };
-    timeout(hub.config.handshake_timeout, shaking)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let shaken = timeout(hub.config.handshake_timeout, shaking).await;
+    shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn carry<S: AsyncRead + AsyncWrite>(

@@ -13,11 +13,11 @@ pub struct Config {
     pub tls: Vec<SocketAddr>,
     /// Arrivals waiting for the shard. When full, connections are not read and datagrams are dropped.
     pub queue: usize,
-    /// TCP and TLS connections of both directions together.
+    /// TCP and TLS connections that peers may open; we may open as many ourselves.
     pub max_connections: usize,
     /// Connections that one address may have opened to us (TDR-142: not under about 100).
     pub max_connections_per_source: usize,
-    /// TLS handshakes of peers at once; more wait, within their own time limit.
+    /// TLS handshakes of peers at once, from the peer's first message on; more wait, within their own time limit.
     pub max_handshakes: usize,
     /// Messages waiting to be written to one connection.
     pub write_queue: usize,

@@ -248,7 +248,8 @@ async fn tend(link: &Link, own: Option<&Target>, hub: &Hub) -> Ending {
             link.speaks();
             let _ = link.push(Outgoing::KeepAlive(PING)); // a full queue keeps the connection alive by itself
         }
-        let next = (renew - link.age())
+        let next = renew
+            .saturating_sub(link.age())
             .min(config.own_idle_timeout.saturating_sub(link.unused()))
             .min(config.keep_alive.saturating_sub(link.unspoken()));
         tokio::select! {
@@ -270,7 +271,7 @@ async fn idle(link: &Link, after: Duration) -> Ending {
         if unheard >= after {
             return Ending::Idle;
         }
-        pause(after - unheard).await;
+        pause(after.saturating_sub(unheard)).await;
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Counters {
     pub messages_sent: Counter,
     /// Connections that peers opened and that came as far as carrying messages.
     pub accepted: Counter,
-    /// Connections refused because as many as allowed were open.
+    /// Connections refused or not opened because as many as allowed were open.
     pub refused_total: Counter,
     /// Connections refused because their source had as many as one may have.
     pub refused_source: Counter,

@@ -209,3 +209,219 @@ fn owner(name: &str) -> String {
 fn canonical(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::{Arc, Mutex};
+
+    use hickory_resolver::proto::op::{Message, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::{A, AAAA, NAPTR, SRV};
+    use hickory_resolver::proto::rr::{Name, Record};
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::sip::{Realm, Transport};
+
+    type Asked = Arc<Mutex<Vec<String>>>;
+
+    /// A name server that answers from this zone, keeping the records for `ttl` seconds, and notes what it was asked.
+    async fn zone(records: Vec<(&'static str, RData)>, ttl: u32) -> (DnsConfig, Asked) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let config = DnsConfig {
+            nameservers: vec![socket.local_addr().unwrap()],
+            ..DnsConfig::default()
+        };
+        let asked = Asked::default();
+        let notes = asked.clone();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            loop {
+                let (n, peer) = socket.recv_from(&mut buffer).await.unwrap();
+                let request = Message::from_vec(&buffer[..n]).unwrap();
+                let query = request.queries[0].clone();
+                notes
+                    .lock()
+                    .unwrap()
+                    .push(format!("{} {}", query.query_type(), query.name()));
+                let mut response = Message::response(request.metadata.id, request.metadata.op_code);
+                let here = records
+                    .iter()
+                    .filter(|(name, _)| name.parse::<Name>().unwrap() == *query.name());
+                let of_type = here
+                    .clone()
+                    .filter(|(_, data)| data.record_type() == query.query_type());
+                for (_, data) in of_type {
+                    response.add_answer(Record::from_rdata(
+                        query.name().clone(),
+                        ttl,
+                        data.clone(),
+                    ));
+                }
+                if here.count() == 0 {
+                    response.metadata.response_code = ResponseCode::NXDomain;
+                }
+                response.add_query(query);
+                socket
+                    .send_to(&response.to_vec().unwrap(), peer)
+                    .await
+                    .unwrap();
+            }
+        });
+        (config, asked)
+    }
+
+    fn a(last: u8) -> RData {
+        RData::A(A(Ipv4Addr::new(192, 0, 2, last)))
+    }
+
+    fn srv(priority: u16, port: u16, target: &str) -> RData {
+        RData::SRV(SRV::new(priority, 0, port, target.parse().unwrap()))
+    }
+
+    fn hop(host: &str, port: Option<u16>, transport: Option<Transport>) -> Hop {
+        Hop {
+            host: host.to_owned(),
+            port,
+            transport,
+            realm: Realm::Trunk,
+        }
+    }
+
+    async fn targets(dns: &Dns, hop: Hop) -> Result<Vec<String>, String> {
+        let shown =
+            |target: Target| format!("{} {} {}", target.transport, target.address, target.name);
+        Ok(dns.resolve(hop).await?.into_iter().map(shown).collect())
+    }
+
+    /// NAPTR leads to SRV, SRV to addresses, in the order of trial (RFC 3263 §4).
+    #[tokio::test]
+    async fn records_lead_to_targets() {
+        let naptr = NAPTR::new(
+            10,
+            10,
+            (*b"s").into(),
+            (*b"SIPS+D2T").into(),
+            Default::default(),
+            "_sips._tcp.carrier.test.".parse().unwrap(),
+        );
+        let six = RData::AAAA(AAAA("2001:db8::1".parse().unwrap()));
+        let (config, asked) = zone(
+            vec![
+                ("carrier.test.", RData::NAPTR(naptr)),
+                ("_sips._tcp.carrier.test.", srv(20, 5071, "b.carrier.test.")),
+                ("_sips._tcp.carrier.test.", srv(10, 5061, "a.carrier.test.")),
+                ("a.carrier.test.", six),
+                ("a.carrier.test.", a(1)),
+                ("b.carrier.test.", a(2)),
+                (
+                    "b.carrier.test.",
+                    RData::AAAA(AAAA("2001:db8::2".parse().unwrap())),
+                ),
+            ],
+            60,
+        )
+        .await;
+        let dns = Dns::new(config);
+        let expected = [
+            "tls 192.0.2.1:5061 carrier.test",
+            "tls [2001:db8::1]:5061 carrier.test",
+            "tls 192.0.2.2:5071 carrier.test",
+            "tls [2001:db8::2]:5071 carrier.test",
+        ];
+        assert_eq!(
+            targets(&dns, hop("carrier.test", None, None))
+                .await
+                .unwrap(),
+            expected
+        );
+        // Asked again within the time to live, nobody is asked.
+        let before = asked.lock().unwrap().len();
+        assert_eq!(
+            targets(&dns, hop("carrier.test", None, None))
+                .await
+                .unwrap(),
+            expected
+        );
+        assert_eq!(asked.lock().unwrap().len(), before);
+    }
+
+    /// Without a time to live every search asks anew, so that a moved address counts at once (TDR-102).
+    #[tokio::test]
+    async fn the_time_to_live_is_kept() {
+        let (config, asked) = zone(vec![("pbx.test.", a(1))], 0).await;
+        let dns = Dns::new(config);
+        for _ in 0..3 {
+            assert_eq!(
+                targets(&dns, hop("pbx.test", Some(5060), None))
+                    .await
+                    .unwrap(),
+                ["udp 192.0.2.1:5060 pbx.test"]
+            );
+        }
+        let asked = asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|question| *question == "A pbx.test.")
+            .count();
+        assert_eq!(asked, 3);
+    }
+
+    /// A host without SRV records is tried at the default port; one that does not exist is told as such.
+    #[tokio::test]
+    async fn names_without_records() {
+        let (config, _) = zone(vec![("pbx.test.", a(7))], 60).await;
+        let dns = Dns::new(config);
+        let found = targets(&dns, hop("pbx.test", None, Some(Transport::Tcp)))
+            .await
+            .unwrap();
+        assert_eq!(found, ["tcp 192.0.2.7:5060 pbx.test"]);
+        let error = targets(&dns, hop("missing.test", Some(1), None))
+            .await
+            .unwrap_err();
+        assert_eq!(error, "missing.test leads to no address");
+    }
+
+    /// Configured hosts are never asked for, whatever records they may have; their neighbours are.
+    #[tokio::test]
+    async fn configured_hosts_are_known() {
+        let (mut config, asked) = zone(vec![("x.pbx.test.", a(1)), ("pbx.test.", a(2))], 60).await;
+        config.hosts = [("PBX.test".to_owned(), vec!["127.0.0.20".parse().unwrap()])].into();
+        let dns = Dns::new(config);
+        assert_eq!(
+            targets(&dns, hop("pbx.TEST", None, None)).await.unwrap(),
+            ["udp 127.0.0.20:5060 pbx.TEST"]
+        );
+        assert!(asked.lock().unwrap().is_empty());
+        assert_eq!(
+            targets(&dns, hop("x.pbx.test", Some(5060), None))
+                .await
+                .unwrap(),
+            ["udp 192.0.2.1:5060 x.pbx.test"]
+        );
+    }
+
+    /// A server that never answers costs its time and no more; questions beyond the limit are refused at once.
+    #[tokio::test]
+    async fn silence_and_floods_are_bounded() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let dns = Dns::new(DnsConfig {
+            nameservers: vec![silent.local_addr().unwrap()],
+            timeout: Duration::from_millis(200),
+            waiting: 1,
+            ..DnsConfig::default()
+        });
+        let (first, second) = tokio::join!(
+            dns.resolve(hop("a.test", Some(1), None)),
+            dns.resolve(hop("b.test", Some(1), None))
+        );
+        assert!(first.is_err());
+        assert_eq!(second.unwrap_err(), "too many questions to DNS at once");
+        assert!(
+            dns.resolve(hop("c.test", Some(1), None))
+                .await
+                .is_err_and(|error| !error.contains("too many"))
+        );
+    }
+}

@@ -2,6 +2,7 @@
 //! may be, and the one queue of arrivals.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +41,10 @@ struct Table {
     flows: HashMap<Flow, Arc<Link>>,
     /// Requests go to a target only on the connection that is here (TDR-140).
     own: HashMap<Target, Own>,
-    connections: usize,
+    /// Connections that we opened or are opening.
+    ours: usize,
+    /// Connections that peers opened.
+    theirs: usize,
     sources: HashMap<IpAddr, usize>,
 }
 
@@ -78,8 +82,11 @@ impl Table {
     }
 
     fn leave(&mut self, source: Option<IpAddr>) {
-        self.connections -= 1;
-        let Some(source) = source else { return };
+        let Some(source) = source else {
+            self.ours -= 1;
+            return;
+        };
+        self.theirs -= 1;
         if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -143,6 +150,10 @@ impl Hub {
     fn send_datagram(self: &Arc<Self>, udp: &Udp, to: SocketAddr, outgoing: Outgoing) {
         match udp.send(outgoing.bytes(), to) {
             Ok(()) => self.counters.datagrams_sent.add(),
+            // A full buffer loses a datagram like any other router on the way; SIP repeats it.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.counters.datagrams_unsent.add()
+            }
             Err(error) => {
                 self.counters.datagrams_unsent.add();
                 self.fail(outgoing, format!("UDP to {to}: {error}"));
@@ -199,15 +210,16 @@ impl Hub {
             Some(Own::Resting(_, failures, _)) => *failures,
             None => 0,
         };
-        if table.connections >= self.config.max_connections {
+        let limit = self.config.max_connections;
+        if table.own.len() >= 2 * limit {
+            table.forget_rested(self.config.back_off_limit);
+        }
+        if table.ours >= limit || table.own.len() >= 2 * limit {
             self.counters.refused_total.add();
             return Err("as many connections as allowed are open".to_owned());
         }
-        if table.own.len() >= 2 * self.config.max_connections {
-            table.forget_rested(self.config.back_off_limit);
-        }
         let (link, queue) = self.new_link();
-        table.connections += 1;
+        table.ours += 1;
         table.own.insert(target.clone(), Own::Link(link.clone()));
         table.flows.insert(link.flow, link.clone());
         let place = Place {
@@ -227,7 +239,7 @@ impl Hub {
     /// A connection that a peer has opened, if there may be another.
     pub fn admit(self: &Arc<Self>, source: IpAddr) -> Option<Place> {
         let mut table = self.table();
-        if table.connections >= self.config.max_connections {
+        if table.theirs >= self.config.max_connections {
             self.counters.refused_total.add();
             return None;
         }
@@ -237,7 +249,7 @@ impl Hub {
             return None;
         }
         *count += 1;
-        table.connections += 1;
+        table.theirs += 1;
         Some(Place {
             hub: self.clone(),
             source: Some(source),
@@ -298,7 +310,8 @@ impl Hub {
 
     /// Open and half-open connections of both directions.
     pub fn connections(&self) -> usize {
-        self.table().connections
+        let table = self.table();
+        table.ours + table.theirs
     }
 
     pub fn fail(self: &Arc<Self>, outgoing: Outgoing, reason: String) {

@@ -200,7 +200,7 @@ impl Network {
                 Ok(_) => hub.counters.resolved.add(),
                 Err(_) => hub.counters.unresolved.add(),
             }
-            hub.inbox.arrive(Event::Resolved { id, targets }).await;
+            hub.report(Event::Resolved { id, targets });
         });
     }
 

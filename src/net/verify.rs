@@ -302,3 +302,233 @@ impl ServerCertVerifier for ServerVerifier {
         self.trust.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{
+        CertificateParams, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
+
+    use super::*;
+
+    struct Ca {
+        params: CertificateParams,
+        key: KeyPair,
+        certificate: CertificateDer<'static>,
+    }
+
+    impl Ca {
+        fn params(name: &str) -> CertificateParams {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, name);
+            params
+        }
+
+        fn root(name: &str) -> Self {
+            let (params, key) = (Self::params(name), KeyPair::generate().unwrap());
+            let certificate = params.self_signed(&key).unwrap().der().clone();
+            Self {
+                params,
+                key,
+                certificate,
+            }
+        }
+
+        fn intermediate(&self, name: &str) -> Self {
+            let (params, key) = (Self::params(name), KeyPair::generate().unwrap());
+            let certificate = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key));
+            Self {
+                certificate: certificate.unwrap().der().clone(),
+                params,
+                key,
+            }
+        }
+
+        /// Valid in the years 2020 to 2029.
+        fn leaf(&self, names: &[&str], usages: &[Usage]) -> CertificateDer<'static> {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let mut params = CertificateParams::new(names).unwrap();
+            params.extended_key_usages = usages.to_vec();
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2029, 12, 31);
+            let key = KeyPair::generate().unwrap();
+            let issuer = Issuer::from_params(&self.params, &self.key);
+            params.signed_by(&key, &issuer).unwrap().der().clone()
+        }
+
+        fn store(&self) -> RootCertStore {
+            let mut store = RootCertStore::empty();
+            store.add(self.certificate.clone()).unwrap();
+            store
+        }
+    }
+
+    fn trust(teams: &Ca, trunk: Option<&Ca>) -> Trust {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let trunk = trunk.map_or_else(RootCertStore::empty, Ca::store);
+        let names = ["sip.pstnhub.microsoft.com", "sip2.pstnhub.microsoft.com"];
+        let names = names
+            .map(|name| ServerName::try_from(name).unwrap())
+            .to_vec();
+        Trust::new(teams.store(), trunk, names, &provider)
+    }
+
+    fn year(year: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600 + 86_400))
+    }
+
+    fn why<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str {
+        crate::net::HandshakeFailure::of(&std::io::Error::other(result.unwrap_err())).label()
+    }
+
+    const BOTH: &[Usage] = &[Usage::ServerAuth, Usage::ClientAuth];
+    const TEAMS: &str = "sip.pstnhub.microsoft.com";
+
+    /// Either usage makes a client (TDR-126), no usage too; another one does not.
+    #[test]
+    fn a_client_may_be_a_server() {
+        let ca = Ca::root("ca");
+        let trust = trust(&ca, None);
+        let realm = |usages: &[Usage]| {
+            trust
+                .client(&[ca.leaf(&[TEAMS], usages)], year(2026))
+                .map(|peer| peer.realm)
+        };
+        for usages in [BOTH, &[Usage::ServerAuth], &[Usage::ClientAuth], &[]] {
+            assert_eq!(realm(usages).unwrap(), Realm::Teams);
+        }
+        assert_eq!(why(realm(&[Usage::CodeSigning])), "bad_usage");
+        assert_eq!(
+            why(realm(&[Usage::EmailProtection, Usage::TimeStamping])),
+            "bad_usage"
+        );
+    }
+
+    /// A chain is followed to its root if the peer sends what lies between, and only then.
+    #[test]
+    fn intermediates_are_needed() {
+        let root = Ca::root("root");
+        let between = root.intermediate("between");
+        let (trust, leaf) = (
+            trust(&root, None),
+            between.leaf(&[TEAMS], &[Usage::ServerAuth]),
+        );
+        let whole = [leaf.clone(), between.certificate.clone()];
+        assert_eq!(trust.client(&whole, year(2026)).unwrap().names, [TEAMS]);
+        assert_eq!(why(trust.client(&[leaf], year(2026))), "unknown_ca");
+        assert_eq!(why(trust.client(&[], year(2026))), "no_certificate");
+        assert_eq!(
+            why(trust.client(&[CertificateDer::from(vec![1, 2, 3])], year(2026))),
+            "protocol"
+        );
+    }
+
+    /// Validity has two ends.
+    #[test]
+    fn certificates_have_their_time() {
+        let ca = Ca::root("ca");
+        let (trust, leaf) = (trust(&ca, None), [ca.leaf(&[TEAMS], BOTH)]);
+        assert!(trust.client(&leaf, year(2026)).is_ok());
+        assert_eq!(why(trust.client(&leaf, year(2019))), "expired");
+        assert_eq!(why(trust.client(&leaf, year(2031))), "expired");
+    }
+
+    /// One of the configured names, or a wildcard of one label over it (RFC 9525 §6.3); nothing that only looks alike.
+    #[test]
+    fn teams_goes_by_its_names() {
+        let ca = Ca::root("ca");
+        let trust = trust(&ca, None);
+        let judge = |names: &[&str]| {
+            trust
+                .client(&[ca.leaf(names, BOTH)], year(2026))
+                .map(|peer| peer.realm)
+        };
+        for names in [
+            &[TEAMS][..],
+            &["x.test", "sip2.pstnhub.microsoft.com"],
+            &["*.pstnhub.microsoft.com"],
+        ] {
+            assert_eq!(judge(names).unwrap(), Realm::Teams);
+        }
+        for name in [
+            "*.microsoft.com",
+            "pstnhub.microsoft.com",
+            "sip.pstnhub.microsoft.com.test",
+            "52.112.0.1",
+        ] {
+            assert_eq!(why(judge(&[name])), "bad_name", "{name}");
+        }
+        assert_eq!(why(judge(&[])), "bad_name");
+    }
+
+    /// What fails as Teams may pass as a trunk; what fails as both is told by the nearer miss.
+    #[test]
+    fn realms_are_tried_in_turn() {
+        let (microsoft, carrier, nobody) = (
+            Ca::root("microsoft"),
+            Ca::root("carrier"),
+            Ca::root("nobody"),
+        );
+        let trust = trust(&microsoft, Some(&carrier));
+        let judge = |ca: &Ca, name: &str| trust.client(&[ca.leaf(&[name], BOTH)], year(2026));
+        assert_eq!(judge(&microsoft, TEAMS).unwrap().realm, Realm::Teams);
+        assert_eq!(judge(&carrier, TEAMS).unwrap().realm, Realm::Trunk);
+        assert_eq!(judge(&carrier, "PBX.test").unwrap().names, ["pbx.test"]);
+        assert_eq!(why(judge(&microsoft, "pbx.test")), "bad_name");
+        assert_eq!(why(judge(&nobody, TEAMS)), "unknown_ca");
+        assert_eq!(
+            why(trust.client(&[carrier.leaf(&["x"], &[Usage::CodeSigning])], year(2026))),
+            "bad_usage"
+        );
+    }
+
+    /// A server needs the usage of servers and the name that was dialled; among the proxies of Teams any name of
+    /// Teams will do (TDR-123). A realm's roots count for that realm only.
+    #[test]
+    fn servers_are_who_was_dialled() {
+        let (microsoft, carrier) = (Ca::root("microsoft"), Ca::root("carrier"));
+        let trust = trust(&microsoft, Some(&carrier));
+        let judge = |realm, name: &str, leaf: &CertificateDer<'_>| {
+            trust.server(
+                realm,
+                &ServerName::try_from(name).unwrap(),
+                leaf,
+                &[],
+                year(2026),
+            )
+        };
+        let proxy = microsoft.leaf(&[TEAMS], &[Usage::ServerAuth]);
+        for name in [TEAMS, "sip3.pstnhub.microsoft.com", "52.112.0.1"] {
+            assert!(judge(Realm::Teams, name, &proxy).is_ok(), "{name}");
+        }
+        assert_eq!(why(judge(Realm::Trunk, TEAMS, &proxy)), "unknown_ca");
+        let pbx = carrier.leaf(&["pbx.test", "192.0.2.1"], BOTH);
+        assert!(
+            judge(Realm::Trunk, "pbx.test", &pbx).is_ok()
+                && judge(Realm::Trunk, "192.0.2.1", &pbx).is_ok()
+        );
+        assert_eq!(why(judge(Realm::Trunk, "192.0.2.2", &pbx)), "bad_name");
+        assert_eq!(why(judge(Realm::Trunk, "other.test", &pbx)), "bad_name");
+        let client_only = carrier.leaf(&["pbx.test"], &[Usage::ClientAuth]);
+        assert_eq!(
+            why(judge(Realm::Trunk, "pbx.test", &client_only)),
+            "bad_usage"
+        );
+    }
+
+    /// Names and addresses are read from the subjectAltName.
+    #[test]
+    fn names_are_read() {
+        let leaf = Ca::root("ca").leaf(&["A.test", "*.b.test", "192.0.2.1", "2001:db8::1"], BOTH);
+        assert_eq!(dns_names(&leaf), ["a.test", "*.b.test"]);
+        assert_eq!(
+            addresses(&leaf),
+            ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap())
+        );
+    }
+}

@@ -708,6 +708,44 @@ async fn a_closed_connection_is_replaced() {
     assert!(sbc.arrivals.try_recv().is_err());
 }
 
+/// What a connection had not written when it broke goes out on the next one.
+#[tokio::test]
+async fn unwritten_requests_move_to_the_next_connection() {
+    let lab = Lab::new();
+    let mut sbc = lab.start_with(ClientCertificates::Required, |config| {
+        config.write_queue_bytes = 100_000_000;
+    });
+    let server = lab.teams_server().await;
+    let target = server.target(Realm::Teams, TEAMS_NAME);
+    sbc.send(1, SendTo::Target(target.clone()), options("first"));
+    let mut stream = server.accept().await;
+    assert_eq!(hear(&mut stream).await, "first");
+    say(&mut stream, "answer").await;
+    assert_eq!(sbc.received().await.0, "answer");
+    let big =
+        Bytes::from(options("big").replace("Length: 0", "Length: 50000") + &"x".repeat(50_000));
+    for n in 0..500 {
+        sbc.send(n, SendTo::Target(target.clone()), big.clone());
+    }
+    sbc.send(500, SendTo::Target(target), options("last"));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(
+        sbc.network.counters().messages_sent.get() < 400,
+        "25 MB do not fit into the system's buffers"
+    );
+    drop(stream);
+    let mut stream = server.accept().await;
+    let mut seen = Vec::new();
+    let mut chunk = vec![0; 65_536];
+    while !String::from_utf8_lossy(&seen).contains("Call-ID: last") {
+        let n = soon!(stream.read(&mut chunk)).unwrap();
+        assert!(n > 0);
+        seen.extend_from_slice(&chunk[..n]);
+        seen.drain(..seen.len().saturating_sub(2000));
+    }
+    assert!(sbc.arrivals.try_recv().is_err(), "nothing failed");
+}
+
 /// A response to a connection that is gone is reported, for its Via may lead elsewhere (TDR-141).
 #[tokio::test]
 async fn responses_to_gone_connections_fail() {
@@ -1030,9 +1068,20 @@ async fn connections_are_limited() {
     let _three = from("127.0.0.2").await;
     assert!(is_closed(&mut from("127.0.0.3").await).await);
     assert_eq!(sbc.network.counters().refused_total.get(), 1);
+    // However many come in, we can still go out.
+    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+    let out = Target {
+        transport: Transport::Tcp,
+        address: listener.local_addr().unwrap(),
+        name: "127.0.0.1".to_owned(),
+        realm: Realm::Trunk,
+    };
+    sbc.send(1, SendTo::Target(out), options("out"));
+    let (mut stream, _) = soon!(listener.accept()).unwrap();
+    assert_eq!(hear(&mut stream).await, "out");
     until("accepted", || sbc.network.counters().accepted.get() == 3).await;
     drop(one);
-    until("room", || sbc.network.connections() == 2).await;
+    until("room", || sbc.network.connections() == 3).await;
     let _four = from("127.0.0.1").await;
     until("accepted again", || {
         sbc.network.counters().accepted.get() == 4
