@@ -226,7 +226,7 @@ async fn flush(
 /// Watches the clock: pings, renewal, idleness.
 async fn tend(link: &Link, own: Option<&Target>, hub: &Hub) -> Ending {
     let Some(target) = own else {
-        return idle(link, hub.config.idle_timeout).await;
+        return idle(hub.config.idle_timeout, || link.unheard()).await;
     };
     let config = &hub.config;
     // Not all at once, when many were opened at once.
@@ -259,19 +259,19 @@ async fn tend(link: &Link, own: Option<&Target>, hub: &Hub) -> Ending {
     }
     let limit = Instant::now() + config.drain_limit;
     tokio::select! {
-        _ = idle(link, config.drain_idle) => Ending::Replaced,
+        _ = idle(config.drain_idle, || link.unused()) => Ending::Replaced,
         () = tokio::time::sleep_until(limit) => Ending::Replaced,
     }
 }
 
-/// Returns once the connection has been idle for so long.
-async fn idle(link: &Link, after: Duration) -> Ending {
+/// Returns once the silence has lasted so long.
+async fn idle(limit: Duration, silence: impl Fn() -> Duration) -> Ending {
     loop {
-        let unheard = link.unheard();
-        if unheard >= after {
+        let left = limit.saturating_sub(silence());
+        if left.is_zero() {
             return Ending::Idle;
         }
-        pause(after.saturating_sub(unheard)).await;
+        pause(left).await;
     }
 }
 

@@ -222,6 +222,7 @@ impl Hub {
         table.ours += 1;
         table.own.insert(target.clone(), Own::Link(link.clone()));
         table.flows.insert(link.flow, link.clone());
+        drop(table); // a runtime that is shutting down drops the task at once, and its place looks into the table
         let place = Place {
             hub: self.clone(),
             source: None,
