@@ -1,48 +1,51 @@
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Failure, wait_for};
 use crate::config::Config;
+use crate::directory::Directory;
 use crate::net::{CertificateFacts, TlsMaterial};
+use crate::store::Store;
 use anyhow::anyhow;
 use std::time::{Duration, SystemTime};
 
-/// Public certificates are renewed well before; Teams warns at the same distance (TDR-209).
+/// Teams warns of a certificate's end at the same distance (TDR-209).
 const SOON: Duration = Duration::from_secs(30 * 86_400);
 
-/// `tollgate check`
+/// `tollgate check`: what is wrong ends it with an error, what is merely unwise for Teams is pointed out.
 pub(super) fn check(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
     println!("configuration  good");
     let mut problems = Vec::new();
-    certificates(&config, &mut problems);
+    let certificates = certificates(&config, &mut problems);
+    database(&config, &certificates, &mut problems)?;
     if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Mend(anyhow!("{}", problems.join("\n"))))
+        return Ok(());
     }
+    Err(Failure::Mend(anyhow!("{}", problems.join("\n"))))
 }
 
-fn certificates(config: &Config, problems: &mut Vec<String>) {
+/// The certificate of the listener, and that of the dialler if it is another one.
+fn certificates(config: &Config, problems: &mut Vec<String>) -> Vec<CertificateFacts> {
     let files = config.tls();
     if config.uses_development_certificates() && !files.listener.certificate.exists() {
         let directory = config.development_directory();
         println!(
-            "certificates   none configured; `run` makes development ones in {}",
+            "certificate    none configured; `run` makes one for trials in {}",
             directory.display()
         );
-        return;
+        return Vec::new();
     }
-    match TlsMaterial::load(files) {
-        Ok(material) => material.certificates().iter().for_each(show),
-        Err(errors) => problems.extend(errors.0.iter().map(ToString::to_string)),
-    }
+    let mut facts = match TlsMaterial::load(files) {
+        Ok(material) => material.certificates(),
+        Err(errors) => {
+            problems.extend(errors.0.iter().map(ToString::to_string));
+            return Vec::new();
+        }
+    };
+    facts.dedup_by(|later, earlier| later.path == earlier.path);
+    facts.iter().for_each(show);
+    facts
 }
 
-/// What a certificate says, and what Teams will not like about it: advice, for a laboratory may do without.
 fn show(facts: &CertificateFacts) {
-    let role = if facts.listener {
-        "listener"
-    } else {
-        "dialler"
-    };
     let addresses = facts.addresses.iter().map(ToString::to_string);
     let names: Vec<_> = facts.names.iter().cloned().chain(addresses).collect();
     let left = facts
@@ -50,7 +53,7 @@ fn show(facts: &CertificateFacts) {
         .duration_since(SystemTime::now())
         .unwrap_or_default();
     println!(
-        "certificate    {role}: {} for {}",
+        "certificate    {} for {}",
         facts.path.display(),
         names.join(", ")
     );
@@ -60,16 +63,86 @@ fn show(facts: &CertificateFacts) {
         left.as_secs() / 86_400,
         facts.issuer
     );
-    let advice = [
+    for (applies, advice) in [
         (left < SOON, "it ends soon"),
-        (!facts.rsa, "its key is not RSA, which Teams asks for"),
-        (!facts.server_auth, "it may not be used by a server"),
+        (
+            !facts.rsa,
+            "its key is not RSA, which Teams asks for (TDR-121)",
+        ),
+        (!facts.server_auth, "it is not meant for servers"),
         (
             !facts.client_auth,
-            "it may not be used by a client, which Teams asks for",
+            "it is not meant for clients, which Teams asks for (TDR-128)",
         ),
-    ];
-    for (_, text) in advice.iter().filter(|(applies, _)| *applies) {
-        println!("               attention: {text}");
+    ] {
+        if applies {
+            attention(advice);
+        }
+    }
+}
+
+fn database(
+    config: &Config,
+    certificates: &[CertificateFacts],
+    problems: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let path = config.database();
+    if !path.exists() {
+        println!("database       none yet; `run` makes {}", path.display());
+        return Ok(());
+    }
+    match wait_for(Store::inspect(&path, &config.directory()))? {
+        Ok(Some(directory)) => provisioned(config, &directory, certificates),
+        Ok(None) => println!(
+            "database       {}: of an older version; `run` brings it up to date",
+            path.display()
+        ),
+        Err(error) => problems.push(error.to_string()),
+    }
+    Ok(())
+}
+
+fn provisioned(config: &Config, directory: &Directory, certificates: &[CertificateFacts]) {
+    let (customers, gateways) = (directory.customers().count(), directory.gateways().count());
+    let trunks = directory.trunks().count();
+    println!(
+        "database       {}: {customers} customers, {gateways} gateways, {trunks} trunks",
+        config.database().display()
+    );
+    for certificate in certificates {
+        let covered = |fqdn: &str| certificate.names.iter().any(|name| covers(name, fqdn));
+        for gateway in directory
+            .gateways()
+            .filter(|gateway| !covered(&gateway.fqdn))
+        {
+            attention(&format!(
+                "{} does not cover the gateway {}",
+                certificate.path.display(),
+                gateway.fqdn
+            ));
+        }
+    }
+}
+
+fn attention(advice: &str) {
+    println!("               attention: {advice}");
+}
+
+/// One label at most stands for a wildcard (TDR-129).
+fn covers(name: &str, fqdn: &str) -> bool {
+    let fqdn = fqdn.to_ascii_lowercase();
+    let rest = |wild: &str| fqdn.split_once('.').is_some_and(|(_, rest)| rest == wild);
+    name == fqdn || name.strip_prefix("*.").is_some_and(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    /// TDR-129's own examples: `*.a.com` covers `foo.a.com`, not `bar.foo.a.com` and not `a.com`.
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        assert!(covers("*.a.com", "Foo.a.com") && covers("a.com", "A.com"));
+        assert!(!covers("*.a.com", "bar.foo.a.com") && !covers("*.a.com", "a.com"));
     }
 }

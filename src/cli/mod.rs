@@ -2,8 +2,10 @@
 
 mod certs;
 mod check;
+mod token;
 
 use crate::config::{self, Config};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,9 @@ struct Arguments {
 enum Command {
     /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
     Check(ConfigFile),
+    /// Tokens for the REST API.
+    #[command(subcommand)]
+    Token(token::Token),
     /// Certificates for trials.
     #[command(subcommand)]
     Certs(certs::Certs),
@@ -89,6 +94,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Check(file) => check::check(&file),
+        Command::Token(command) => token::token(command),
         Command::Certs(command) => certs::certs(command),
     };
     match result {
@@ -102,6 +108,14 @@ pub fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Runs something short that waits for the database or the network.
+fn wait_for<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    Ok(runtime.context("no runtime")?.block_on(work))
 }
 
 fn load(file: Option<&Path>) -> Result<Config, Failure> {

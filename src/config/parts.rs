@@ -60,9 +60,16 @@ impl Config {
         self.data_dir.join("certs")
     }
 
-    /// Names and addresses that the development set must carry.
+    /// Names and addresses that the development set must carry: a base FQDN for trials, its customers, this machine.
     pub fn development_names(&self) -> Vec<String> {
-        let mut names = vec!["localhost".to_owned()];
+        let trial = [
+            "sbc.tollgate.test",
+            "*.sbc.tollgate.test",
+            "localhost",
+            "127.0.0.1",
+            "::1",
+        ];
+        let mut names = trial.map(str::to_owned).to_vec();
         names.extend(self.sip.public_host.clone());
         names.extend(self.sip.tls.iter().map(|address| address.ip().to_string()));
         names.sort();

@@ -12,6 +12,7 @@ mod error;
 pub mod gateways;
 mod housekeeping;
 mod idempotency;
+mod inspect;
 pub mod numbers;
 mod open;
 pub mod regions;

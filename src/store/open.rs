@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 
 impl Store {
     /// Opens the file, creating it (and its folder) if need be, brings it up to date and compiles the first directory.
@@ -74,7 +74,7 @@ fn create(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn unusable(path: &Path, error: impl std::fmt::Display) -> StoreError {
+pub(super) fn unusable(path: &Path, error: impl std::fmt::Display) -> StoreError {
     StoreError::Open {
         path: path.to_owned(),
         reason: error.to_string(),

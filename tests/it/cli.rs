@@ -29,7 +29,7 @@ fn arguments_are_explained_or_refused() {
     let here = tempfile::tempdir().unwrap();
     let help = tollgate(here.path(), &["--help"], &[]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["check", "certs"] {
+    for command in ["check", "token", "certs"] {
         assert!(
             text(&help.stdout).contains(&format!("\n  {command}")),
             "{command} is not in the help"
@@ -49,7 +49,11 @@ fn a_wrong_configuration_ends_every_command_with_64() {
         "[sip]\nt1_ms = 1\n[media]\nport_mni = 40000\n",
     )
     .unwrap();
-    for command in [&["check"][..], &["certs", "dev"]] {
+    for command in [
+        &["check"][..],
+        &["certs", "dev"],
+        &["token", "create", "--role", "noc"],
+    ] {
         let output = tollgate(
             here.path(),
             &[command, &["--config", "bad.toml"]].concat(),
@@ -97,14 +101,59 @@ fn development_certificates_are_made_and_checked() {
 fn check_names_every_bad_file() {
     let here = tempfile::tempdir().unwrap();
     std::fs::write(here.path().join("none.crt"), "no certificate").unwrap();
+    std::fs::write(
+        here.path().join("tollgate.db"),
+        "no database, but long enough to be taken for one".repeat(40),
+    )
+    .unwrap();
     let environment = [
         ("TOLLGATE__TLS__CERTIFICATE", "none.crt"),
         ("TOLLGATE__TLS__PRIVATE_KEY", "nowhere.key"),
+        ("TOLLGATE__STORE__PATH", "tollgate.db"),
     ];
     let check = tollgate(here.path(), &["check"], &environment);
     assert_eq!(check.status.code(), Some(64));
     let said = text(&check.stderr);
-    for bad in ["none.crt", "nowhere.key"] {
+    for bad in ["none.crt", "nowhere.key", "tollgate.db"] {
         assert!(said.contains(bad), "{bad} is not in:\n{said}");
     }
+}
+
+/// A token is printed alone on standard output, belongs to the database in the data directory, and needs a scope
+/// exactly if its role has one.
+#[test]
+fn a_token_is_created_on_the_command_line() {
+    let here = tempfile::tempdir().unwrap();
+    let made = tollgate(
+        here.path(),
+        &["token", "create", "--role", "noc", "--days", "30"],
+        &[],
+    );
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let token = text(&made.stdout).trim();
+    assert!(
+        token.starts_with("tg_") && token.len() > 40 && !token.contains(char::is_whitespace),
+        "{token}"
+    );
+    let database = std::fs::read(here.path().join("data/tollgate.db")).unwrap();
+    let shown = database
+        .windows(token.len())
+        .any(|bytes| bytes == token.as_bytes());
+    assert!(!shown, "the database holds the token itself, not its hash");
+
+    let check = tollgate(here.path(), &["check"], &[]);
+    assert!(
+        text(&check.stdout).contains("0 customers"),
+        "{}",
+        text(&check.stdout)
+    );
+    let no_scope = tollgate(
+        here.path(),
+        &["token", "create", "--role", "customer_admin"],
+        &[],
+    );
+    assert_eq!(no_scope.status.code(), Some(64));
+    assert!(text(&no_scope.stderr).contains("--scope"));
+    let no_role = tollgate(here.path(), &["token", "create", "--role", "king"], &[]);
+    assert_eq!(no_role.status.code(), Some(64));
 }
