@@ -5,4 +5,5 @@ mod config;
 mod corpora;
 mod descriptions;
 mod floors;
+mod srtp;
 mod tls;
