@@ -553,3 +553,20 @@ fn half_an_hour_of_srtp() {
     );
     assert_eq!((report.authentication_failures, report.replayed), (0, 0));
 }
+
+#[path = "../../fuzz/properties/rtcp.rs"]
+mod property;
+
+/// The committed corpus of the fuzz target passes it.
+#[test]
+fn the_fuzz_corpus() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/rtcp");
+    let files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the corpus is part of the project")
+        .flatten()
+        .collect();
+    assert!(files.len() >= 12);
+    for file in files {
+        property::check(&std::fs::read(file.path()).expect("a file of the corpus can be read"));
+    }
+}
