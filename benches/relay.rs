@@ -1,0 +1,139 @@
+//! What the relay's rules cost for a packet of 20 ms of G.711, besides system calls. `cargo bench --bench relay`.
+//!
+//! Fails if a packet allocates.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tollgate::base::Random;
+use tollgate::media::relay::{BUFFER, Kind, Limits};
+use tollgate::media::{Command, Crypto, LegConfig, LegId, MasterKey, MediaSource, Relay, Suite};
+use tollgate::rtp::packet::{HEADER, Header, write_header};
+use tollgate::rtp::srtp::{Sender, Tag};
+
+const PACKETS: usize = 50_000;
+const ROUNDS: usize = 7;
+const KEY: [u8; 30] = [3; 30];
+const A: LegId = LegId(1);
+const B: LegId = LegId(2);
+
+fn main() {
+    println!("{:<14}{:>12}{:>16}", "relayed", "ns/packet", "allocations");
+    for (name, a, b) in [
+        ("RTP → RTP", false, false),
+        ("SRTP → RTP", true, false),
+        ("RTP → SRTP", false, true),
+        ("SRTP → SRTP", true, true),
+    ] {
+        let packets = packets(a);
+        let mut best = Duration::MAX;
+        let mut allocations = 0;
+        for _ in 0..ROUNDS {
+            let mut relay = relay(a, b);
+            // The first packet of a source makes room for what is known of it.
+            relayed(&mut relay, &packets[..1]);
+            let start = Instant::now();
+            let counted = allocation_counter::measure(|| relayed(&mut relay, &packets[1..]));
+            best = best.min(start.elapsed());
+            allocations += counted.count_total;
+        }
+        let each = best.as_nanos() as f64 / (PACKETS - 1) as f64;
+        println!("{name:<14}{each:>12.0}{allocations:>16}");
+        assert_eq!(allocations, 0, "a packet allocates");
+    }
+}
+
+fn relayed(relay: &mut Relay, packets: &[Vec<u8>]) {
+    let (mut buffer, now) = ([0; BUFFER], Instant::now());
+    for packet in packets {
+        buffer[..packet.len()].copy_from_slice(packet);
+        let forward = relay.packet(A, Kind::Rtp, remote(A), &mut buffer, packet.len(), now);
+        assert!(forward.is_some_and(|forward| forward.leg == B));
+    }
+}
+
+fn remote(leg: LegId) -> SocketAddr {
+    ([192, 0, 2, leg.0 as u8], 4000).into()
+}
+
+fn relay(a: bool, b: bool) -> Relay {
+    let now = Instant::now();
+    let mut relay = Relay::new(
+        Limits {
+            legs: 2000,
+            events: 10,
+        },
+        Random::from_number(1),
+        now,
+        0,
+    );
+    // Others are there, too, as in real life.
+    for leg in (100..1100).map(LegId).chain([A, B]) {
+        relay.command(
+            Command::Open {
+                leg,
+                address: [127, 0, 0, 1].into(),
+                port: 4000,
+            },
+            now,
+        );
+    }
+    for (leg, secure) in [(A, a), (B, b)] {
+        let crypto = Crypto {
+            suite: Suite::AesCm128HmacSha1_80,
+            receive: MasterKey(KEY),
+            receive_mki_length: 0,
+            send: MasterKey(KEY),
+            send_mki: Vec::new(),
+        };
+        let config = LegConfig {
+            remote_rtp: remote(leg),
+            remote_rtcp: remote(leg),
+            rtcp_mux: true,
+            crypto: secure.then_some(crypto),
+            source: MediaSource::Strict,
+            payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+            inactivity: None,
+            receive: true,
+            send: true,
+        };
+        relay.command(
+            Command::Configure {
+                leg,
+                config: Box::new(config),
+            },
+            now,
+        );
+    }
+    relay.command(
+        Command::Connect {
+            leg: A,
+            with: Some(B),
+        },
+        now,
+    );
+    relay
+}
+
+fn packets(secure: bool) -> Vec<Vec<u8>> {
+    let mut sender = Sender::new(Tag::Bits80, &KEY, &[]);
+    let packet = |n: usize| {
+        let mut packet = vec![0xd5; HEADER + 160];
+        let header = Header::new(8, false, n as u16, n as u32 * 160, 77);
+        write_header(
+            &header,
+            packet
+                .first_chunk_mut()
+                .expect("it is longer than a header"),
+        );
+        if secure {
+            let length = packet.len();
+            packet.resize(length + sender.overhead(), 0);
+            let protected = sender
+                .protect_rtp(&mut packet, length)
+                .expect("each number is new");
+            packet.truncate(protected);
+        }
+        packet
+    };
+    (0..PACKETS).map(packet).collect()
+}
