@@ -6,4 +6,6 @@ mod corpora;
 mod descriptions;
 mod floors;
 mod srtp;
+mod messages;
 mod tls;
+mod torture;

@@ -15,10 +15,19 @@ pub const MAX_LINE: usize = 8_192;
 impl Message {
     /// Reads what one datagram holds. Without a Content-Length the body reaches to the end; bytes beyond the
     /// Content-Length are cut off, and a body that is shorter is an error (RFC 3261 §18.3). Empty lines before the
-    /// message are skipped (RFC 3261 §7.5).
+    /// message are skipped (RFC 3261 §7.5). The empty line after the headers may be missing where a Content-Length
+    /// of 0 shows that nothing else is: examples in RFC 4475 and RFC 5118 forget it.
     pub fn parse_datagram(mut buf: Bytes) -> Result<Self, ParseError> {
         buf.advance(leading_line_ends(&buf));
-        let head = head(&buf)?;
+        let head = match head(&buf) {
+            Err(ParseError::Unfinished) if buf.ends_with(b"\r\n") => {
+                buf = [&buf, b"\r\n".as_slice()].concat().into();
+                let head = head(&buf)?;
+                let is_whole = body_length(&buf, &head)? == Some(0);
+                is_whole.then_some(head).ok_or(ParseError::Unfinished)?
+            }
+            other => other?,
+        };
         let body_at = usize::from(head.body_at);
         if let Some(length) = body_length(&buf, &head)? {
             if buf.len() - body_at < length {
@@ -414,6 +423,24 @@ mod tests {
             }
         }
         assert_eq!(datagram("\r\n\r\n"), Err(ParseError::Empty));
+    }
+
+    #[test]
+    fn a_forgotten_empty_line_is_forgiven_where_nothing_can_be_missing() {
+        let message = datagram("BYE sip:a SIP/2.0\r\nl: 0\r\n").unwrap();
+        assert_eq!((message.lines().count(), message.body().len()), (1, 0));
+        assert_eq!(
+            stream("BYE sip:a SIP/2.0\r\nl: 0\r\n"),
+            Err(ParseError::Unfinished)
+        );
+        assert_eq!(
+            datagram("BYE sip:a SIP/2.0\r\nl: 1\r\n"),
+            Err(ParseError::Unfinished)
+        );
+        assert_eq!(
+            datagram("BYE sip:a SIP/2.0\r\na: 0\r\n"),
+            Err(ParseError::Unfinished)
+        );
     }
 
     #[test]
