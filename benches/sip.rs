@@ -45,7 +45,7 @@ fn parse(bytes: &Bytes) -> Message {
 }
 
 /// What a call reads of an INVITE.
-fn typed(message: &Message) -> impl Sized {
+fn typed(message: &Message) -> impl Sized + use<> {
     let uri = Uri::parse(message.request_uri()).expect("sound");
     let contact = message.contact().expect("sound").expect("there");
     let caller = Uri::parse(message.from().expect("sound").uri).expect("sound");
@@ -55,7 +55,7 @@ fn typed(message: &Message) -> impl Sized {
     let lengths = (
         uri.user.map(str::len),
         caller.user.map(str::len),
-        message.call_id().map(str::len),
+        message.call_id().map_or(0, str::len),
     );
     (lengths, contact.uri.len(), number, branch, timer)
 }
