@@ -5,7 +5,7 @@ mod config;
 mod corpora;
 mod descriptions;
 mod floors;
-mod srtp;
 mod messages;
+mod srtp;
 mod tls;
 mod torture;

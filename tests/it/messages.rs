@@ -1,5 +1,6 @@
 //! What a SIP parser must be able to read and must refuse, one probe after another; what holds for messages of any
 //! bytes; and the same messages read by another implementation.
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -1,5 +1,6 @@
 //! Messages that others wrote to be hard to read: RFC 4475, RFC 5118, the suites of other stacks, PROTOS; and what
 //! Teams was seen to send.
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
 use std::io::Read;
 use std::path::Path;
