@@ -60,16 +60,9 @@ impl Config {
         self.data_dir.join("certs")
     }
 
-    /// Names and addresses that the development set must carry: a base FQDN for trials, its customers, this machine.
+    /// Names and addresses that the development set must carry.
     pub fn development_names(&self) -> Vec<String> {
-        let trial = [
-            "sbc.tollgate.test",
-            "*.sbc.tollgate.test",
-            "localhost",
-            "127.0.0.1",
-            "::1",
-        ];
-        let mut names = trial.map(str::to_owned).to_vec();
+        let mut names = DEVELOPMENT_NAMES.map(str::to_owned).to_vec();
         names.extend(self.sip.public_host.clone());
         names.extend(self.sip.tls.iter().map(|address| address.ip().to_string()));
         names.sort();
@@ -93,6 +86,9 @@ impl Config {
         }
     }
 }
+
+/// A base FQDN, its customers, and this machine.
+const DEVELOPMENT_NAMES: [&str; 3] = ["sbc.tollgate.test", "*.sbc.tollgate.test", "localhost"];
 
 /// A certificate without a key does not pass [`super::load`], nor a key without a certificate.
 fn identity(certificate: &Option<PathBuf>, private_key: &Option<PathBuf>) -> Option<net::Identity> {
