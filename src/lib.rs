@@ -29,6 +29,7 @@
 #![doc(html_no_source)]
 
 pub mod admin;
+pub mod app;
 pub mod b2bua;
 pub mod base;
 pub mod cli;

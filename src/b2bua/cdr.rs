@@ -53,6 +53,9 @@ pub struct Cdr {
     pub ended_by: Option<EndedBy>,
     /// Whether a held party heard our music, or the PBX's.
     pub music: Option<Music>,
+    /// Whom the call was handed on to by REFER.
+    #[serde(default)]
+    pub transferred_to: Option<String>,
     /// What the A leg's peer sent and got; none without media.
     pub a_media: Option<MediaCounts>,
     /// The same of the B leg.
@@ -181,6 +184,7 @@ mod tests {
             refused_by: None,
             ended_by: Some(EndedBy::ALeg),
             music: Some(Music::BuiltIn),
+            transferred_to: None,
             a_media: Some(MediaCounts {
                 received: 3050,
                 ..MediaCounts::default()

@@ -1,5 +1,657 @@
-//! Calls.
+//! Calls: a back-to-back user agent as one value (RFC 7092 §3.2.1, anchoring media).
+//!
+//! In go bytes from peers, DNS answers, the relay's events, operators' wishes and the time; out come bytes, DNS
+//! questions, commands to the relay, CDRs and reports. Each leg has a Call-ID, tags, CSeq and Contact of its own, and
+//! nothing crosses from one to the other that [`header_policy`] does not name.
+//!
+//! `setup` leads from the first INVITE to an answer, `bridge` keeps two legs joined, `transfer` obeys REFER,
+//! `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
+mod admission;
+mod bridge;
+mod call;
 mod cdr;
+mod core;
+mod header_policy;
+mod leg;
+mod record;
+mod refusal;
+mod session_timer;
+mod setup;
+mod teardown;
+mod transfer;
+mod watch;
 
-pub use cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
+pub use self::core::{Config, UnknownPeers};
+pub use self::refusal::{Answer, Refusal, Towards};
+pub use self::watch::{Down, Health};
+
+use self::call::{Call, CallKey, Stage};
+use self::core::Core;
+use self::leg::State;
+use self::teardown::Ended;
+use crate::base::Random;
+use crate::directory::{Directory, Ledger};
+use crate::media::{self, Command, LegId, Ports};
+use crate::sip::{
+    Endpoint, Event, Hop, Message, Method, Name, Output as SipOutput, Realm, ResolveId, SendId,
+    SendTo, SentBy, ServerKey, Source, Target, Uri,
+};
+
+/// What [`Calls`] wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes; failure comes back by [`Calls::send_failed`].
+    Send {
+        /// For the failure.
+        id: SendId,
+        /// Where.
+        to: SendTo,
+        /// One whole message.
+        bytes: Bytes,
+    },
+    /// Ask DNS; the answer comes back by [`Calls::resolved`].
+    Resolve {
+        /// For the answer.
+        id: ResolveId,
+        /// What.
+        hop: Hop,
+    },
+    /// Tell the relay.
+    Media(Command),
+    /// Keep this record: one for each call that was tried.
+    Cdr(Box<Cdr>),
+    /// Count this.
+    Report(Report),
+}
+
+/// What metrics and health are made of.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// An INVITE that opens a call came in from a peer or went out to one.
+    Invite {
+        /// A trunk's name, or `teams`.
+        peer: String,
+        /// Whether it is ours.
+        outgoing: bool,
+    },
+    /// A final response to an INVITE that opens a call.
+    Response {
+        /// A trunk's name, or `teams`.
+        peer: String,
+        /// Whether it is ours.
+        outgoing: bool,
+        /// Its status.
+        status: u16,
+    },
+    /// A call was refused, or ended unanswered.
+    Refused {
+        /// Whose, if known.
+        customer: Option<Uuid>,
+        /// [`Refusal::label`].
+        reason: &'static str,
+    },
+    /// A call took a channel.
+    Admitted {
+        /// Whose.
+        customer: Uuid,
+        /// Which way it goes.
+        direction: Direction,
+    },
+    /// A call was answered.
+    Answered {
+        /// Whose.
+        customer: Uuid,
+        /// From the INVITE on.
+        after: Duration,
+    },
+    /// An answered call is over.
+    Ended {
+        /// Whose.
+        customer: Uuid,
+        /// One word.
+        why: &'static str,
+        /// A leg sent or received nothing while the other one did.
+        one_way: bool,
+    },
+    /// A request of an unknown peer was dropped without an answer.
+    Dropped {
+        /// Whose.
+        source: Source,
+    },
+    /// A peer went up or down: see [`Calls::peers`].
+    PeerChanged,
+}
+
+/// A call as an operator sees it.
+#[derive(Debug, Clone)]
+pub struct CallView {
+    /// Its id, also in its CDR and in logs.
+    pub id: Uuid,
+    /// Whose.
+    pub customer: Uuid,
+    /// Which way it went.
+    pub direction: Direction,
+    /// `ringing`, `up`, `held` or `over`.
+    pub state: &'static str,
+    /// Who called.
+    pub from: String,
+    /// Who is called.
+    pub to: String,
+    /// When the INVITE came in.
+    pub started_at: OffsetDateTime,
+    /// When it was answered.
+    pub answered_at: Option<OffsetDateTime>,
+    /// The legs, A first.
+    pub legs: Vec<LegView>,
+    /// The leg whose peer holds.
+    pub held_by: Option<usize>,
+}
+
+/// A leg as an operator sees it.
+#[derive(Debug, Clone)]
+pub struct LegView {
+    /// A trunk's name, or a gateway's FQDN.
+    pub peer: String,
+    /// Of its dialog.
+    pub call_id: String,
+    /// One word.
+    pub state: &'static str,
+}
+
+/// All calls of one process, and the transaction layer under them.
+pub struct Calls {
+    core: Core,
+    calls: HashMap<CallKey, Call>,
+    deadlines: BTreeSet<(Instant, CallKey)>,
+    registered: HashMap<CallKey, Instant>,
+    next_call: u64,
+    draining: bool,
+}
+
+impl Calls {
+    /// No calls yet. `wall` is the wall clock at `now`.
+    #[allow(clippy::too_many_arguments, reason = "the one place that joins them")]
+    pub fn new(
+        config: Config,
+        endpoint: Endpoint,
+        sent_by: SentBy,
+        directory: Arc<Directory>,
+        ledger: Ledger,
+        ports: Ports,
+        random: Random,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Self {
+        let core = Core::new(
+            config, endpoint, sent_by, directory, ledger, ports, random, now, wall,
+        );
+        let mut calls = Self {
+            core,
+            calls: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            registered: HashMap::new(),
+            next_call: 0,
+            draining: false,
+        };
+        calls.watch_directory();
+        calls
+    }
+
+    /// A datagram or one framed message of a stream.
+    pub fn receive(&mut self, bytes: Bytes, source: Source, now: Instant) {
+        self.core.now = now;
+        // A response may come from an address of a trunk that its list does not name; it finds its transaction or not.
+        let drops =
+            self.core.config.unknown_peers == UnknownPeers::Drop && !bytes.starts_with(b"SIP/2.0 ");
+        if drops && self.core.directory.origin(&source).is_err() {
+            return self.core.report(Report::Dropped { source });
+        }
+        self.core.endpoint.receive(bytes, source, now);
+        self.run();
+    }
+
+    /// What DNS said.
+    pub fn resolved(&mut self, id: ResolveId, targets: Result<Vec<Target>, String>, now: Instant) {
+        self.core.now = now;
+        self.core.endpoint.resolved(id, targets, now);
+        self.run();
+    }
+
+    /// A message could not be sent.
+    pub fn send_failed(&mut self, id: SendId, reason: String, now: Instant) {
+        self.core.now = now;
+        self.core.endpoint.send_failed(id, reason, now);
+        self.run();
+    }
+
+    /// What the relay said.
+    pub fn media(&mut self, event: media::Event, now: Instant) {
+        self.core.now = now;
+        let leg = match &event {
+            media::Event::Failed { leg, .. }
+            | media::Event::Flowing { leg }
+            | media::Event::Inactive { leg }
+            | media::Event::Closed { leg, .. } => *leg,
+        };
+        self.with_leg(leg, |call, core| match event {
+            media::Event::Flowing { .. } => {}
+            media::Event::Failed { reason, .. } => {
+                tracing::warn!(call = %call.id, %reason, "the relay cannot serve a leg");
+                if let Some(leg) = call.leg_mut(leg) {
+                    leg.media_open = false;
+                }
+                call.hang_up(core, Ended::BadMedia(leg));
+            }
+            media::Event::Inactive { .. } => call.hang_up(core, Ended::MediaTimeout(leg)),
+            media::Event::Closed { report, .. } => call.on_media_closed(core, leg, *report),
+        });
+        self.run();
+    }
+
+    /// A newer snapshot. Running calls keep what they were admitted by; limits apply to the next call.
+    pub fn set_directory(&mut self, directory: Arc<Directory>, now: Instant) {
+        self.core.now = now;
+        self.core.directory = directory;
+        self.watch_directory();
+        self.run();
+    }
+
+    /// Sets the wall clock right; only records use it.
+    pub fn set_wall_clock(&mut self, wall: SystemTime, now: Instant) {
+        self.core.now = now;
+        self.core.set_wall(wall);
+    }
+
+    /// Ends a call for an operator; `false` if there is no such call.
+    pub fn hang_up(&mut self, id: Uuid, now: Instant) -> bool {
+        self.core.now = now;
+        let key = self
+            .calls
+            .iter()
+            .find(|(_, call)| call.id == id && !matches!(call.stage, Stage::Over { .. }))
+            .map(|(key, _)| *key);
+        let Some(key) = key else { return false };
+        self.with_call(key, |call, core| call.hang_up(core, Ended::Operator));
+        self.run();
+        true
+    }
+
+    /// Refuses new calls from now on, and sends no OPTIONS, so that Teams goes elsewhere (TDR-218).
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Ends all calls.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.core.now = now;
+        self.draining = true;
+        for key in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.with_call(key, |call, core| call.hang_up(core, Ended::Shutdown));
+        }
+        self.run();
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, now: Instant) {
+        self.core.now = now;
+        self.core.endpoint.expire(now);
+        self.run();
+        while let Some(&(at, key)) = self.deadlines.first() {
+            if at > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.registered.remove(&key);
+            self.with_call(key, Call::on_time);
+        }
+        if self.core.watch.deadline().is_some_and(|at| at <= now) {
+            self.on_watch_time();
+        }
+        self.run();
+    }
+
+    /// When to call [`Calls::expire`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let calls = self.deadlines.first().map(|(at, _)| *at);
+        let watch = if self.draining {
+            None
+        } else {
+            self.core.watch.deadline()
+        };
+        [calls, watch, self.core.endpoint.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What is to be done; ask until there is nothing.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.core.outputs.pop_front()
+    }
+
+    /// Calls that are not over.
+    pub fn active(&self) -> usize {
+        self.calls
+            .values()
+            .filter(|call| !matches!(call.stage, Stage::Over { .. }))
+            .count()
+    }
+
+    /// Whether nothing is left that wants an answer.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// The transaction layer, for its counters.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.core.endpoint
+    }
+
+    /// Free port pairs.
+    pub fn ports_free(&self) -> usize {
+        self.core.ports.free(self.core.now)
+    }
+
+    /// Every peer that is asked with OPTIONS, by name.
+    pub fn peers(&self) -> impl Iterator<Item = (Realm, &str, &Health)> {
+        self.core.watch.states()
+    }
+
+    /// All calls that are not over.
+    pub fn list(&self) -> Vec<CallView> {
+        let mut views: Vec<_> = self
+            .calls
+            .values()
+            .filter(|c| !matches!(c.stage, Stage::Over { .. }))
+            .map(Call::view)
+            .collect();
+        views.sort_by_key(|view| (view.started_at, view.id));
+        views
+    }
+
+    /// Takes what the transaction layer has to say until it has nothing more.
+    fn run(&mut self) {
+        while let Some(output) = self.core.endpoint.poll() {
+            match output {
+                SipOutput::Send { id, to, bytes } => {
+                    self.core.outputs.push_back(Output::Send { id, to, bytes })
+                }
+                SipOutput::Resolve { id, hop } => {
+                    self.core.outputs.push_back(Output::Resolve { id, hop })
+                }
+                SipOutput::Event(event) => self.on_event(event),
+            }
+            while let Some(join) = self.core.joins.pop() {
+                self.join_calls(&join);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Request {
+                key,
+                message,
+                source,
+            } => self.on_request(key, message, &source),
+            Event::Ack {
+                message,
+                source,
+                key,
+            } => {
+                let Some(leg) = message
+                    .to_tag()
+                    .and_then(|tag| self.core.dialogs.get(tag))
+                    .copied()
+                else {
+                    return;
+                };
+                self.with_leg(leg, |call, core| {
+                    if call.leg(leg).is_some_and(|l| l.may_come_from(&source)) {
+                        call.on_ack(core, leg, key, &message);
+                    }
+                });
+            }
+            Event::Cancelled { key, message } => {
+                let Some(leg) = self.core.servers.get(&key).copied() else {
+                    return;
+                };
+                self.with_leg(leg, |call, core| call.on_cancel(core, &message));
+            }
+            Event::Response { key, message, .. } => {
+                if self.on_options_outcome(key, Ok(message.status())) {
+                    return;
+                }
+                let Some(leg) = self.core.clients.get(&key).copied() else {
+                    return;
+                };
+                self.with_leg(leg, |call, core| call.on_response(core, leg, key, &message));
+            }
+            Event::Failed { key, failure } => {
+                if self.on_options_outcome(key, Err(&failure)) {
+                    return;
+                }
+                let Some(leg) = self.core.clients.get(&key).copied() else {
+                    return;
+                };
+                self.with_leg(leg, |call, core| {
+                    call.on_request_failed(core, leg, key, &failure)
+                });
+            }
+            Event::NoAck { key } => {
+                let Some(leg) = self.core.servers.remove(&key) else {
+                    return;
+                };
+                self.with_leg(leg, |call, core| call.on_no_ack(core, leg));
+            }
+        }
+    }
+
+    fn on_request(&mut self, key: ServerKey, message: Message, source: &Source) {
+        if let Some(tag) = message.to_tag() {
+            let leg = self.core.dialogs.get(tag).copied();
+            let Some(leg) = leg.filter(|leg| self.home(*leg).is_some()) else {
+                return self.core.answer(key, &message, 481, false);
+            };
+            return self.with_leg(leg, |call, core| {
+                let Some(of) = call.leg(leg) else { return };
+                if of.may_come_from(source) {
+                    call.on_request(core, leg, key, message);
+                } else {
+                    tracing::warn!(call = %call.id, from = %source.remote, "a stranger's request inside a dialog");
+                    core.answer(key, &message, 403, false);
+                }
+            });
+        }
+        match message.method() {
+            Method::Invite => self.on_invite(key, message, source),
+            Method::Options => self.on_options(key, &message, source),
+            method => {
+                let status = if matches!(
+                    method,
+                    Method::Bye | Method::Update | Method::Info | Method::Notify | Method::Refer
+                ) {
+                    481
+                } else {
+                    405
+                };
+                let mut draft = self.core.response(&message, status, false);
+                if status == 405 {
+                    draft.header(Name::Allow, core::ALLOW);
+                }
+                self.core.endpoint.respond(key, draft, self.core.now);
+            }
+        }
+    }
+
+    /// Are you there? Teams is answered in the name that it asked for (TDR-207); strangers as the policy says.
+    fn on_options(&mut self, key: ServerKey, message: &Message, source: &Source) {
+        let core = &mut self.core;
+        if core.directory.origin(source).is_err() {
+            return core.answer(key, message, 403, false);
+        }
+        if self.draining {
+            return core.answer(key, message, 503, false);
+        }
+        let teams = source
+            .certificate
+            .as_ref()
+            .is_some_and(|c| c.realm == Realm::Teams);
+        let host = Uri::parse(message.request_uri())
+            .ok()
+            .map(|uri| uri.host.to_ascii_lowercase());
+        let named = host.and_then(|host| core.own_name(&host));
+        let mut draft = core.response(message, 200, teams);
+        draft
+            .to_tag(&core.random.token(10))
+            .header_fmt(Name::Allow, format_args!("{}, REFER", core::ALLOW))
+            .header(Name::Extension("Accept"), "application/sdp")
+            .header(Name::Supported, "replaces, timer");
+        match named {
+            Some((fqdn, port)) if teams => draft.header_fmt(
+                Name::Contact,
+                format_args!("<sip:{fqdn}:{port};transport=tls>"),
+            ),
+            _ => {
+                let own = core.own(source.transport);
+                draft.header_fmt(
+                    Name::Contact,
+                    format_args!("<sip:{own};transport={}>", source.transport),
+                )
+            }
+        };
+        core.endpoint.respond(key, draft, core.now);
+    }
+
+    fn home(&self, leg: LegId) -> Option<CallKey> {
+        self.core.homes.get(&leg).copied()
+    }
+
+    fn next_key(&mut self) -> CallKey {
+        self.next_call += 1;
+        CallKey(self.next_call)
+    }
+
+    fn with_leg(&mut self, leg: LegId, act: impl FnOnce(&mut Call, &mut Core)) {
+        if let Some(key) = self.home(leg) {
+            self.with_call(key, act);
+        }
+    }
+
+    fn with_call(&mut self, key: CallKey, act: impl FnOnce(&mut Call, &mut Core)) {
+        if let Some(call) = self.calls.get_mut(&key) {
+            act(call, &mut self.core);
+        }
+        self.settle(key);
+    }
+
+    /// After anything happened to a call: its next deadline is noted, or it is forgotten whole.
+    fn settle(&mut self, key: CallKey) {
+        let Some(call) = self.calls.get(&key) else {
+            return;
+        };
+        let deadline = if call.is_done() {
+            None
+        } else {
+            call.deadline()
+        };
+        let noted = self.registered.get(&key).copied();
+        if noted != deadline {
+            if let Some(at) = noted {
+                self.deadlines.remove(&(at, key));
+                self.registered.remove(&key);
+            }
+            if let Some(at) = deadline {
+                self.deadlines.insert((at, key));
+                self.registered.insert(key, at);
+            }
+        }
+        if call.is_done()
+            && let Some(call) = self.calls.remove(&key)
+        {
+            self.core.forget(&call);
+        }
+    }
+}
+
+impl Call {
+    fn on_time(&mut self, core: &mut Core) {
+        match &self.stage {
+            Stage::Setup { gives_up, .. } if *gives_up <= core.now => {
+                return self.on_ring_timeout(core);
+            }
+            Stage::Up {
+                ends: Some(ends), ..
+            } if *ends <= core.now => return self.hang_up(core, Ended::MaxDuration),
+            Stage::Over { .. } => return self.write_record_if_complete(core),
+            _ => {}
+        }
+        self.on_transfer_time(core);
+        self.on_leg_time(core);
+    }
+
+    fn view(&self) -> CallView {
+        let held = |leg: &&leg::Leg| leg.direction != crate::sdp::Direction::SendRecv;
+        let held_by = match self.stage {
+            Stage::Up { a, b, .. } => self
+                .legs
+                .iter()
+                .position(|leg| (leg.id == a || leg.id == b) && held(&leg)),
+            _ => None,
+        };
+        CallView {
+            id: self.id,
+            customer: self.customer.id,
+            direction: if self.legs.first().is_some_and(|leg| leg.peer.is_teams()) {
+                Direction::FromTeams
+            } else {
+                Direction::ToTeams
+            },
+            state: match self.stage {
+                Stage::Setup { .. } => "ringing",
+                Stage::Up { .. } if held_by.is_some() => "held",
+                Stage::Up { .. } => "up",
+                Stage::Over { .. } => "over",
+            },
+            from: self.admission.caller.clone(),
+            to: self.admission.called.clone(),
+            started_at: self.record.start(),
+            answered_at: self.record.answer(),
+            legs: self.legs.iter().map(leg::Leg::view).collect(),
+            held_by,
+        }
+    }
+}
+
+impl leg::Leg {
+    fn view(&self) -> LegView {
+        let call_id = match (&self.dialog, &self.outgoing) {
+            (Some(dialog), _) => dialog.id().call_id.clone(),
+            (None, Some(outgoing)) => outgoing.call_id.clone(),
+            (None, None) => String::new(),
+        };
+        let state = match self.state {
+            State::Incoming { .. } => "incoming",
+            State::Calling { rang: false, .. } => "calling",
+            State::Calling { rang: true, .. } => "ringing",
+            State::Accepted { .. } | State::Confirmed => "confirmed",
+            State::Cancelling => "cancelling",
+            State::Leaving | State::Ended => "ended",
+        };
+        LegView {
+            peer: self.peer.name().to_owned(),
+            call_id,
+            state,
+        }
+    }
+}

@@ -1,4 +1,5 @@
 use super::address::{HostPort, networks};
+use crate::b2bua::UnknownPeers;
 use crate::telemetry::log;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
@@ -44,6 +45,7 @@ pub struct Sip {
     pub tls: Vec<SocketAddr>,
     #[serde(deserialize_with = "optional")]
     pub public_host: Option<String>,
+    pub unknown_peers: UnknownPeers,
     pub max_connections: usize,
     pub max_connections_per_source: usize,
     #[serde(rename = "idle_timeout_s", deserialize_with = "seconds")]

@@ -1,7 +1,11 @@
-use super::{ClientCertificates, Config};
-use crate::net::dev_certificates;
-use crate::{directory, net};
+use super::{ClientCertificates, Config, HostPort};
+use crate::directory::Profile;
+use crate::net::{dev_certificates, relay};
+use crate::sip::{Hop, Realm, Transport};
+use crate::{b2bua, directory, net};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What the modules below are configured with. Limits that no key sets keep the module's own default.
 impl Config {
@@ -78,6 +82,64 @@ impl Config {
             .unwrap_or_else(|| self.data_dir.join("tollgate.db"))
     }
 
+    /// Legs of one call, in the long run.
+    pub const LEGS_PER_CALL: usize = 2;
+
+    /// For [`relay::Relay::start`](crate::net::relay::Relay::start).
+    pub fn relay(&self) -> relay::Config {
+        let legs = self.calls.max_calls * Self::LEGS_PER_CALL + Self::LEGS_PER_CALL;
+        relay::Config {
+            legs,
+            dscp: self.media.dscp,
+            ..relay::Config::default()
+        }
+    }
+
+    /// For [`Endpoint::new`](crate::sip::Endpoint::new).
+    pub fn endpoint(&self) -> crate::sip::Config {
+        let sip = &self.sip;
+        crate::sip::Config {
+            t1: sip.t1,
+            t2: sip.t2,
+            t4: sip.t4,
+            trying_timeout: sip.trying_timeout,
+            proceeding_timeout: sip.proceeding_timeout,
+            max_transactions: sip.max_transactions,
+        }
+    }
+
+    /// For [`Calls::new`](b2bua::Calls::new).
+    pub fn calls(&self) -> b2bua::Config {
+        let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
+        let teams = &self.teams;
+        let hop = |proxy: &HostPort| Hop {
+            host: proxy.host.clone(),
+            port: Some(proxy.port),
+            transport: Some(Transport::Tls),
+            realm: Realm::Teams,
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        b2bua::Config {
+            ring_timeout: self.calls.ring_timeout,
+            max_duration: Some(self.calls.max_duration),
+            max_calls: self.calls.max_calls,
+            media_inactivity: self.media.inactivity_timeout,
+            media_address: self.media.address,
+            advertised_address: self.media.advertised_address.unwrap_or(self.media.address),
+            teams_profile: Arc::new(Profile {
+                session_expires_s: Some(seconds(self.calls.session_expires)),
+                min_se_s: seconds(self.calls.min_se),
+                ..Profile::teams()
+            }),
+            teams_proxies: teams.proxies.iter().map(hop).collect(),
+            teams_domains: teams.names.iter().filter_map(|name| domain(name)).collect(),
+            options_interval: teams.options_interval,
+            unknown_peers: self.sip.unknown_peers,
+            product: format!("Tollgate/{version}"),
+            x_ms_sbc: format!("Tollgate/Tollgate/{version}"),
+        }
+    }
+
     /// For [`directory::Rows`].
     pub fn directory(&self) -> directory::Config {
         directory::Config {
@@ -89,6 +151,12 @@ impl Config {
 
 /// A base FQDN, its customers, and this machine.
 const DEVELOPMENT_NAMES: [&str; 3] = ["sbc.tollgate.test", "*.sbc.tollgate.test", "localhost"];
+
+/// What all of Microsoft's SIP names lie below: `pstnhub.microsoft.com` for `sip.pstnhub.microsoft.com`.
+fn domain(name: &str) -> Option<String> {
+    let (_, domain) = name.split_once('.')?;
+    domain.contains('.').then(|| domain.to_ascii_lowercase())
+}
 
 /// A certificate without a key does not pass [`super::load`], nor a key without a certificate.
 fn identity(certificate: &Option<PathBuf>, private_key: &Option<PathBuf>) -> Option<net::Identity> {

@@ -49,6 +49,7 @@ impl Profile {
             hold: Hold::Inactive, // TDR-601
             pass_asserted_identity: true, // TDR-410
             early_media: false, // TDR-505
+            refer: true, // TDR-701
             ..Self::trunk()
         }
     }

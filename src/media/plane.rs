@@ -47,6 +47,19 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whom it is about.
+    pub fn leg(&self) -> LegId {
+        match self {
+            Self::Open { leg, .. }
+            | Self::Configure { leg, .. }
+            | Self::Connect { leg, .. }
+            | Self::Play { leg, .. }
+            | Self::Close { leg } => *leg,
+        }
+    }
+}
+
 /// Music for one leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Play {

@@ -138,6 +138,7 @@ pub(super) mod tests {
             refused_by: Some("limit".into()),
             ended_by: None,
             music: None,
+            transferred_to: None,
             a_media: None,
             b_media: None,
         }

@@ -1,0 +1,272 @@
+//! Builds every part from [`Config`], connects them, runs, drains and shuts down in order.
+
+mod observe;
+mod shard;
+mod start;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::b2bua::Calls;
+use crate::base::Random;
+use crate::config::Config;
+use crate::directory::Ledger;
+use crate::media::Ports;
+use crate::net::dev_certificates::{self, DevCertificatesError};
+use crate::net::relay::{Relay, RelayError};
+use crate::net::{self, Addresses, NetError, Network, TlsErrors, TlsMaterial};
+use crate::sip::Endpoint;
+use crate::store::{self, Spool, SpoolError, Store, StoreError};
+use crate::telemetry::health::{Health, Part};
+use crate::telemetry::metrics::{self, MetricsError};
+use shard::{Request, Shard};
+
+/// Why the SBC does not start. All but the last are the user's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made.
+    #[error("data_dir {path}: {error}")]
+    DataDir {
+        /// As configured.
+        path: String,
+        /// The operating system's words.
+        error: std::io::Error,
+    },
+    /// The database.
+    #[error("database: {0}")]
+    Store(#[from] StoreError),
+    /// The folder of call records.
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
+    /// Development certificates cannot be made.
+    #[error("development certificates: {0}")]
+    DevCertificates(#[from] DevCertificatesError),
+    /// Certificates, keys or roots.
+    #[error("certificates: {0}")]
+    Tls(#[from] TlsErrors),
+    /// A SIP listener.
+    #[error("{0}")]
+    Net(#[from] NetError),
+    /// The metrics listener.
+    #[error("{0}")]
+    Metrics(#[from] MetricsError),
+    /// The API's listener.
+    #[error("admin.listen {address}: {error}")]
+    Admin {
+        /// As configured.
+        address: SocketAddr,
+        /// The operating system's words.
+        error: std::io::Error,
+    },
+    /// Sockets that media needs.
+    #[error("{0}")]
+    Limits(String),
+    /// The relay thread.
+    #[error("{0}")]
+    Relay(#[from] RelayError),
+}
+
+/// A running SBC. Dropped without [`Sbc::shut_down`], its calls are lost.
+pub struct Sbc {
+    network: Network,
+    store: Store,
+    ledger: Ledger,
+    health: Health,
+    admin: SocketAddr,
+    metrics: metrics::Exporter,
+    requests: mpsc::Sender<Request>,
+    spool: Arc<Spool>,
+    shard: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    drain: Duration,
+}
+
+/// Where a running SBC listens.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// SIP.
+    pub sip: Addresses,
+    /// The API, over HTTP.
+    pub admin: SocketAddr,
+    /// Metrics, over HTTP.
+    pub metrics: SocketAddr,
+}
+
+/// Between two moves of call records into the database.
+const SETTLE_EVERY: Duration = Duration::from_millis(500);
+
+impl Sbc {
+    /// Starts everything. When this returns, calls are taken.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let health = Health::default();
+        health.down(Part::Program, "starting");
+        start::check_limits(config)?;
+        start::make_data_dir(config)?;
+        let store = Store::open(&config.database(), config.directory()).await?;
+        let spool = Arc::new(Spool::open(&config.data_dir.join("cdr"))?);
+        spool.settle(&store).await?;
+        let exporter = metrics::serve(config.metrics.listen).await?;
+        let listen = config.admin.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|error| StartError::Admin {
+                address: listen,
+                error,
+            })?;
+        let admin = listener.local_addr().map_err(|error| StartError::Admin {
+            address: listen,
+            error,
+        })?;
+
+        if config.uses_development_certificates() {
+            dev_certificates::ensure(&config.development_directory(), &config.development_names())?;
+        }
+        let tls = Arc::new(TlsMaterial::load(config.tls())?);
+        let (network, arrivals) = net::start(config.net(), Some(tls))?;
+        let mut random = Random::from_seed(rand::random());
+        let (relay, media) = Relay::start(config.relay(), random.split())?;
+
+        let ledger = Ledger::default();
+        let directory = store.directory();
+        let sent_by = start::sent_by(config, network.addresses());
+        let endpoint = Endpoint::new(config.endpoint(), sent_by.clone(), random.split());
+        let ports = Ports::new(
+            config.media.port_min..=config.media.port_max,
+            config.media.cool_down,
+            &mut random,
+        );
+        let calls = Calls::new(
+            config.calls(),
+            endpoint,
+            sent_by,
+            directory.load_full(),
+            ledger.clone(),
+            ports,
+            random,
+            Instant::now(),
+            SystemTime::now(),
+        );
+        let (requests, asked) = mpsc::channel(shard::REQUESTS);
+        let shard = Shard {
+            calls,
+            network: network.clone(),
+            arrivals,
+            relay,
+            media,
+            requests: asked,
+            directory: directory.clone(),
+            generation: directory.load().generation,
+            spool: spool.clone(),
+            observer: observe::Observer {
+                directory: directory.clone(),
+                ledger: ledger.clone(),
+                max_calls: config.calls.max_calls,
+            },
+        };
+        let tasks = vec![
+            tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),
+            tokio::spawn(keep_house(store.clone(), ledger.clone())),
+            tokio::spawn(serve_admin(listener, axum::Router::new())),
+        ];
+        let shard = tokio::spawn(shard.run());
+        health.up(Part::Program);
+        let drain = config.calls.drain_timeout;
+        Ok(Self {
+            network,
+            store,
+            ledger,
+            health,
+            admin,
+            metrics: exporter,
+            requests,
+            spool,
+            shard,
+            tasks,
+            drain,
+        })
+    }
+
+    /// Where it listens.
+    pub fn listening(&self) -> Listening {
+        Listening {
+            sip: self.network.addresses().clone(),
+            admin: self.admin,
+            metrics: self.metrics.address(),
+        }
+    }
+
+    /// What is provisioned.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Channels in use.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Reads certificates again (SIGHUP does this).
+    ///
+    /// # Errors
+    /// What is wrong with them; the old ones stay.
+    pub fn reload(&self) -> Result<(), TlsErrors> {
+        self.network.reload()
+    }
+
+    /// Refuses new calls, lets those that are go on for `calls.drain_timeout_s`, ends the rest, keeps all records,
+    /// closes everything.
+    pub async fn shut_down(self) {
+        self.health.down(Part::Program, "draining");
+        let (done, drained) = oneshot::channel();
+        if self
+            .requests
+            .send(Request::Drain(self.drain, done))
+            .await
+            .is_ok()
+        {
+            let _ = drained.await;
+        }
+        let _ = self.shard.await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.network.close().await;
+        if let Err(error) = self.spool.settle(&self.store).await {
+            tracing::warn!(%error, "call records stay in the spool until the next start");
+        }
+        self.store.close().await;
+    }
+}
+
+async fn settle_records(spool: Arc<Spool>, store: Store, health: Health) {
+    let mut clock = tokio::time::interval(SETTLE_EVERY);
+    loop {
+        clock.tick().await;
+        metrics::CDR_SPOOLED.set([], spool.waiting() as f64);
+        match spool.settle(&store).await {
+            Ok(_) => health.up(Part::Store),
+            Err(error) => {
+                tracing::warn!(%error, "call records wait in the spool");
+                health.down(Part::Store, "the database does not take call records");
+            }
+        }
+    }
+}
+
+async fn keep_house(store: Store, ledger: Ledger) {
+    store::housekeeping(&store, &ledger).await;
+}
+
+async fn serve_admin(listener: TcpListener, router: axum::Router) {
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the API is no longer served");
+    }
+}

@@ -1,0 +1,203 @@
+//! What calls, network and relay count, as metrics.
+
+use uuid::Uuid;
+
+use crate::b2bua::{Calls, Cdr, Down, Health, Report};
+use crate::directory::{Directory, Ledger};
+use crate::media;
+use crate::net::relay::RelayHandle;
+use crate::net::{HandshakeFailure, Network};
+use crate::sip::{Method, Realm};
+use crate::store::Spool;
+use crate::telemetry::metrics;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+/// Turns counts into metrics.
+pub(super) struct Observer {
+    pub directory: Arc<ArcSwap<Directory>>,
+    pub ledger: Ledger,
+    pub max_calls: usize,
+}
+
+/// Methods that are counted by name.
+const METHODS: [Method; 14] = [
+    Method::Invite,
+    Method::Ack,
+    Method::Bye,
+    Method::Cancel,
+    Method::Options,
+    Method::Register,
+    Method::Prack,
+    Method::Update,
+    Method::Info,
+    Method::Notify,
+    Method::Subscribe,
+    Method::Refer,
+    Method::Message,
+    Method::Publish,
+];
+
+impl Observer {
+    /// One event of a call.
+    pub fn report(&self, calls: &Calls, report: &Report) {
+        let way = |outgoing: bool| if outgoing { "out" } else { "in" };
+        match report {
+            Report::Invite { peer, outgoing } => metrics::INVITES.add([peer, way(*outgoing)], 1),
+            Report::Response {
+                peer,
+                outgoing,
+                status,
+            } => {
+                metrics::RESPONSES.add([peer, way(*outgoing), &format!("{}xx", status / 100)], 1);
+            }
+            Report::Refused { customer, reason } => {
+                metrics::CALLS_REFUSED.add([reason], 1);
+                if let Some(customer) = customer {
+                    metrics::CHANNELS_REJECTED.add([&self.name(*customer), reason], 1);
+                }
+            }
+            Report::Admitted { direction, .. } => {
+                metrics::CALLS.add([direction.name()], 1);
+                metrics::CALLS_ACTIVE.set([], calls.active() as f64);
+            }
+            Report::Answered { after, .. } => metrics::CALL_SETUP.record([], *after),
+            Report::Ended { one_way, .. } => {
+                if *one_way {
+                    metrics::MEDIA_ONE_WAY.add([], 1);
+                }
+                metrics::CALLS_ACTIVE.set([], calls.active() as f64);
+            }
+            Report::Dropped { .. } => metrics::CALLS_REFUSED.add(["dropped"], 1),
+            Report::PeerChanged => self.peers(calls),
+        }
+    }
+
+    /// One event of the relay.
+    pub fn media(&self, event: &media::Event) {
+        if let media::Event::Inactive { .. } = event {
+            metrics::MEDIA_INACTIVE.add([], 1);
+        }
+    }
+
+    /// Keeps a record.
+    pub fn record(&self, spool: &Spool, cdr: &Cdr) {
+        match spool.append(cdr) {
+            Ok(()) => metrics::CDR_WRITTEN.add([], 1),
+            Err(error) => {
+                metrics::CDR_FAILED.add([], 1);
+                tracing::error!(call = %cdr.id, %error, "a call record is lost");
+            }
+        }
+    }
+
+    /// Everything that is counted elsewhere, and what stands at a level.
+    pub fn look(&self, calls: &Calls, network: &Network, relay: &RelayHandle) {
+        let directory = self.directory.load();
+        metrics::DIRECTORY_GENERATION.set([], directory.generation as f64);
+        metrics::CALLS_ACTIVE.set([], calls.active() as f64);
+        metrics::CALLS_LIMIT.set([], self.max_calls as f64);
+        for customer in directory.customers() {
+            metrics::CHANNELS_LIMIT.set([&customer.account_id], customer.max_channels.into());
+            metrics::CHANNELS_IN_USE.set(
+                [&customer.account_id],
+                self.ledger.usage(customer.id).in_use.into(),
+            );
+        }
+        self.peers(calls);
+        self.endpoint(calls);
+        self.network(network);
+        self.relay(relay);
+        metrics::MEDIA_PORTS_FREE.set([], calls.ports_free() as f64);
+    }
+
+    fn name(&self, customer: Uuid) -> String {
+        self.directory
+            .load()
+            .customer(customer)
+            .map_or_else(|| customer.to_string(), |c| c.account_id.clone())
+    }
+
+    fn peers(&self, calls: &Calls) {
+        for (realm, name, health) in calls.peers() {
+            let kind = if realm == Realm::Teams {
+                "teams"
+            } else {
+                "trunk"
+            };
+            match health {
+                Health::Unknown => {}
+                Health::Up => metrics::peer(kind, name, None),
+                Health::Down(down) => metrics::peer(
+                    kind,
+                    name,
+                    Some(match down {
+                        Down::Timeout => metrics::Down::Timeout,
+                        Down::Transport(_) => metrics::Down::Transport,
+                        Down::Unresolvable(_) => metrics::Down::Dns,
+                        Down::Response(_) => metrics::Down::Response,
+                    }),
+                ),
+            }
+        }
+    }
+
+    fn endpoint(&self, calls: &Calls) {
+        let counters = calls.endpoint().counters();
+        for method in METHODS {
+            metrics::SIP_RECEIVED
+                .total([&method.to_string()], counters.requests_received.of(method));
+        }
+        metrics::SIP_MALFORMED.total([], counters.malformed);
+        metrics::SIP_RETRANSMISSIONS.total(["in"], counters.retransmissions_received);
+        metrics::SIP_RETRANSMISSIONS.total(["out"], counters.retransmissions_sent);
+        metrics::SIP_TIMEOUTS.total([], counters.timeouts);
+        metrics::SIP_TRANSPORT_FAILURES.total([], counters.transport_failures);
+        metrics::SIP_TRANSACTIONS.set([], calls.endpoint().transactions() as f64);
+        metrics::SIP_TABLE_FULL.total([], counters.table_full);
+    }
+
+    fn network(&self, network: &Network) {
+        let counters = network.counters();
+        metrics::CONNECTIONS.set([], network.connections() as f64);
+        for why in HandshakeFailure::ALL {
+            let failures = counters.accepting(why).get() + counters.opening(why).get();
+            metrics::TLS_FAILURES.total([why.label()], failures);
+        }
+        metrics::QUEUE_DROPPED.total(["arrivals"], counters.datagrams_dropped.get());
+        metrics::QUEUE_DROPPED.total(["connection"], counters.queue_full.get());
+        for certificate in network.certificates() {
+            let ends = certificate
+                .not_after
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let name = if certificate.listener {
+                "listener"
+            } else {
+                "dialler"
+            };
+            metrics::CERTIFICATE_EXPIRY.set([name], ends.as_secs_f64());
+        }
+    }
+
+    fn relay(&self, relay: &RelayHandle) {
+        let counters = relay.counters();
+        metrics::RTP_PACKETS.total(["in"], counters.received.get());
+        metrics::RTP_PACKETS.total(["out"], counters.sent.get());
+        metrics::SRTP_FAILURES.total([], counters.authentication_failures.get());
+        for (reason, counter) in [
+            ("replayed", &counters.replayed),
+            ("wrong_source", &counters.wrong_source),
+            ("malformed", &counters.malformed),
+            ("not_connected", &counters.not_connected),
+            ("held", &counters.held),
+            ("payload_type", &counters.payload_type),
+        ] {
+            metrics::RTP_DROPPED.total([reason], counter.get());
+        }
+        metrics::MEDIA_LEGS.set([], counters.legs.get() as f64);
+        metrics::QUEUE_DROPPED.total(["relay_commands"], relay.commands_lost());
+        metrics::QUEUE_DROPPED.total(["relay_events"], counters.events_lost.get());
+    }
+}

@@ -1,0 +1,169 @@
+//! The control plane's one loop: wait for one thing, feed it, carry out what comes of it, ask when to come back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant as TokioInstant, interval, sleep_until};
+use uuid::Uuid;
+
+use super::observe::Observer;
+use crate::b2bua::{CallView, Calls, Output};
+use crate::directory::Directory;
+use crate::media;
+use crate::net::relay::RelayHandle;
+use crate::net::{self, Network};
+use crate::store::Spool;
+
+/// What other tasks ask of the shard.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// All calls that are not over.
+    List(oneshot::Sender<Vec<CallView>>),
+    /// End this one; `false` if there is none.
+    HangUp(Uuid, oneshot::Sender<bool>),
+    /// Refuse new calls, wait so long for those that are, then end them; answered when none is left.
+    Drain(Duration, oneshot::Sender<()>),
+}
+
+/// Requests that may wait.
+pub(super) const REQUESTS: usize = 64;
+/// Events taken in a row before what came of them is carried out: bounds the time to the first answer.
+const BATCH: usize = 64;
+/// Between two looks at gauges and the wall clock.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long ended calls may take to be answered before the process goes down anyway.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Everything the loop owns or speaks to.
+pub(super) struct Shard {
+    pub calls: Calls,
+    pub network: Network,
+    pub arrivals: mpsc::Receiver<net::Event>,
+    pub relay: RelayHandle,
+    pub media: mpsc::Receiver<media::Event>,
+    pub requests: mpsc::Receiver<Request>,
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// Of the directory that calls have.
+    pub generation: u64,
+    pub spool: Arc<Spool>,
+    pub observer: Observer,
+}
+
+/// A shutdown that is under way.
+struct Draining {
+    hang_up_at: Option<Instant>,
+    ends: Instant,
+    done: oneshot::Sender<()>,
+}
+
+impl Shard {
+    /// Runs until it is drained, or until nobody can ask for that any more.
+    pub async fn run(mut self) {
+        let mut look = interval(LOOK_EVERY);
+        let mut draining: Option<Draining> = None;
+        loop {
+            self.carry_out();
+            if let Some(drain) = &mut draining {
+                let now = Instant::now();
+                if drain.hang_up_at.is_some_and(|at| at <= now) {
+                    drain.hang_up_at = None;
+                    self.calls.shut_down(now);
+                    continue;
+                }
+                if self.calls.is_idle() || drain.ends <= now {
+                    break;
+                }
+            }
+            let deadline = [
+                self.calls.deadline(),
+                draining.as_ref().map(|d| d.hang_up_at.unwrap_or(d.ends)),
+            ];
+            let deadline = deadline.into_iter().flatten().min();
+            let far = Instant::now() + LOOK_EVERY;
+            tokio::select! {
+                Some(event) = self.arrivals.recv() => {
+                    self.arrived(event);
+                    for _ in 1..BATCH {
+                        let Ok(event) = self.arrivals.try_recv() else { break };
+                        self.arrived(event);
+                    }
+                }
+                Some(event) = self.media.recv() => {
+                    self.heard(event);
+                    for _ in 1..BATCH {
+                        let Ok(event) = self.media.try_recv() else { break };
+                        self.heard(event);
+                    }
+                }
+                request = self.requests.recv() => match request {
+                    Some(Request::List(answer)) => { let _ = answer.send(self.calls.list()); }
+                    Some(Request::HangUp(id, answer)) => { let _ = answer.send(self.calls.hang_up(id, Instant::now())); }
+                    Some(Request::Drain(patience, done)) => {
+                        self.calls.drain();
+                        let at = Instant::now() + patience;
+                        draining = Some(Draining { hang_up_at: Some(at), ends: at + LAST_ANSWERS, done });
+                    }
+                    None => break,
+                },
+                _ = sleep_until(TokioInstant::from_std(deadline.unwrap_or(far))) => self.calls.expire(Instant::now()),
+                _ = look.tick() => {
+                    self.follow_directory();
+                    self.calls.set_wall_clock(SystemTime::now(), Instant::now());
+                    self.observer.look(&self.calls, &self.network, &self.relay);
+                }
+            }
+        }
+        self.carry_out();
+        if let Some(drain) = draining {
+            let _ = drain.done.send(());
+        }
+    }
+
+    /// Whatever was published before a message arrived holds for it.
+    fn follow_directory(&mut self) {
+        let newest = self.directory.load();
+        if newest.generation != self.generation {
+            self.generation = newest.generation;
+            self.calls
+                .set_directory(Arc::clone(&newest), Instant::now());
+        }
+    }
+
+    fn arrived(&mut self, event: net::Event) {
+        self.follow_directory();
+        let now = Instant::now();
+        match event {
+            net::Event::Received { bytes, source } => self.calls.receive(bytes, source, now),
+            net::Event::SendFailed { id, reason } => self.calls.send_failed(id, reason, now),
+            net::Event::Resolved { id, targets } => self.calls.resolved(id, targets, now),
+        }
+    }
+
+    fn heard(&mut self, event: media::Event) {
+        self.observer.media(&event);
+        self.calls.media(event, Instant::now());
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.calls.poll() {
+            match output {
+                Output::Send { id, to, bytes } => self.network.send(to, bytes, id),
+                Output::Resolve { id, hop } => self.network.resolve(id, hop),
+                Output::Media(command) => {
+                    let leg = command.leg();
+                    if let Err(error) = self.relay.command(command) {
+                        let failed = media::Event::Failed {
+                            leg,
+                            reason: error.to_string(),
+                        };
+                        self.calls.media(failed, Instant::now());
+                    }
+                }
+                Output::Cdr(cdr) => self.observer.record(&self.spool, &cdr),
+                Output::Report(report) => self.observer.report(&self.calls, &report),
+            }
+        }
+    }
+}

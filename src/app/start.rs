@@ -1,0 +1,70 @@
+//! What a start checks before it opens anything, and what only a running SBC knows.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::StartError;
+use crate::config::Config;
+use crate::net::Addresses;
+use crate::sip::{Identity, SentBy, Transport};
+
+/// Files that a process needs besides media sockets and connections.
+const OTHER_FILES: u64 = 256;
+/// Sockets of one leg.
+const SOCKETS_PER_LEG: u64 = 2;
+
+/// Enough ports and file descriptors for `calls.max_calls`, or a clear word at the start instead of failing calls later.
+pub(super) fn check_limits(config: &Config) -> Result<(), StartError> {
+    let legs = config.calls.max_calls * Config::LEGS_PER_CALL;
+    let pairs = usize::from(config.media.port_max - config.media.port_min).div_ceil(2);
+    if pairs < legs {
+        tracing::warn!(
+            pairs,
+            legs,
+            "media.port_min to media.port_max holds fewer port pairs than calls.max_calls needs"
+        );
+    }
+    let needed =
+        legs.min(pairs) as u64 * SOCKETS_PER_LEG + config.sip.max_connections as u64 + OTHER_FILES;
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| StartError::Limits(e.to_string()))?;
+    if soft < needed && hard >= needed {
+        setrlimit(Resource::RLIMIT_NOFILE, needed, hard)
+            .map_err(|e| StartError::Limits(e.to_string()))?;
+    } else if soft < needed {
+        return Err(StartError::Limits(format!(
+            "calls.max_calls = {} and sip.max_connections = {} need {needed} open files, and the limit is {hard} (ulimit -Hn)",
+            config.calls.max_calls, config.sip.max_connections
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn make_data_dir(config: &Config) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+        .create(&config.data_dir)
+        .map_err(|error| StartError::DataDir {
+            path: config.data_dir.display().to_string(),
+            error,
+        })
+}
+
+/// How peers reach us: as configured, or as it turned out.
+pub(super) fn sent_by(config: &Config, addresses: &Addresses) -> SentBy {
+    let identity = |bound: &[std::net::SocketAddr], transport: Transport| {
+        let first = bound.first();
+        Identity {
+            host: config.sip.public_host.clone().unwrap_or_else(|| {
+                first.map_or_else(|| "127.0.0.1".to_owned(), |a| a.ip().to_string())
+            }),
+            port: first.map_or(transport.default_port(), std::net::SocketAddr::port),
+        }
+    };
+    SentBy {
+        udp: identity(&addresses.udp, Transport::Udp),
+        tcp: identity(&addresses.tcp, Transport::Tcp),
+        tls: identity(&addresses.tls, Transport::Tls),
+    }
+}

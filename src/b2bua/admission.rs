@@ -1,0 +1,340 @@
+//! An INVITE outside a dialog: who sends it, whose call it is, whether there is a channel; then it is a call, or is
+//! refused.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::info;
+
+use super::call::{Call, CallKey, Progress, Reaching, Stage};
+use super::core::Core;
+use super::leg::{Leg, Peer, State};
+use super::record::Record;
+use super::refusal::Refusal;
+use super::setup::{attempts, is_sdp};
+use super::{Calls, Direction, Report};
+use crate::base::Redact;
+use crate::directory::{Attempt, Auth, Customer};
+use crate::sip::auth::AuthFailure;
+use crate::sip::{Dialog, Message, Name, ServerKey, Source, Uri};
+
+/// A refused INVITE, with as much as was found out about it.
+struct Refused {
+    refusal: Refusal,
+    peer: Option<Peer>,
+    customer: Option<Arc<Customer>>,
+}
+
+impl Refused {
+    fn new(refusal: impl Into<Refusal>) -> Self {
+        Self {
+            refusal: refusal.into(),
+            peer: None,
+            customer: None,
+        }
+    }
+}
+
+/// Extensions that an INVITE may require of us.
+const SUPPORTED: [&str; 2] = ["replaces", "timer"];
+
+impl Calls {
+    /// An INVITE outside a dialog: it becomes a call, or is refused, and either way ends as one CDR.
+    pub(super) fn on_invite(&mut self, key: ServerKey, message: Message, source: &Source) {
+        let local_tag = self.core.random.token(12);
+        if self.is_unproven(key, &message, source, &local_tag) {
+            return;
+        }
+        match self.admit(key, &message, source, &local_tag) {
+            Ok(call_key) => {
+                if let Some(call) = self.calls.get_mut(&call_key) {
+                    call.reach(&mut self.core);
+                }
+                self.settle(call_key);
+            }
+            Err(refused) => {
+                let Refused {
+                    refusal,
+                    peer,
+                    customer,
+                } = *refused;
+                info!(refusal = %refusal, from = %source.remote, peer = peer.as_ref().map(Peer::name), "call refused");
+                self.core
+                    .refuse(key, &message, &refusal, peer.as_ref(), &local_tag);
+                self.core.report(Report::Refused {
+                    customer: customer.as_ref().map(|c| c.id),
+                    reason: refusal.label(),
+                });
+                let cdr = Record::refused(
+                    &mut self.core,
+                    &message,
+                    peer.as_ref(),
+                    customer.as_deref(),
+                    &refusal,
+                );
+                self.core.write(cdr);
+            }
+        }
+    }
+
+    /// A trunk with digest must prove each INVITE (RFC 3261 §22.2); one that does not is challenged, which is no call
+    /// yet, or refused.
+    fn is_unproven(
+        &mut self,
+        key: ServerKey,
+        message: &Message,
+        source: &Source,
+        local_tag: &str,
+    ) -> bool {
+        let core = &mut self.core;
+        let Ok(origin) = core.directory.origin(source) else {
+            return false;
+        };
+        let trunks: Vec<_> = origin
+            .trunks()
+            .iter()
+            .filter(|trunk| trunk.auth == Auth::Digest)
+            .collect();
+        if trunks.is_empty() {
+            return false;
+        }
+        let password = |user: &str| {
+            let trunk = trunks
+                .iter()
+                .find(|trunk| trunk.username.as_deref() == Some(user))?;
+            Some(trunk.password.as_ref()?.expose().to_owned())
+        };
+        let Err(failure) = core.challenger.check(message, password, core.now) else {
+            return false;
+        };
+        let may_try = matches!(failure, AuthFailure::Missing | AuthFailure::Stale);
+        let mut draft = core.response(message, if may_try { 401 } else { 403 }, false);
+        draft.to_tag(local_tag);
+        if may_try {
+            for challenge in core.challenger.challenge(failure, core.now) {
+                draft.header(Name::WwwAuthenticate, challenge);
+            }
+        } else {
+            info!(from = %source.remote, %failure, "wrong credentials");
+            core.report(Report::Refused {
+                customer: None,
+                reason: "credentials",
+            });
+        }
+        core.endpoint.respond(key, draft, core.now);
+        true
+    }
+
+    /// The decision order of provisioning.md section 7; nothing is sent out before the channel is taken.
+    fn admit(
+        &mut self,
+        key: ServerKey,
+        message: &Message,
+        source: &Source,
+        local_tag: &str,
+    ) -> Result<CallKey, Box<Refused>> {
+        let core = &mut self.core;
+        let malformed =
+            |error: &dyn std::fmt::Display| Refused::new(Refusal::Malformed(error.to_string()));
+        let origin = core.directory.origin(source).map_err(Refused::new)?;
+        let known = origin
+            .trunks()
+            .first()
+            .map(|trunk| Peer::Trunk(trunk.clone()));
+        core.report(Report::Invite {
+            peer: known
+                .as_ref()
+                .map_or("teams".to_owned(), |p| p.name().to_owned()),
+            outgoing: false,
+        });
+        let uri = Uri::parse(message.request_uri()).map_err(|e| malformed(&e))?;
+        let gateway = core.directory.gateway(uri.host);
+        let profile = core.config.teams_profile.clone();
+        let peer = known.or_else(|| gateway.map(|g| Peer::Teams(g.clone(), profile)));
+        let with_peer = |refusal: Refusal| Refused {
+            refusal,
+            peer: peer.clone(),
+            customer: None,
+        };
+        if message.max_forwards().map_err(|e| malformed(&e))? == Some(0) {
+            return Err(with_peer(Refusal::TooManyHops).into());
+        }
+        for required in message.values(Name::Require) {
+            let name = required.text().unwrap_or("?");
+            if !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(name)) {
+                return Err(with_peer(Refusal::Extension(name.to_owned())).into());
+            }
+        }
+        let caller = caller(message).map_err(|e| with_peer(Refusal::Malformed(e)))?;
+        let request = Attempt {
+            origin: &origin,
+            request_host: uri.host,
+            called: uri.user.unwrap_or_default(),
+            caller: &caller.number,
+            random: core.random.u64(),
+        };
+        let admission = core.directory.admit(&request).map_err(|denial| Refused {
+            refusal: denial.denied.into(),
+            peer: peer.clone(),
+            customer: denial.customer,
+        })?;
+        let customer = admission.customer.clone();
+        // Of several trunks at one address, the called number decided.
+        let peer = admission.trunk.clone().map(Peer::Trunk).or(peer);
+        let refused = |refusal: Refusal| Refused {
+            refusal,
+            peer: peer.clone(),
+            customer: Some(customer.clone()),
+        };
+        let Some(peer) = peer.clone() else {
+            return Err(refused(crate::directory::Denied::UnknownGateway.into()).into());
+        };
+        if self.draining {
+            return Err(refused(Refusal::Draining).into());
+        }
+        if self.calls.len() >= core.config.max_calls {
+            return Err(refused(Refusal::Overloaded("calls")).into());
+        }
+        if loops(core, &self.calls, message, &admission.called) {
+            return Err(refused(Refusal::Loop).into());
+        }
+        if !message.body().is_empty() && !is_sdp(message) {
+            let kind = message.content_type().unwrap_or("none").to_owned();
+            return Err(refused(Refusal::ContentType(kind)).into());
+        }
+        let permit = if admission.emergency {
+            core.ledger.exempt(&customer)
+        } else {
+            core.ledger
+                .take(&customer)
+                .ok_or_else(|| refused(Refusal::ChannelsBusy))?
+        };
+        let trunk_permit = match peer.trunk() {
+            Some(trunk) if !admission.emergency => Some(
+                core.ledger
+                    .take_trunk(trunk)
+                    .ok_or_else(|| refused(Refusal::TrunkBusy))?,
+            ),
+            _ => None,
+        };
+        let mut leg = Leg::new(
+            core,
+            peer.clone(),
+            local_tag.to_owned(),
+            &admission.called,
+            source.transport,
+        )
+        .map_err(&refused)?;
+        leg.party = admission.caller.clone();
+        leg.permit = trunk_permit;
+        leg.remote = Some(source.remote.ip());
+        leg.state = State::Incoming { invite: key };
+        leg.incoming = Some(message.clone());
+        leg.dialog = Some(
+            Dialog::uas(message, local_tag)
+                .map_err(|e| refused(Refusal::Malformed(e.to_string())))?,
+        );
+        if message.body().is_empty() {
+            leg.late_offer = true;
+        } else {
+            let offer = leg
+                .anchor
+                .accept_offer(&message.body())
+                .map_err(|e| refused(Refusal::Media(e)))?;
+            leg.direction = offer.effective_direction();
+            leg.offered = offer.codecs;
+        }
+        let expires = leg
+            .session
+            .answer(message, leg.peer.profile().min_se_s, core.now)
+            .map_err(|()| refused(Refusal::IntervalTooSmall))?;
+        leg.session_expires = expires;
+        leg.open_media(core);
+
+        let call_key = self.next_key();
+        let core = &mut self.core;
+        core.homes.insert(leg.id, call_key);
+        core.dialogs.insert(local_tag.to_owned(), leg.id);
+        leg.expect_ack(core, key);
+        let attempts = attempts(core, &admission.routes);
+        let id = core.random.uuid();
+        info!(call = %id, customer = %customer.account_id, peer = peer.name(), called = %Redact(&admission.called),
+            caller = %Redact(&admission.caller), "call admitted");
+        let record = Record::new(core, id, message, &peer, &customer, &admission);
+        let call = Call {
+            id,
+            stage: Stage::Setup {
+                reaching: Reaching {
+                    attempts,
+                    leg: None,
+                    failed: None,
+                },
+                progress: Progress::Nothing,
+                gives_up: core.now + core.config.ring_timeout,
+            },
+            legs: vec![leg],
+            customer,
+            admission,
+            permit: Some(permit),
+            display: caller.display,
+            invite: message.clone(),
+            record,
+        };
+        let direction = if peer.is_teams() {
+            Direction::FromTeams
+        } else {
+            Direction::ToTeams
+        };
+        core.report(Report::Admitted {
+            customer: call.customer.id,
+            direction,
+        });
+        self.calls.insert(call_key, call);
+        Ok(call_key)
+    }
+}
+
+/// Who calls, by From, or by P-Asserted-Identity where From hides it (RFC 3325).
+struct Caller {
+    number: String,
+    display: Option<Bytes>,
+}
+
+fn caller(message: &Message) -> Result<Caller, String> {
+    let from = message.from().map_err(|e| e.to_string())?;
+    let display = from.display.map(Bytes::copy_from_slice);
+    let user = |uri: &str| Uri::parse(uri).ok().and_then(|u| u.user.map(str::to_owned));
+    let number = user(from.uri).filter(|u| !u.eq_ignore_ascii_case("anonymous"));
+    let asserted = || {
+        message.values(Name::PAssertedIdentity).find_map(|value| {
+            let identity = crate::sip::NameAddr::parse(value.bytes()).ok()?;
+            user(identity.uri)
+                .filter(|u| u.starts_with('+') || u.bytes().all(|b| b.is_ascii_digit()))
+        })
+    };
+    Ok(Caller {
+        number: number
+            .or_else(asserted)
+            .unwrap_or_else(|| "anonymous".to_owned()),
+        display,
+    })
+}
+
+/// Whether this INVITE is one of ours that came back unchanged: the Call-ID is that of a leg which called the same
+/// number. A PBX that forwards a call to another number is a spiral, not a loop, and Max-Forwards bounds it.
+fn loops(
+    core: &Core,
+    calls: &std::collections::HashMap<CallKey, Call>,
+    message: &Message,
+    called: &str,
+) -> bool {
+    let Ok(call_id) = message.call_id() else {
+        return false;
+    };
+    let Some(home) = core.call_ids.get(call_id) else {
+        return false;
+    };
+    calls
+        .get(home)
+        .is_some_and(|call| call.admission.called == called)
+}

@@ -1,0 +1,309 @@
+//! One leg of a call: a dialog of ours with its media.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::header_policy;
+use super::refusal::Towards;
+use super::session_timer::SessionTimer;
+use crate::directory::{ChannelPermit, Gateway, Profile, Role, Trunk};
+use crate::media::{Anchor, LegId, LegReport, PortPair};
+use crate::sdp::{Codec, Direction};
+use crate::sip::auth::Challenge;
+use crate::sip::{ClientKey, Dialog, Hop, Message, Realm, ServerKey, Source};
+
+/// Who is at the other end of a leg.
+#[derive(Debug, Clone)]
+pub(super) enum Peer {
+    /// Microsoft, for the customer that owns this gateway.
+    Teams(Arc<Gateway>, Arc<Profile>),
+    /// A PBX or carrier.
+    Trunk(Arc<Trunk>),
+}
+
+impl Peer {
+    pub fn realm(&self) -> Realm {
+        match self {
+            Self::Teams(..) => Realm::Teams,
+            Self::Trunk(_) => Realm::Trunk,
+        }
+    }
+
+    pub fn towards(&self) -> Towards {
+        match self {
+            Self::Teams(..) => Towards::Teams,
+            Self::Trunk(trunk) if trunk.role == Role::Carrier => Towards::Carrier,
+            Self::Trunk(_) => Towards::Pbx,
+        }
+    }
+
+    pub fn profile(&self) -> &Profile {
+        match self {
+            Self::Teams(_, profile) => profile,
+            Self::Trunk(trunk) => &trunk.profile,
+        }
+    }
+
+    /// As metrics and CDRs name it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Teams(gateway, _) => &gateway.fqdn,
+            Self::Trunk(trunk) => &trunk.name,
+        }
+    }
+
+    pub fn is_teams(&self) -> bool {
+        matches!(self, Self::Teams(..))
+    }
+
+    pub fn trunk(&self) -> Option<&Arc<Trunk>> {
+        match self {
+            Self::Teams(..) => None,
+            Self::Trunk(trunk) => Some(trunk),
+        }
+    }
+}
+
+/// Where a leg stands. A state is not an event: what arrives and changes nothing here is not a state.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The peer's INVITE waits for our final response.
+    Incoming { invite: ServerKey },
+    /// Our 2xx is out, the ACK is not in. RFC 3261 §15: no BYE of ours before it is, so one may be owed.
+    Accepted { owes_bye: Option<ByeReason> },
+    /// Our INVITE is out.
+    Calling { invite: ClientKey, rang: bool },
+    /// Our INVITE is cancelled; a 2xx that comes all the same is acknowledged and ended with BYE.
+    Cancelling,
+    /// Both sides agree that there is a call.
+    Confirmed,
+    /// Our BYE is out.
+    Leaving,
+    /// Nothing more is to come.
+    Ended,
+}
+
+/// What a BYE or CANCEL of ours says in its Reason header.
+pub(super) type ByeReason = Option<Bytes>;
+
+/// The offer/answer exchange that runs on a confirmed dialog; at most one (RFC 3264 §4).
+#[derive(Debug, Default)]
+pub(super) enum Exchange {
+    #[default]
+    Idle,
+    /// The peer's re-INVITE or UPDATE waits until the other leg has agreed to the codecs.
+    TheirsWaits {
+        request: ServerKey,
+        message: Message,
+    },
+    /// We offered in a 2xx; the answer comes in the ACK.
+    AnswerDueInAck,
+    /// Our re-INVITE is out.
+    Ours,
+    /// Our re-INVITE met theirs (491); it goes out again at `again` (RFC 3261 §14.1).
+    Glare { again: Instant, reinvite: Reinvite },
+}
+
+/// Why we send a re-INVITE.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reinvite {
+    pub why: ReinviteReason,
+    /// Other codecs than those agreed on.
+    pub codecs: Option<Vec<Codec>>,
+    pub direction: Direction,
+    /// How often it met a 491.
+    pub glares: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReinviteReason {
+    /// The session timer, with an unchanged description.
+    Refresh,
+    /// The other leg's peer holds or resumes, and this peer is to know (`pbx_moh`).
+    Hold,
+    /// The other leg's peer wants codecs that this leg has not agreed on.
+    Codecs,
+}
+
+/// A request of ours whose answer is awaited.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    Invite,
+    Reinvite(Reinvite),
+    Bye(ByeReason),
+    Notify { body: &'static str, last: bool },
+}
+
+/// An INVITE of ours, kept whole so that it can be sent again with credentials or another session interval.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub uri: String,
+    pub from: Vec<u8>,
+    pub to: String,
+    pub call_id: String,
+    pub cseq: u32,
+    pub max_forwards: u8,
+    pub hop: Hop,
+    pub sdp: Bytes,
+    /// The message as sent last, without Via: what a dialog is made from.
+    pub sent: Option<Message>,
+    /// What we ask for (RFC 4028).
+    pub session_expires: Option<u32>,
+    /// What else crosses from the other leg's INVITE, by the header policy.
+    pub crossing: header_policy::Crossing,
+    pub referred_by: Option<Bytes>,
+}
+
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub id: LegId,
+    pub peer: Peer,
+    pub state: State,
+    /// Our tag in every dialog of this leg.
+    pub local_tag: String,
+    pub dialog: Option<Dialog>,
+    /// Dialogs that provisional responses opened (RFC 3261 §12.1.2), until a 2xx chooses.
+    pub early: Vec<Dialog>,
+    pub outgoing: Option<Outgoing>,
+    /// The value of Contact in all that we send on this leg.
+    pub contact: String,
+    pub anchor: Anchor,
+    pub ports: PortPair,
+    /// What the peer's first offer has and our policy allows, until something is agreed.
+    pub offered: Vec<Codec>,
+    /// What the peer does with media, by its last description.
+    pub direction: Direction,
+    pub session: SessionTimer,
+    pub exchange: Exchange,
+    /// Our requests that are not done with; an INVITE of ours stays, for its forks.
+    pub pending: Vec<(ClientKey, Purpose)>,
+    /// INVITEs of the peer that may yet be cancelled or lack an ACK.
+    pub invites: Vec<ServerKey>,
+    /// The digest challenge that this peer sent last; credentials go into all later requests.
+    pub challenge: Option<Challenge>,
+    pub challenged: u8,
+    /// The address that the dialog's requests come from, besides what the directory says of the peer.
+    pub remote: Option<IpAddr>,
+    /// Who is at this end, as the other end's caller identity.
+    pub party: String,
+    /// The trunk's channel, if the peer is one.
+    pub permit: Option<ChannelPermit>,
+    /// The peer's INVITE, while it is unanswered: each response is made from it.
+    pub incoming: Option<Message>,
+    /// The peer's INVITE had no offer: ours is in the 2xx, and the answer in the ACK.
+    pub late_offer: bool,
+    /// Session-Expires of the next 2xx.
+    pub session_expires: Option<String>,
+    /// Until the relay has reported on this leg.
+    pub media_open: bool,
+    /// The relay was told to close it.
+    pub media_closing: bool,
+    pub report: Option<LegReport>,
+}
+
+/// Dialogs that forks of one INVITE may open.
+const MAX_EARLY_DIALOGS: usize = 16;
+
+impl Leg {
+    /// Whether the peer takes part in the call, or still may.
+    pub fn is_alive(&self) -> bool {
+        !matches!(
+            self.state,
+            State::Leaving | State::Ended | State::Cancelling
+        )
+    }
+
+    pub fn is_confirmed(&self) -> bool {
+        matches!(
+            self.state,
+            State::Accepted { owes_bye: None, .. } | State::Confirmed
+        )
+    }
+
+    /// Whether a request from `source` may belong to this leg's dialogs: tags can be overheard, so the peer must be
+    /// the leg's peer too (TDR-140: any connection of Teams will do).
+    pub fn may_come_from(&self, source: &Source) -> bool {
+        match &self.peer {
+            Peer::Teams(..) => source
+                .certificate
+                .as_ref()
+                .is_some_and(|c| c.realm == Realm::Teams),
+            Peer::Trunk(trunk) => {
+                self.remote == Some(source.remote.ip())
+                    || trunk
+                        .acl
+                        .iter()
+                        .any(|net| net.contains(&source.remote.ip().to_canonical()))
+            }
+        }
+    }
+
+    /// Remembers the dialog that a provisional response opens or continues.
+    pub fn early_dialog(&mut self, response: &Message) {
+        let (Some(outgoing), Some(tag)) = (&self.outgoing, response.to_tag()) else {
+            return;
+        };
+        let Some(sent) = &outgoing.sent else { return };
+        if self
+            .early
+            .iter()
+            .any(|d| d.id().remote_tag.as_deref() == Some(tag))
+            || self.early.len() == MAX_EARLY_DIALOGS
+        {
+            return;
+        }
+        if let Ok(dialog) = Dialog::uac(sent, response) {
+            self.early.push(dialog);
+        }
+    }
+
+    pub fn purpose(&self, key: ClientKey) -> Option<&Purpose> {
+        self.pending.iter().find(|(k, _)| *k == key).map(|(_, p)| p)
+    }
+
+    pub fn done(&mut self, key: ClientKey) {
+        self.pending.retain(|(k, _)| *k != key);
+    }
+
+    /// When this leg wants to hear of the time.
+    pub fn deadline(&self) -> Option<Instant> {
+        let glare = match self.exchange {
+            Exchange::Glare { again, .. } => Some(again),
+            _ => None,
+        };
+        let session = self
+            .is_confirmed()
+            .then(|| self.session.deadline())
+            .flatten();
+        [glare, session].into_iter().flatten().min()
+    }
+
+    /// What can be sent to this leg's peer: agreed on, or else what it offered.
+    pub fn codecs(&self) -> &[Codec] {
+        if self.anchor.remote().is_some() {
+            self.anchor.sending()
+        } else {
+            &self.offered
+        }
+    }
+
+    /// How music is played to this leg's peer, if it takes a codec that the music exists in.
+    pub fn music_payload(&self) -> Option<crate::media::Play> {
+        self.codecs().iter().find_map(|codec| {
+            match (codec.name.to_ascii_uppercase().as_str(), codec.clock) {
+                ("PCMA", 8000) => Some(crate::media::Play::MusicAlaw(codec.payload_type)),
+                ("PCMU", 8000) => Some(crate::media::Play::MusicMulaw(codec.payload_type)),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// RFC 3261 §14.1: how long to wait after a 491, by who made the Call-ID. `random` is any number.
+pub(super) fn glare_delay(owner: bool, random: u32) -> Duration {
+    let (from, span) = if owner { (2100, 1900) } else { (0, 2000) };
+    Duration::from_millis(from + u64::from(random) % (span / 10 + 1) * 10)
+}

@@ -1,0 +1,231 @@
+//! The CDR of a call while it is being written: exactly one goes out, for a refused call too.
+
+use std::time::SystemTime;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::call::Call;
+use super::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
+use super::core::Core;
+use super::leg::{Leg, Peer};
+use super::refusal::{Answer, Refusal, Towards};
+use super::teardown::Ended;
+use crate::directory::{Admission, Customer, Dialled};
+use crate::sip::{Message, Uri};
+
+#[derive(Debug)]
+pub(super) struct Record {
+    cdr: Cdr,
+    /// How it ended, once it was up.
+    why: Option<&'static str>,
+    written: bool,
+}
+
+/// Texts of a peer in a CDR are cut to this many bytes.
+const MAX_TEXT: usize = 128;
+
+impl Record {
+    /// For a call that is admitted.
+    pub fn new(
+        core: &Core,
+        id: Uuid,
+        invite: &Message,
+        peer: &Peer,
+        customer: &Customer,
+        admission: &Admission,
+    ) -> Self {
+        let mut cdr = draft(core, id, invite, Some(peer));
+        cdr.customer_id = Some(customer.id);
+        cdr.emergency = admission.emergency;
+        cdr.from = cut(&admission.caller);
+        cdr.to = cut(&admission.called);
+        Self {
+            cdr,
+            why: None,
+            written: false,
+        }
+    }
+
+    /// For a call that is refused before it became one.
+    pub fn refused(
+        core: &mut Core,
+        invite: &Message,
+        peer: Option<&Peer>,
+        customer: Option<&Customer>,
+        refusal: &Refusal,
+    ) -> Cdr {
+        let id = core.random.uuid();
+        let mut record = Self {
+            cdr: draft(core, id, invite, peer),
+            why: None,
+            written: false,
+        };
+        record.cdr.customer_id = customer.map(|c| c.id);
+        record.refused_with(refusal, peer.map_or(Towards::Pbx, Peer::towards));
+        record.cdr
+    }
+
+    pub fn is_written(&self) -> bool {
+        self.written
+    }
+
+    /// A B leg was started.
+    pub fn attempted(&mut self, leg: &Leg) {
+        self.cdr.b_call_id = leg.outgoing.as_ref().map(|o| o.call_id.clone());
+        match &leg.peer {
+            Peer::Teams(gateway, _) => self.cdr.gateway = Some(gateway.fqdn.clone()),
+            Peer::Trunk(trunk) => self.cdr.trunk_id = Some(trunk.id),
+        }
+    }
+
+    pub fn rang(&mut self, at: SystemTime) {
+        self.cdr.ringing.get_or_insert(at.into());
+    }
+
+    pub fn answered(&mut self, at: SystemTime) {
+        self.cdr.answer = Some(at.into());
+        self.cdr.sip_code = Some(200);
+    }
+
+    /// From the INVITE to the answer.
+    pub fn setup_time(&self) -> std::time::Duration {
+        self.cdr
+            .setup()
+            .and_then(|d| d.try_into().ok())
+            .unwrap_or_default()
+    }
+
+    pub fn start(&self) -> OffsetDateTime {
+        self.cdr.start
+    }
+
+    pub fn answer(&self) -> Option<OffsetDateTime> {
+        self.cdr.answer
+    }
+
+    pub fn held(&mut self, music: Music) {
+        self.cdr.music = Some(music);
+    }
+
+    pub fn refused_with(&mut self, refusal: &Refusal, towards: Towards) {
+        let Answer { status, q850 } = refusal.answer(towards);
+        self.cdr.sip_code = Some(status);
+        self.cdr.q850 = q850;
+        self.cdr.reason = refusal.to_string();
+        self.cdr.refused_by = refusal.refused_by().map(str::to_owned);
+        self.cdr.ended_by = Some(match refusal {
+            Refusal::Cancelled => EndedBy::ALeg,
+            Refusal::FarEnd { .. } | Refusal::BadAnswer(_) => EndedBy::BLeg,
+            Refusal::HungUp => EndedBy::Operator,
+            _ => EndedBy::Us,
+        });
+    }
+
+    /// `by_caller` tells for what a leg did whether it is the A leg.
+    pub fn ended_because(&mut self, why: Ended, by_caller: bool) {
+        self.cdr.q850 = Some(why.cause());
+        self.why = Some(why.label());
+        self.cdr.reason = why.to_string();
+        self.cdr.ended_by = Some(match why {
+            Ended::Bye(_) if by_caller => EndedBy::ALeg,
+            Ended::Bye(_) => EndedBy::BLeg,
+            Ended::Operator => EndedBy::Operator,
+            _ => EndedBy::Us,
+        });
+    }
+
+    pub fn ended(&mut self, at: SystemTime) {
+        self.cdr.end = at.into();
+    }
+
+    /// What went through a leg that leaves this call.
+    pub fn media(&mut self, is_caller: bool, leg: &Leg) {
+        let Some(report) = &leg.report else { return };
+        let counts = MediaCounts::from(report);
+        if is_caller {
+            self.cdr.a_media.get_or_insert(counts);
+        } else {
+            self.cdr.b_media = Some(counts);
+        }
+    }
+
+    /// How a call that was up ended.
+    pub fn ended_why(&self) -> Option<&'static str> {
+        self.why
+    }
+
+    /// Whether one side was heard and the other was not, in a call long enough to tell.
+    pub fn is_one_way(&self) -> bool {
+        let heard = |media: &Option<MediaCounts>| media.as_ref().map_or(0, |m| m.received);
+        let long = self.cdr.talk() >= time::Duration::seconds(3);
+        long && (heard(&self.cdr.a_media) == 0) != (heard(&self.cdr.b_media) == 0)
+    }
+
+    /// The call was handed on to somebody else.
+    pub fn transferred(&mut self, to: &str) {
+        self.cdr.transferred_to = Some(cut(to));
+    }
+
+    /// The finished record, once.
+    pub fn write(&mut self) -> Cdr {
+        self.written = true;
+        self.cdr.clone()
+    }
+}
+
+impl Call {
+    /// Takes the relay's reports into the record.
+    pub(super) fn record_media(&mut self) {
+        for (at, leg) in self.legs.iter().enumerate() {
+            self.record.media(at == 0, leg);
+        }
+    }
+}
+
+fn draft(core: &Core, id: Uuid, invite: &Message, peer: Option<&Peer>) -> Cdr {
+    let user = |uri: &str| {
+        Uri::parse(uri)
+            .ok()
+            .and_then(|u| u.user.map(|u| Dialled::parse(u).to_string()))
+            .unwrap_or_default()
+    };
+    let now: OffsetDateTime = core.wall().into();
+    Cdr {
+        id,
+        generation: core.directory.generation,
+        customer_id: None,
+        trunk_id: peer.and_then(Peer::trunk).map(|t| t.id),
+        gateway: match peer {
+            Some(Peer::Teams(gateway, _)) => Some(gateway.fqdn.clone()),
+            _ => None,
+        },
+        direction: if peer.is_some_and(Peer::is_teams) {
+            Direction::FromTeams
+        } else {
+            Direction::ToTeams
+        },
+        emergency: false,
+        from: cut(&invite.from().map(|f| user(f.uri)).unwrap_or_default()),
+        to: cut(&user(invite.request_uri())),
+        a_call_id: cut(invite.call_id().unwrap_or_default()),
+        b_call_id: None,
+        start: now,
+        ringing: None,
+        answer: None,
+        end: now,
+        sip_code: None,
+        q850: None,
+        reason: String::new(),
+        refused_by: None,
+        ended_by: None,
+        music: None,
+        transferred_to: None,
+        a_media: None,
+        b_media: None,
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}

@@ -1,0 +1,818 @@
+//! From an admitted INVITE to an answer: attempts one after the other, and what the caller hears meanwhile.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tracing::{debug, info};
+
+use super::Report;
+use super::call::{Attempt, Call, MAX_LEGS, Progress, Reaching, Stage};
+use super::core::Core;
+use super::header_policy::Crossing;
+use super::leg::{Leg, Outgoing, Peer, Purpose, State};
+use super::refusal::{Refusal, Towards};
+use super::session_timer::SessionTimer;
+use super::watch::Down;
+use crate::directory::{NumberFormat, Route, Srtp};
+use crate::media::{Anchor, Command, LegId, MediaError, MediaPolicy, SrtpPolicy};
+use crate::sdp::{Codec, Direction};
+use crate::sip::{Dialog, Failure, Hop, Message, Method, Name, NextHop, Transport};
+
+/// Every try that the routes allow, in order; peers known to be down come last, not never: what we know may be old.
+pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
+    let mut attempts: Vec<Attempt> = Vec::new();
+    for route in routes {
+        match route {
+            Route::Trunk(trunk) => attempts.push(Attempt {
+                route: route.clone(),
+                hop: trunk.hop(),
+            }),
+            Route::Teams(_) => {
+                attempts.extend(core.config.teams_proxies.iter().map(|hop| Attempt {
+                    route: route.clone(),
+                    hop: hop.clone(),
+                }))
+            }
+        }
+    }
+    attempts.sort_by_key(|attempt| !core.watch.is_up(&attempt.hop, core.now));
+    attempts.truncate(MAX_ATTEMPTS);
+    attempts.into()
+}
+
+/// Whether a message carries a session description.
+pub(super) fn is_sdp(message: &Message) -> bool {
+    message
+        .content_type()
+        .is_some_and(|t| t.eq_ignore_ascii_case("application/sdp"))
+}
+
+/// Tries to reach one called party.
+const MAX_ATTEMPTS: usize = 12;
+
+impl Leg {
+    /// A leg with ports and an anchor; nothing is open yet.
+    pub(super) fn new(
+        core: &mut Core,
+        peer: Peer,
+        local_tag: String,
+        user: &str,
+        transport: Transport,
+    ) -> Result<Self, Refusal> {
+        let ports = core
+            .ports
+            .take(core.now)
+            .ok_or(Refusal::Overloaded("media ports"))?;
+        let profile = peer.profile();
+        let policy = MediaPolicy {
+            srtp: match profile.srtp {
+                Srtp::Required => SrtpPolicy::Required,
+                Srtp::Optional => SrtpPolicy::Optional,
+                Srtp::Never => SrtpPolicy::Never,
+            },
+            rtcp_mux: profile.rtcp_mux,
+            codecs: profile.codecs.clone(),
+            latch: profile.latch,
+            lifetime: profile.srtp_lifetime,
+        };
+        let anchor = Anchor::new(
+            core.config.advertised_address,
+            ports.rtp(),
+            policy,
+            &mut core.random,
+        );
+        Ok(Self {
+            id: core.new_leg_id(),
+            contact: core.contact(&peer, user, transport),
+            state: State::Ended,
+            local_tag,
+            dialog: None,
+            early: Vec::new(),
+            outgoing: None,
+            incoming: None,
+            anchor,
+            ports,
+            offered: Vec::new(),
+            direction: Direction::SendRecv,
+            session: SessionTimer::default(),
+            session_expires: None,
+            exchange: Default::default(),
+            late_offer: false,
+            pending: Vec::new(),
+            invites: Vec::new(),
+            challenge: None,
+            challenged: 0,
+            remote: None,
+            party: String::new(),
+            permit: None,
+            media_open: false,
+            media_closing: false,
+            report: None,
+            peer,
+        })
+    }
+
+    /// Has the relay bind this leg's ports.
+    pub(super) fn open_media(&mut self, core: &mut Core) {
+        self.media_open = true;
+        core.media(Command::Open {
+            leg: self.id,
+            address: core.config.media_address,
+            port: self.ports.rtp(),
+        });
+    }
+}
+
+impl Call {
+    /// The party that this call, or a transfer inside it, is trying to reach.
+    fn reaching(&mut self) -> Option<&mut Reaching> {
+        match &mut self.stage {
+            Stage::Setup { reaching, .. } => Some(reaching),
+            Stage::Up {
+                transfer: Some(transfer),
+                ..
+            } => transfer.reaching(),
+            _ => None,
+        }
+    }
+
+    /// Starts the next attempt; without one left, tells whoever waits.
+    pub(super) fn reach(&mut self, core: &mut Core) {
+        loop {
+            let Some(reaching) = self.reaching() else {
+                return;
+            };
+            let Some(attempt) = reaching.attempts.pop_front() else {
+                let refusal = reaching
+                    .failed
+                    .take()
+                    .unwrap_or(Refusal::Denied(crate::directory::Denied::NoRoute));
+                return self.on_unreached(core, refusal);
+            };
+            match self.start_attempt(core, &attempt) {
+                Ok(leg) => {
+                    if let Some(reaching) = self.reaching() {
+                        reaching.leg = Some(leg);
+                    }
+                    return;
+                }
+                Err(refusal) => {
+                    debug!(call = %self.id, %refusal, "attempt not started");
+                    if let Some(reaching) = self.reaching() {
+                        reaching.failed = Some(refusal);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_unreached(&mut self, core: &mut Core, refusal: Refusal) {
+        match self.stage {
+            Stage::Setup { .. } => self.refuse(core, refusal),
+            _ => self.transfer_failed(core, &refusal),
+        }
+    }
+
+    /// Refuses A and ends the call.
+    pub(super) fn refuse(&mut self, core: &mut Core, refusal: Refusal) {
+        info!(call = %self.id, %refusal, "call refused");
+        if let Some(leg) = self.legs.first_mut()
+            && let (State::Incoming { invite }, Some(message)) = (&leg.state, &leg.incoming)
+        {
+            let invite = *invite;
+            core.refuse(invite, message, &refusal, Some(&leg.peer), &leg.local_tag);
+            leg.settled(core, invite);
+            leg.state = State::Ended;
+        }
+        core.report(Report::Refused {
+            customer: Some(self.customer.id),
+            reason: refusal.label(),
+        });
+        self.record.refused_with(
+            &refusal,
+            self.legs
+                .first()
+                .map_or(Towards::Pbx, |leg| leg.peer.towards()),
+        );
+        self.finish(core);
+    }
+
+    fn start_attempt(&mut self, core: &mut Core, attempt: &Attempt) -> Result<LegId, Refusal> {
+        if self.legs.len() >= MAX_LEGS {
+            let mut at = 0;
+            // The caller stays: its report belongs in the record.
+            self.legs.retain(|leg| {
+                at += 1;
+                at == 1 || leg.media_open || !matches!(leg.state, State::Ended)
+            });
+            if self.legs.len() >= MAX_LEGS {
+                return Err(Refusal::Overloaded("legs"));
+            }
+        }
+        let peer = match &attempt.route {
+            Route::Trunk(trunk) => Peer::Trunk(trunk.clone()),
+            Route::Teams(gateway) => {
+                Peer::Teams(gateway.clone(), core.config.teams_profile.clone())
+            }
+        };
+        let permit = match peer.trunk() {
+            Some(trunk) if !self.admission.emergency => {
+                Some(core.ledger.take_trunk(trunk).ok_or(Refusal::TrunkBusy)?)
+            }
+            _ => None,
+        };
+        let wanted = self.wanted();
+        let local_tag = core.random.token(12);
+        let transport = attempt.hop.transport.unwrap_or(Transport::Udp);
+        let mut leg = Leg::new(core, peer, local_tag, &wanted.caller, transport)?;
+        leg.permit = permit;
+        leg.party = wanted.called.clone();
+        let sdp = leg
+            .anchor
+            .offer(&wanted.codecs, Direction::SendRecv, wanted.ptime)
+            .map_err(Refusal::Media)?;
+        let (uri, to) = wanted.uri.map_or_else(
+            || request_uri(&leg.peer, &attempt.hop, &wanted.called),
+            |uri| (uri.clone(), uri),
+        );
+        let call_id = core.random.token(26);
+        leg.outgoing = Some(Outgoing {
+            from: from(
+                core,
+                &leg.peer,
+                transport,
+                &wanted.caller,
+                wanted.display.as_deref(),
+            ),
+            to,
+            uri,
+            call_id: call_id.clone(),
+            cseq: 1,
+            max_forwards: self
+                .invite
+                .max_forwards()
+                .ok()
+                .flatten()
+                .unwrap_or(70)
+                .saturating_sub(1),
+            hop: attempt.hop.clone(),
+            sdp,
+            session_expires: leg.peer.profile().session_expires_s,
+            sent: None,
+            crossing: Crossing::of(&self.invite, &leg.peer),
+            referred_by: wanted.referred_by,
+        });
+        leg.open_media(core);
+        let id = leg.id;
+        if let Some(home) = core.homes.get(&self.legs[0].id).copied() {
+            core.homes.insert(id, home);
+            core.call_ids.insert(call_id, home);
+        }
+        core.dialogs.insert(leg.local_tag.clone(), id);
+        core.report(Report::Invite {
+            peer: leg.peer.name().to_owned(),
+            outgoing: true,
+        });
+        self.record.attempted(&leg);
+        self.legs.push(leg);
+        self.send_invite(core, id);
+        Ok(id)
+    }
+
+    /// Sends, or sends again with what was learnt, this leg's INVITE.
+    fn send_invite(&mut self, core: &mut Core, id: LegId) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let Some(outgoing) = leg.outgoing.as_mut() else {
+            return;
+        };
+        let mut draft = crate::sip::Builder::request(Method::Invite, &outgoing.uri);
+        let mut from = outgoing.from.clone();
+        from.extend_from_slice(b";tag=");
+        from.extend_from_slice(leg.local_tag.as_bytes());
+        draft
+            .header_fmt(Name::MaxForwards, format_args!("{}", outgoing.max_forwards))
+            .header(Name::From, &from)
+            .header_fmt(Name::To, format_args!("<{}>", outgoing.to))
+            .header(Name::CallId, &outgoing.call_id)
+            .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq))
+            .header(Name::Contact, &leg.contact)
+            .header(Name::Allow, Core::allow(&leg.peer))
+            .header(Name::Supported, "replaces, timer")
+            .header(Name::UserAgent, &core.config.product);
+        if let Some(seconds) = outgoing.session_expires {
+            let least = leg.peer.profile().min_se_s;
+            draft
+                .header_fmt(Name::SessionExpires, format_args!("{seconds}"))
+                .header_fmt(Name::MinSe, format_args!("{least}"));
+        }
+        if leg.peer.is_teams() {
+            draft.header(Name::Extension("X-MS-SBC"), &core.config.x_ms_sbc);
+        }
+        if let Some(referred_by) = &outgoing.referred_by {
+            draft.header(Name::ReferredBy, referred_by);
+        }
+        outgoing.crossing.write(&mut draft);
+        leg.credentials(core, Method::Invite, &mut draft);
+        let Some(outgoing) = leg.outgoing.as_mut() else {
+            return;
+        };
+        draft.body("application/sdp", &outgoing.sdp);
+        outgoing.sent = Some(draft.clone().finish(None));
+        let hop = outgoing.hop.clone();
+        let key = core.endpoint.request(draft, NextHop::Hop(hop), core.now);
+        leg.state = State::Calling {
+            invite: key,
+            rang: false,
+        };
+        leg.await_answer(core, key, Purpose::Invite);
+    }
+
+    /// A response to an INVITE of ours that opened, or is to open, a leg.
+    pub(super) fn on_invite_response(
+        &mut self,
+        core: &mut Core,
+        id: LegId,
+        key: crate::sip::ClientKey,
+        message: &Message,
+    ) {
+        let status = message.status();
+        let Some(leg) = self.leg_mut(id) else { return };
+        if status >= 200 && !matches!(status, 401 | 407) {
+            leg.challenged = 0;
+            core.report(Report::Response {
+                peer: leg.peer.name().to_owned(),
+                outgoing: false,
+                status,
+            });
+        }
+        match &mut leg.state {
+            State::Calling { invite, rang } if *invite == key => match status {
+                100 => {}
+                101..=199 => {
+                    *rang = true;
+                    leg.early_dialog(message);
+                    self.on_progress(core, id, message);
+                }
+                200..=299 => self.on_answer(core, id, key, message),
+                401 | 407 if leg.may_authenticate(message) => {
+                    leg.done(key);
+                    if let Some(outgoing) = leg.outgoing.as_mut() {
+                        outgoing.cseq += 1;
+                    }
+                    self.send_invite(core, id);
+                }
+                422 if leg.take_min_se(message) => {
+                    leg.done(key);
+                    self.send_invite(core, id);
+                }
+                _ => {
+                    let reason = String::from_utf8_lossy(message.reason()).into_owned();
+                    let after = message
+                        .header(Name::RetryAfter)
+                        .and_then(|v| v.text()?.split([' ', ';', '(']).next()?.parse().ok());
+                    let down = (status == 503).then_some(Down::Response(status));
+                    self.on_attempt_failed(
+                        core,
+                        id,
+                        Refusal::FarEnd { status, reason },
+                        after,
+                        down,
+                    );
+                }
+            },
+            State::Cancelling => match status {
+                200..=299 => self.end_stray(core, id, key, message),
+                300.. => self.leg_ended(core, id),
+                _ => {}
+            },
+            // A further 2xx of another fork: nobody waits for it any more (RFC 3261 §13.2.2.4).
+            _ if (200..300).contains(&status) => {
+                let known = leg
+                    .dialog
+                    .as_ref()
+                    .is_some_and(|d| d.id().remote_tag.as_deref() == message.to_tag());
+                if !known {
+                    self.end_stray(core, id, key, message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Our INVITE got no response at all, or its connection failed.
+    pub(super) fn on_invite_failed(&mut self, core: &mut Core, id: LegId, failure: &Failure) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        match leg.state {
+            State::Calling { .. } => {
+                let unreachable = Refusal::Unreachable(failure.to_string());
+                self.on_attempt_failed(core, id, unreachable, None, Some(failure.into()));
+            }
+            State::Cancelling => self.leg_ended(core, id),
+            _ => {}
+        }
+    }
+
+    /// Another trunk or proxy may take the call only if this one did not: nothing rang, and the failure is its own
+    /// (408, 5xx, no answer at all: TDR-211, TDR-213). What a user decided is final.
+    fn on_attempt_failed(
+        &mut self,
+        core: &mut Core,
+        id: LegId,
+        refusal: Refusal,
+        retry_after: Option<u64>,
+        health: Option<Down>,
+    ) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let rang = matches!(leg.state, State::Calling { rang: true, .. });
+        let next = !rang
+            && match &refusal {
+                Refusal::Unreachable(_) => true,
+                Refusal::FarEnd { status, .. } => matches!(status, 401 | 407 | 408 | 500..=599),
+                _ => false,
+            };
+        info!(leg = %id.0, peer = leg.peer.name(), %refusal, "attempt failed");
+        let hop = leg.outgoing.as_ref().map(|o| o.hop.clone());
+        if let (Some(hop), Some(down)) = (hop, health) {
+            core.watch.failed(&hop, down, retry_after, core.now);
+        }
+        self.leg_ended(core, id);
+        let Some(reaching) = self.reaching() else {
+            return;
+        };
+        reaching.leg = None;
+        reaching.failed = Some(match refusal {
+            Refusal::FarEnd {
+                status: status @ (408 | 500..=599),
+                reason,
+            } if next => Refusal::Unreachable(format!("{status} {reason}")),
+            other => other,
+        });
+        if !next {
+            reaching.attempts.clear();
+        }
+        self.reach(core);
+    }
+
+    /// 18x of the called party: at most once each to the caller, as one early dialog (TDR-506).
+    fn on_progress(&mut self, core: &mut Core, id: LegId, message: &Message) {
+        if !matches!(self.stage, Stage::Setup { .. }) {
+            return self.transfer_progress(core, message.status());
+        }
+        let a = self.legs[0].id;
+        let Some((caller, called)) = self.pair_mut(a, id) else {
+            return;
+        };
+        // Teams' 183 usually carries no ringing: the caller's own side makes ringback instead (TDR-505).
+        let media = called.peer.profile().early_media && !caller.late_offer && is_sdp(message);
+        let heard_sdp = if media {
+            match called.anchor.accept_answer(&message.body()) {
+                Ok(_) => caller
+                    .anchor
+                    .answer(called.anchor.sending(), Direction::SendRecv),
+                Err(error) => Err(error),
+            }
+        } else {
+            Err(MediaError::NothingAgreed)
+        };
+        let heard = if heard_sdp.is_ok() {
+            Progress::EarlyMedia
+        } else {
+            Progress::Ringing
+        };
+        let status = if heard == Progress::EarlyMedia {
+            183
+        } else {
+            180
+        };
+        let Stage::Setup { progress, .. } = &mut self.stage else {
+            return;
+        };
+        if heard <= *progress {
+            return;
+        }
+        *progress = heard;
+        self.record.rang(core.wall());
+        if heard == Progress::EarlyMedia {
+            self.join(core, a, id);
+        }
+        let Some(caller) = self.leg_mut(a) else {
+            return;
+        };
+        let (State::Incoming { invite }, Some(request)) = (&caller.state, &caller.incoming) else {
+            return;
+        };
+        let mut draft = core.response(request, status, caller.peer.is_teams());
+        draft
+            .to_tag(&caller.local_tag)
+            .header(Name::Contact, &caller.contact)
+            .header(Name::Allow, Core::allow(&caller.peer));
+        let invite = *invite;
+        if let Ok(sdp) = heard_sdp {
+            draft.body("application/sdp", sdp);
+        }
+        core.endpoint.respond(invite, draft, core.now);
+    }
+
+    /// The called party answered: it is acknowledged at once; the caller gets its 200.
+    fn on_answer(
+        &mut self,
+        core: &mut Core,
+        id: LegId,
+        key: crate::sip::ClientKey,
+        message: &Message,
+    ) {
+        if let Err(refusal) = self.confirm(core, id, key, message) {
+            self.leave(core, id, None);
+            if let Some(reaching) = self.reaching() {
+                reaching.leg = None;
+                reaching.attempts.clear();
+                reaching.failed = Some(refusal);
+            }
+            return self.reach(core);
+        }
+        if !matches!(self.stage, Stage::Setup { .. }) {
+            return self.transfer_answered(core, id);
+        }
+        let a = self.legs[0].id;
+        let Some((caller, called)) = self.pair_mut(a, id) else {
+            return;
+        };
+        let (State::Incoming { invite }, Some(request)) = (&caller.state, &caller.incoming) else {
+            return;
+        };
+        let invite = *invite;
+        let mut draft = core.response(request, 200, caller.peer.is_teams());
+        draft
+            .to_tag(&caller.local_tag)
+            .header(Name::Contact, &caller.contact)
+            .header(Name::Allow, Core::allow(&caller.peer))
+            .header(Name::Supported, "replaces, timer");
+        caller.write_session_expires(&mut draft);
+        let body = if caller.late_offer {
+            // One voice codec: the answer in the ACK cannot then differ from what the called party agreed to.
+            caller.anchor.offer(
+                &first_voice(called.anchor.sending()),
+                Direction::SendRecv,
+                None,
+            )
+        } else {
+            caller
+                .anchor
+                .answer(called.anchor.sending(), Direction::SendRecv)
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => {
+                self.leave(core, id, None);
+                return self.refuse(core, Refusal::Media(error));
+            }
+        };
+        let Some(caller) = self.leg_mut(a) else {
+            return;
+        };
+        draft.body("application/sdp", body);
+        caller.state = State::Accepted { owes_bye: None };
+        core.report(Report::Response {
+            peer: caller.peer.name().to_owned(),
+            outgoing: true,
+            status: 200,
+        });
+        core.endpoint.respond(invite, draft, core.now);
+        self.stage = Stage::Up {
+            a,
+            b: id,
+            transfer: None,
+            ends: core.config.max_duration.map(|d| core.now + d),
+        };
+        self.record.answered(core.wall());
+        core.report(Report::Answered {
+            customer: self.customer.id,
+            after: self.record.setup_time(),
+        });
+        info!(call = %self.id, "call answered");
+        self.join(core, a, id);
+    }
+
+    /// Makes a dialog of a 2xx and acknowledges it.
+    fn confirm(
+        &mut self,
+        core: &mut Core,
+        id: LegId,
+        key: crate::sip::ClientKey,
+        message: &Message,
+    ) -> Result<(), Refusal> {
+        let Some(leg) = self.leg_mut(id) else {
+            return Ok(());
+        };
+        let bad = |e: &dyn std::fmt::Display| Refusal::BadAnswer(e.to_string());
+        let sent = leg
+            .outgoing
+            .as_ref()
+            .and_then(|o| o.sent.as_ref())
+            .ok_or_else(|| bad(&"no INVITE"))?;
+        let dialog = Dialog::uac(sent, message).map_err(|e| bad(&e))?;
+        let cseq = message.cseq().map_err(|e| bad(&e))?.number;
+        let ack = dialog.ack(cseq);
+        let hop = NextHop::Hop(dialog.next_hop(leg.peer.realm()));
+        leg.dialog = Some(dialog);
+        leg.early.clear();
+        leg.state = State::Confirmed;
+        leg.session.answered(message, core.now);
+        core.endpoint.acknowledge(key, ack, hop, core.now);
+        if is_sdp(message) {
+            let audio = leg
+                .anchor
+                .accept_answer(&message.body())
+                .map_err(Refusal::Media)?;
+            leg.direction = audio.effective_direction();
+        } else if leg.anchor.remote().is_none() {
+            return Err(bad(&"no session description"));
+        }
+        Ok(())
+    }
+
+    /// A 2xx that nobody waits for: acknowledged, then ended with BYE, in a dialog of its own.
+    fn end_stray(
+        &mut self,
+        core: &mut Core,
+        id: LegId,
+        key: crate::sip::ClientKey,
+        message: &Message,
+    ) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let Some(sent) = leg.outgoing.as_ref().and_then(|o| o.sent.as_ref()) else {
+            return;
+        };
+        let (Ok(mut dialog), Ok(cseq)) = (Dialog::uac(sent, message), message.cseq()) else {
+            return;
+        };
+        let hop = NextHop::Hop(dialog.next_hop(leg.peer.realm()));
+        core.endpoint
+            .acknowledge(key, dialog.ack(cseq.number), hop.clone(), core.now);
+        let bye = dialog.request(Method::Bye);
+        core.endpoint.request(bye, hop, core.now);
+        if matches!(leg.state, State::Cancelling) {
+            self.leg_ended(core, id);
+        }
+    }
+
+    /// Nobody answered in time.
+    pub(super) fn on_ring_timeout(&mut self, core: &mut Core) {
+        self.cancel_attempt(core, None);
+        self.refuse(core, Refusal::NoAnswer);
+    }
+
+    /// The caller's CANCEL. The channel is free at once; a 2xx that crosses it is ended by itself.
+    pub(super) fn on_cancel(&mut self, core: &mut Core, message: &Message) {
+        if matches!(self.stage, Stage::Setup { .. }) {
+            self.cancel_attempt(core, super::header_policy::reason(message));
+            self.refuse(core, Refusal::Cancelled);
+        }
+    }
+
+    /// Cancels the attempt that is under way, if any.
+    pub(super) fn cancel_attempt(&mut self, core: &mut Core, reason: Option<Bytes>) {
+        let Some(reaching) = self.reaching() else {
+            return;
+        };
+        reaching.attempts.clear();
+        let Some(id) = reaching.leg.take() else {
+            return;
+        };
+        let Some(leg) = self.leg_mut(id) else { return };
+        if let State::Calling { invite, .. } = leg.state {
+            leg.state = State::Cancelling;
+            let reason = reason.as_deref().and_then(|r| std::str::from_utf8(r).ok());
+            core.endpoint.cancel(invite, reason, core.now);
+        }
+    }
+
+    /// What the next attempt asks for: in a set-up, what A wants; in a transfer, what the REFER wants.
+    fn wanted(&self) -> Wanted {
+        match &self.stage {
+            Stage::Up {
+                transfer: Some(transfer),
+                ..
+            } => {
+                let stays = self.leg(transfer.stays);
+                Wanted {
+                    called: transfer.called.clone(),
+                    uri: transfer.uri.clone(),
+                    caller: stays.map(|leg| leg.party.clone()).unwrap_or_default(),
+                    display: None,
+                    codecs: stays.map(|leg| leg.codecs().to_vec()).unwrap_or_default(),
+                    ptime: None,
+                    referred_by: transfer.referred_by.clone(),
+                }
+            }
+            _ => {
+                let a = &self.legs[0];
+                Wanted {
+                    called: self.admission.called.clone(),
+                    uri: None,
+                    caller: self.admission.caller.clone(),
+                    display: self.display.clone(),
+                    codecs: if a.late_offer {
+                        Codec::basic()
+                    } else {
+                        a.offered.clone()
+                    },
+                    ptime: None,
+                    referred_by: None,
+                }
+            }
+        }
+    }
+}
+
+struct Wanted {
+    called: String,
+    uri: Option<String>,
+    caller: String,
+    display: Option<Bytes>,
+    codecs: Vec<Codec>,
+    ptime: Option<u16>,
+    referred_by: Option<Bytes>,
+}
+
+/// The first voice codec and what only accompanies it.
+fn first_voice(codecs: &[Codec]) -> Vec<Codec> {
+    let first = codecs.iter().find(|codec| codec.is_voice());
+    codecs
+        .iter()
+        .filter(|codec| !codec.is_voice() || Some(*codec) == first)
+        .cloned()
+        .collect()
+}
+
+/// Request-URI and To of an INVITE to `called` (TDR-406; trunks as their number format says).
+fn request_uri(peer: &Peer, hop: &Hop, called: &str) -> (String, String) {
+    let host = if hop.host.contains(':') {
+        format!("[{}]", hop.host)
+    } else {
+        hop.host.clone()
+    };
+    let port = hop.port.map(|p| format!(":{p}")).unwrap_or_default();
+    match peer {
+        Peer::Teams(..) => {
+            let to = format!("sip:{}@{host}{port};user=phone", escape(called));
+            (format!("{to};transport=tls"), to)
+        }
+        Peer::Trunk(trunk) => {
+            let number = trunk.number_format.write(called);
+            let phone = if number.starts_with('+') && trunk.number_format == NumberFormat::E164 {
+                ";user=phone"
+            } else {
+                ""
+            };
+            let to = format!("sip:{}@{host}{port}{phone}", escape(&number));
+            let parameter = match trunk.transport {
+                Transport::Udp => "",
+                Transport::Tcp => ";transport=tcp",
+                Transport::Tls => ";transport=tls",
+            };
+            (format!("{to}{parameter}"), to)
+        }
+    }
+}
+
+/// A dialled string as a user part: `#` may not stand there plain (RFC 3261 §25.1), though Teams sends it so.
+fn escape(user: &str) -> String {
+    user.replace('#', "%23")
+}
+
+/// From without its tag. On Teams legs the host is the customer's FQDN (TDR-409).
+fn from(
+    core: &Core,
+    peer: &Peer,
+    transport: Transport,
+    caller: &str,
+    display: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut value = Vec::with_capacity(96);
+    if let Some(display) = display.filter(|d| !d.is_empty()) {
+        value.push(b'"');
+        value.extend(
+            display
+                .iter()
+                .filter(|b| !matches!(b, b'"' | b'\\' | b'\r' | b'\n' | 0)),
+        );
+        value.extend_from_slice(b"\" ");
+    }
+    let uri = match (caller, peer) {
+        ("anonymous", _) => "<sip:anonymous@anonymous.invalid>".to_owned(),
+        (_, Peer::Teams(gateway, _)) => format!(
+            "<sip:{}@{}:{};user=phone>",
+            escape(caller),
+            gateway.fqdn,
+            gateway.sip_port
+        ),
+        (_, Peer::Trunk(trunk)) => format!(
+            "<sip:{}@{}>",
+            escape(&trunk.number_format.write(caller)),
+            core.own(transport)
+        ),
+    };
+    value.extend_from_slice(uri.as_bytes());
+    value
+}

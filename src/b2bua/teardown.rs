@@ -1,0 +1,240 @@
+//! How a call ends: BYE from either side or both at once, an operator, silence, time.
+
+use bytes::Bytes;
+use tracing::info;
+
+use super::call::{Call, Stage};
+use super::core::Core;
+use super::header_policy;
+use super::leg::{ByeReason, Exchange, Leg, Purpose, State};
+use super::refusal::{Refusal, q850_text};
+use crate::media::LegId;
+use crate::sip::{ClientKey, Failure, Message, Method, Name, ServerKey};
+
+/// Why a call that was up ended, as its CDR says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Ended {
+    /// This leg's peer said BYE.
+    #[error("one side hung up")]
+    Bye(LegId),
+    /// An operator, through the API.
+    #[error("an operator ended it")]
+    Operator,
+    /// The process goes down.
+    #[error("the SBC was shut down")]
+    Shutdown,
+    /// A 2xx of ours stayed without ACK (RFC 3261 §13.3.1.4).
+    #[error("an answer was not acknowledged")]
+    NoAck(LegId),
+    /// The session timer of this leg ran out (RFC 4028 §10).
+    #[error("the session timer ran out")]
+    SessionExpired(LegId),
+    /// This leg's peer answered 408 or 481 inside the dialog, or nothing.
+    #[error("one side no longer knows the call")]
+    DialogGone(LegId),
+    /// No media came from this leg's peer for too long.
+    #[error("one side sent no media for too long")]
+    MediaTimeout(LegId),
+    /// The relay could not serve the leg, or the peer's answer was not usable.
+    #[error("media failed on one side")]
+    BadMedia(LegId),
+    /// The longest time that a call may last.
+    #[error("the longest time that a call may last was over")]
+    MaxDuration,
+    /// A transfer gave this call's other party to another call.
+    #[error("the other party was transferred to another call")]
+    Transferred,
+}
+
+impl Ended {
+    /// For metrics and the log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Bye(_) => "bye",
+            Self::Operator => "operator",
+            Self::Shutdown => "shutdown",
+            Self::NoAck(_) => "no_ack",
+            Self::SessionExpired(_) => "session_expired",
+            Self::DialogGone(_) => "dialog_gone",
+            Self::MediaTimeout(_) => "media_timeout",
+            Self::BadMedia(_) => "media_failed",
+            Self::MaxDuration => "max_duration",
+            Self::Transferred => "transferred",
+        }
+    }
+
+    fn leg(self) -> Option<LegId> {
+        match self {
+            Self::Bye(id)
+            | Self::NoAck(id)
+            | Self::SessionExpired(id)
+            | Self::DialogGone(id)
+            | Self::MediaTimeout(id)
+            | Self::BadMedia(id) => Some(id),
+            Self::Operator | Self::Shutdown | Self::MaxDuration | Self::Transferred => None,
+        }
+    }
+
+    /// ITU-T Q.850 for the Reason header of our BYE.
+    pub fn cause(self) -> u8 {
+        match self {
+            Self::Bye(_) | Self::Transferred | Self::Operator => 16,
+            Self::NoAck(_) | Self::SessionExpired(_) | Self::MaxDuration => 102,
+            Self::DialogGone(_) | Self::MediaTimeout(_) | Self::BadMedia(_) | Self::Shutdown => 41,
+        }
+    }
+}
+
+impl Call {
+    /// A BYE: answered at once; the other side hears of it. It is also right when our own BYE is on its way.
+    pub(super) fn on_bye(&mut self, core: &mut Core, id: LegId, key: ServerKey, message: &Message) {
+        let is_partner = self.partner(id).is_some();
+        let Some(leg) = self.leg_mut(id) else { return };
+        core.answer(key, message, 200, leg.peer.is_teams());
+        leg.refuse_open_requests(core);
+        let was_alive = leg.is_alive();
+        let reason = header_policy::reason(message);
+        if !was_alive {
+            return;
+        }
+        self.leg_ended(core, id);
+        if !is_partner {
+            // A referrer that leaves once its transfer is done, or one that waits no longer for it.
+            return self.referrer_left(core, id);
+        }
+        if self.transfer_outlives(id) {
+            return;
+        }
+        self.end(core, Ended::Bye(id), reason);
+    }
+
+    /// Ends the call on both sides.
+    pub(super) fn hang_up(&mut self, core: &mut Core, why: Ended) {
+        let reason = format!(
+            "Q.850;cause={};text=\"{}\"",
+            why.cause(),
+            q850_text(why.cause())
+        );
+        self.end(core, why, Some(Bytes::from(reason)));
+    }
+
+    fn end(&mut self, core: &mut Core, why: Ended, reason: ByeReason) {
+        match self.stage {
+            Stage::Over { .. } => return,
+            Stage::Setup { .. } => {
+                self.cancel_attempt(core, None);
+                let refusal = match why {
+                    Ended::Operator => Refusal::HungUp,
+                    Ended::Shutdown => Refusal::Draining,
+                    Ended::BadMedia(_) => Refusal::Overloaded("media ports"),
+                    _ => Refusal::Cancelled,
+                };
+                return self.refuse(core, refusal);
+            }
+            Stage::Up { .. } => {}
+        }
+        self.cancel_attempt(core, None);
+        info!(call = %self.id, why = why.label(), leg = why.leg().map(|l| l.0), "call ended");
+        let by_caller = self
+            .legs
+            .first()
+            .is_some_and(|leg| Some(leg.id) == why.leg());
+        self.record.ended_because(why, by_caller);
+        let ids: Vec<LegId> = self.legs.iter().map(|leg| leg.id).collect();
+        for id in ids {
+            self.leave(core, id, reason.clone());
+        }
+        self.finish(core);
+    }
+
+    /// Ends one leg from our side, as its state asks for.
+    pub(super) fn leave(&mut self, core: &mut Core, id: LegId, reason: ByeReason) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        leg.refuse_open_requests(core);
+        match &mut leg.state {
+            State::Accepted { owes_bye, .. } => *owes_bye = Some(reason),
+            State::Confirmed => {
+                leg.state = State::Leaving;
+                leg.close_media(core);
+                leg.permit = None;
+                leg.send_bye(core, reason);
+            }
+            State::Incoming { .. }
+            | State::Calling { .. }
+            | State::Cancelling
+            | State::Leaving
+            | State::Ended => {}
+        }
+    }
+
+    /// Nothing more will come of this leg.
+    pub(super) fn leg_ended(&mut self, core: &mut Core, id: LegId) {
+        if let Some(leg) = self.leg_mut(id) {
+            leg.state = State::Ended;
+            leg.close_media(core);
+            leg.permit = None;
+        }
+    }
+
+    /// A final response of ours stayed without ACK.
+    pub(super) fn on_no_ack(&mut self, core: &mut Core, id: LegId) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        if let State::Accepted { owes_bye, .. } = &mut leg.state {
+            let owed = owes_bye.take();
+            leg.state = State::Confirmed;
+            if let Some(reason) = owed {
+                return self.leave(core, id, reason);
+            }
+        }
+        if leg.is_alive() {
+            self.hang_up(core, Ended::NoAck(id));
+        }
+    }
+
+    /// A request of ours inside a dialog got no answer.
+    pub(super) fn on_request_failed(
+        &mut self,
+        core: &mut Core,
+        id: LegId,
+        key: ClientKey,
+        failure: &Failure,
+    ) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let Some(purpose) = leg.purpose(key).cloned() else {
+            return;
+        };
+        leg.done(key);
+        core.clients.remove(&key);
+        match purpose {
+            Purpose::Invite => self.on_invite_failed(core, id, failure),
+            Purpose::Bye(_) => self.leg_ended(core, id),
+            Purpose::Reinvite(_) => {
+                leg.exchange = Exchange::Idle;
+                self.hang_up(core, Ended::DialogGone(id));
+            }
+            Purpose::Notify { .. } => {}
+        }
+    }
+}
+
+impl Leg {
+    /// A BYE of ours; the leg is over when it is answered, or when nobody does.
+    pub(super) fn send_bye(&mut self, core: &mut Core, reason: ByeReason) {
+        let Some(mut draft) = self.request(core, Method::Bye) else {
+            self.state = State::Ended;
+            return;
+        };
+        if let Some(reason) = &reason {
+            draft.header(Name::Reason, reason);
+        }
+        self.send(core, draft, Purpose::Bye(reason));
+    }
+
+    /// RFC 3261 §15.1.2: what the peer still waits for is answered 487.
+    fn refuse_open_requests(&mut self, core: &mut Core) {
+        if let Exchange::TheirsWaits { request, message } = std::mem::take(&mut self.exchange) {
+            self.settled(core, request);
+            core.answer(request, &message, 487, self.peer.is_teams());
+        }
+    }
+}
