@@ -141,7 +141,9 @@ impl Reception {
     }
 
     fn ticks(&self, elapsed: Duration) -> u32 {
-        (elapsed.as_micros() * u128::from(self.clock) / 1_000_000) as u32
+        let clock = u64::from(self.clock);
+        (elapsed.as_secs() * clock + u64::from(elapsed.subsec_nanos()) * clock / 1_000_000_000)
+            as u32
     }
 }
 
