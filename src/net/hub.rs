@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,14 +12,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
+use super::inbox::Inbox;
 use super::link::{Link, Outgoing, Unsent};
 use super::tls::TlsMaterial;
 use super::udp::Udp;
 use super::{Config, Counters, Event, dial};
 use crate::sip::{Flow, Realm, SendTo, Target, Transport};
-
-/// Reports that may wait for room in the queue of arrivals.
-const REPORTS_WAITING: usize = 1024;
 
 pub(super) struct Hub {
     pub config: Config,
@@ -108,10 +106,7 @@ impl Hub {
         Self {
             handshakes: Semaphore::new(config.max_handshakes),
             counters: Counters::default(),
-            inbox: Inbox {
-                events,
-                reports: AtomicUsize::new(0),
-            },
+            inbox: Inbox::new(events),
             tls,
             runtime,
             listeners,
@@ -326,22 +321,11 @@ impl Hub {
         self.fail(outgoing, "the connection's queue is full".to_owned());
     }
 
-    /// Tells the shard, which may be the very one that asks: waits for room elsewhere, if it must.
-    pub fn report(self: &Arc<Self>, event: Event) {
-        let event = match self.inbox.events.try_send(event) {
-            Err(mpsc::error::TrySendError::Full(event)) => event,
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-        };
-        if self.inbox.reports.fetch_add(1, Ordering::Relaxed) >= REPORTS_WAITING {
-            self.inbox.reports.fetch_sub(1, Ordering::Relaxed);
+    /// Tells the shard, which may be the very one that asks.
+    pub fn report(&self, event: Event) {
+        if !self.inbox.report(event, &self.runtime) {
             self.counters.reports_lost.add();
-            return;
         }
-        let hub = self.clone();
-        self.runtime.spawn(async move {
-            hub.inbox.arrive(event).await;
-            hub.inbox.reports.fetch_sub(1, Ordering::Relaxed);
-        });
     }
 
     /// Tells when the network stops; whoever holds it is waited for.
@@ -357,29 +341,6 @@ impl Hub {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The queue into the shard.
-pub(super) struct Inbox {
-    events: mpsc::Sender<Event>,
-    reports: AtomicUsize,
-}
-
-impl Inbox {
-    /// Waits for room; false when nobody listens any more.
-    pub async fn arrive(&self, event: Event) -> bool {
-        self.events.send(event).await.is_ok()
-    }
-
-    /// How many arrivals wait for the shard.
-    pub fn waiting(&self) -> usize {
-        self.events.max_capacity() - self.events.capacity()
-    }
-
-    /// Does not wait; false when there is no room.
-    pub fn try_arrive(&self, event: Event) -> bool {
-        self.events.try_send(event).is_ok()
     }
 }
 

@@ -19,6 +19,7 @@ mod counters;
 mod dial;
 mod dns;
 mod hub;
+mod inbox;
 mod link;
 mod tls;
 mod udp;
