@@ -66,7 +66,7 @@ async fn requests_leave_on_a_connection_of_our_own() {
 async fn unreachable_targets_rest() {
     let lab = Lab::new();
     let mut sbc = lab.start_with(ClientCertificates::Required, |config| {
-        config.back_off = Duration::from_millis(200);
+        config.back_off = Duration::from_secs(2);
     });
     let listener = TcpListener::bind(LOOPBACK).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -89,7 +89,7 @@ async fn unreachable_targets_rest() {
         (1, 1)
     );
     let listener = TcpListener::bind(address).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
     sbc.send(3, SendTo::Target(target), options("c"));
     let (mut stream, _) = soon!(listener.accept()).unwrap();
     assert_eq!(hear(&mut stream).await, "c");
@@ -173,7 +173,7 @@ async fn responses_to_gone_connections_fail() {
 async fn connections_are_renewed() {
     let lab = Lab::new();
     let mut sbc = lab.start_with(ClientCertificates::Required, |config| {
-        config.drain_idle = Duration::from_millis(400);
+        config.drain_idle = Duration::from_secs(3);
     });
     let server = lab.teams_server().await;
     let target = server.target(Realm::Teams, TEAMS_NAME);
@@ -246,8 +246,8 @@ async fn keep_alives_go_both_ways() {
 async fn idle_connections_are_closed() {
     let lab = Lab::new();
     let mut sbc = lab.start_with(ClientCertificates::Required, |config| {
-        config.idle_timeout = Duration::from_millis(300);
-        config.own_idle_timeout = Duration::from_millis(300);
+        config.idle_timeout = Duration::from_secs(1);
+        config.own_idle_timeout = Duration::from_secs(1);
         config.keep_alive = Duration::from_millis(50);
     });
     let mut teams = lab.teams_client(&sbc).await;

@@ -85,7 +85,7 @@ async fn a_full_queue_holds_streams_back() {
 async fn peers_that_do_not_read_are_dropped() {
     let lab = Lab::new();
     let mut sbc = lab.start_with(ClientCertificates::Required, |config| {
-        config.write_timeout = Duration::from_millis(300);
+        config.write_timeout = Duration::from_secs(1);
         config.write_queue_bytes = 200_000;
     });
     let mut teams = lab.teams_client(&sbc).await;
