@@ -33,7 +33,7 @@ const CONNECTING: Duration = Duration::from_secs(4);
 pub struct TeamsConfig {
     /// Where the SBC dials to; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where every gateway name leads to.
+    /// Where every gateway name leads to; see also [`Teams::aim`].
     pub sbc: SocketAddr,
     /// Where media is bound.
     pub media: IpAddr,
@@ -141,7 +141,7 @@ impl Teams {
             port: address.port(),
             dialler: Dialler {
                 client,
-                sbc: config.sbc,
+                sbc: Mutex::new(config.sbc),
                 idle: config.idle,
                 sink: sink.clone(),
                 closed: closed.clone(),
@@ -181,7 +181,7 @@ impl Teams {
             gateway,
             headers,
         } = call;
-        let port = self.rules.dialler.sbc.port();
+        let port = self.rules.dialler.sbc().port();
         call::dial(
             self.agent.clone(),
             Dial {
@@ -209,6 +209,11 @@ impl Teams {
     /// Decides what becomes of calls to `number`.
     pub fn behave(&self, number: &str, behaviour: Behaviour) {
         self.agent.behave(number, behaviour);
+    }
+
+    /// Has gateway names lead to another address from now on.
+    pub fn aim(&self, sbc: SocketAddr) {
+        *lock(&self.rules.dialler.sbc) = sbc;
     }
 
     /// Registers a gateway and its numbers.
@@ -479,7 +484,7 @@ impl Role for Rules {
 /// The connections that Teams opens: two to each name, used in turn, so that requests of one call come on either (TDR-142).
 struct Dialler {
     client: Arc<ClientConfig>,
-    sbc: SocketAddr,
+    sbc: Mutex<SocketAddr>,
     idle: Duration,
     sink: Sink,
     closed: watch::Receiver<()>,
@@ -488,9 +493,13 @@ struct Dialler {
 }
 
 impl Dialler {
+    fn sbc(&self) -> SocketAddr {
+        *lock(&self.sbc)
+    }
+
     async fn connect(&self, uri: &str) -> io::Result<Wire> {
         let (host, port) = host_of(uri);
-        let port = port.unwrap_or(self.sbc.port());
+        let port = port.unwrap_or(self.sbc().port());
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % 2;
         let mut pool = self.pool.lock().await;
         pool.retain(|_, wire| wire.is_open());
@@ -511,7 +520,7 @@ impl Dialler {
     /// The server must prove to be the name that was dialled (TDR-129).
     async fn open(&self, host: &str, port: u16) -> io::Result<Wire> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let tcp = TcpStream::connect((self.sbc.ip(), port)).await?;
+        let tcp = TcpStream::connect((self.sbc().ip(), port)).await?;
         tcp.set_nodelay(true)?;
         let stream = TlsConnector::from(self.client.clone())
             .connect(name, tcp)
@@ -627,7 +636,7 @@ async fn ping_one(agent: Arc<Agent>, rules: Arc<Rules>, fqdn: String) {
             _ = closed.changed() => return,
         }
         number += 1;
-        let uri = format!("sip:{fqdn}:{};transport=tls", rules.dialler.sbc.port());
+        let uri = format!("sip:{fqdn}:{};transport=tls", rules.dialler.sbc().port());
         let Ok(wire) = rules.dialler.connect(&uri).await else {
             continue;
         };
@@ -765,7 +774,7 @@ mod tests {
         let idle = Duration::from_secs(60);
         let dialler = Dialler {
             client,
-            sbc: teams.address,
+            sbc: Mutex::new(teams.address),
             idle,
             sink: sink.clone(),
             closed: closed.clone(),

@@ -1,0 +1,49 @@
+//! `tollgate demo`: Tollgate between an emulated Teams and an emulated PBX, all on loopback with throw-away data,
+//! making real calls and judging by what is heard.
+
+mod ladder;
+mod scenes;
+mod stage;
+mod verdict;
+
+use super::Failure;
+use anyhow::{Context, anyhow};
+use stage::Stage;
+use std::time::Instant;
+use verdict::{Row, Verdict};
+
+/// Make calls between an emulated Teams and an emulated PBX, and judge them by what is heard.
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// Print the verdict as JSON, without ladders.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `tollgate demo`
+pub(super) async fn demo(arguments: &Demo) -> Result<(), Failure> {
+    let stage = Stage::set().await.context("setting the stage")?;
+    if !arguments.json {
+        println!("{}\n", stage.describe());
+    }
+    let mut verdict = Verdict::default();
+    for scene in scenes::ALL {
+        let from = Instant::now();
+        let outcome = (scene.play)(&stage).await;
+        let row = Row::new(scene.name, outcome);
+        if !arguments.json {
+            println!("{row}\n{}", ladder::of(&stage, from));
+        }
+        verdict.push(row);
+    }
+    stage.clear().await;
+    if arguments.json {
+        println!("{}", verdict.json());
+    } else {
+        println!("{verdict}");
+    }
+    match verdict.failed() {
+        0 => Ok(()),
+        failed => Err(Failure::Ours(anyhow!("{failed} of the demonstration's rows do not hold"))),
+    }
+}

@@ -1,0 +1,164 @@
+//! The stage: a directory that is thrown away, certificates of two little authorities, an emulated Teams, Tollgate, an
+//! emulated PBX and a stranger, all on loopback at free ports.
+
+use crate::app::Sbc;
+use crate::config;
+use crate::emulate::{Authority, Gateway, KeyKind, Pbx, PbxConfig, Teams, TeamsConfig, Usage};
+use crate::store::{self, Store};
+use anyhow::Context;
+use serde_json::json;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The carrier's name at Teams, and the customer's under it.
+const BASE: &str = "sbc1.tollgate.test";
+pub(super) const CUSTOMER: &str = "contoso.sbc1.tollgate.test";
+/// A user at Teams, and a telephone at the PBX.
+pub(super) const TEAMS_NUMBER: &str = "+14255550100";
+pub(super) const PBX_NUMBER: &str = "+14255550200";
+/// Hertz that each side plays.
+pub(super) const TEAMS_TONE: f64 = 440.0;
+pub(super) const PBX_TONE: f64 = 600.0;
+/// Calls that the customer may have at once.
+pub(super) const CHANNELS: usize = 2;
+/// How long anything may take before it counts as not happening.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everyone who plays.
+pub(super) struct Stage {
+    pub teams: Teams,
+    pub pbx: Pbx,
+    /// A PBX at an address that no trunk knows.
+    pub stranger: Pbx,
+    sbc: Sbc,
+    listening: (SocketAddr, SocketAddr),
+    _directory: Scratch,
+}
+
+impl Stage {
+    /// Starts all of them and provisions one customer.
+    pub async fn set() -> anyhow::Result<Self> {
+        let directory = Scratch::new().context("a temporary directory")?;
+        let (microsoft, public) = (Authority::new("Emulated Microsoft")?, Authority::new("Emulated public CA")?);
+        let wildcard = format!("*.{BASE}");
+        let certificate = public.issue(&[BASE, &wildcard], Usage::Both, KeyKind::Rsa)?;
+        certificate.write(&directory.file("sbc.pem"), &directory.file("sbc.key"))?;
+        fs::write(directory.file("teams-roots.pem"), microsoft.pem())?;
+
+        // Teams shows a certificate for servers only, both ways, as it does since 2026 (TDR-126).
+        let theirs = microsoft.issue(&["sip.pstnhub.microsoft.com"], Usage::Server, KeyKind::Ec)?;
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+        let mut settings = TeamsConfig::new(nowhere, theirs.clone(), theirs, public.pem());
+        settings.tone = TEAMS_TONE;
+        settings.patience = PATIENCE;
+        settings.options_interval = Duration::from_secs(1);
+        let teams = Teams::start(settings).await.context("the emulated Teams")?;
+
+        fs::write(directory.file("tollgate.toml"), configuration(&directory, teams.address))?;
+        let config = config::load(Some(&directory.file("tollgate.toml")), [])?;
+        let sbc = Sbc::start(&config).await.context("Tollgate")?;
+        let sip = sbc.listening().sip;
+        let udp = *sip.udp.first().context("no UDP listener")?;
+        let tls = *sip.tls.first().context("no TLS listener")?;
+
+        let pbx = emulated_pbx("127.0.0.1:0", udp).await?;
+        let stranger = emulated_pbx("127.0.0.2:0", udp).await?;
+        teams.aim(tls);
+        teams.register(Gateway { fqdn: BASE.to_owned(), numbers: Vec::new() });
+        teams.register(Gateway { fqdn: CUSTOMER.to_owned(), numbers: vec![TEAMS_NUMBER.to_owned()] });
+        provision(sbc.store(), tls.port(), pbx.address).await.context("provisioning")?;
+        Ok(Self { teams, pbx, stranger, sbc, listening: (udp, tls), _directory: directory })
+    }
+
+    /// Who is where.
+    pub fn describe(&self) -> String {
+        let ((udp, tls), teams, pbx) = (self.listening, self.teams.address, self.pbx.address);
+        format!("Tollgate listens on {udp} (UDP) and {tls} (TLS), the emulated Teams on {teams} (TLS), the emulated PBX on {pbx} (UDP).")
+    }
+
+    /// Stops all of them.
+    pub async fn clear(self) {
+        self.sbc.shut_down().await;
+    }
+}
+
+async fn emulated_pbx(listen: &str, sbc: SocketAddr) -> anyhow::Result<Pbx> {
+    let mut settings = PbxConfig::new(sbc);
+    settings.listen = listen.parse()?;
+    settings.media = settings.listen.ip();
+    settings.tone = PBX_TONE;
+    settings.patience = PATIENCE;
+    Pbx::start(settings).await.context("an emulated PBX")
+}
+
+/// What a user's file would say, with names that lead to the emulated Teams instead of DNS.
+fn configuration(directory: &Scratch, teams: SocketAddr) -> String {
+    let hosts: Vec<String> = Teams::NAMES.iter().map(|name| format!("\"{name}\" = [\"{}\"]", teams.ip())).collect();
+    // Below the ports that the system gives to sockets without one of their own, such as the emulators'.
+    let port_min = 12_000 + 200 * (rand::random::<u16>() % 90);
+    let file = |name: &str| directory.file(name).display().to_string();
+    format!(
+        "data_dir = {:?}\n\
+         [sip]\nudp = [\"127.0.0.1:0\"]\ntcp = []\ntls = [\"127.0.0.1:0\"]\n\
+         [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
+         [teams]\nproxies = [\"sip.pstnhub.microsoft.com:{}\"]\naddress_ranges = [\"127.0.0.0/8\"]\noptions_interval_s = 10\n\
+         [media]\nport_min = {port_min}\nport_max = {}\n\
+         [dns]\nhosts = {{ {} }}\n\
+         [calls]\nmax_calls = 20\ndrain_timeout_s = 0\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n\
+         [metrics]\nlisten = \"127.0.0.1:0\"\n",
+        file("data"),
+        file("sbc.pem"),
+        file("sbc.key"),
+        file("teams-roots.pem"),
+        teams.port(),
+        port_min + 199,
+        hosts.join(", "),
+    )
+}
+
+/// One region, one active customer with its gateway and number at Teams, and its PBX.
+async fn provision(store: &Store, tls_port: u16, pbx: SocketAddr) -> anyhow::Result<()> {
+    let region = json!({ "code": "DEMO", "display_name": "Demonstration", "base_fqdn": BASE, "sip_port": tls_port });
+    let customer = json!({
+        "account_id": "contoso", "name": "Contoso", "max_channels": CHANNELS, "regions": ["DEMO"],
+        "activation_state": "active", "activation_reason": "demonstration",
+    });
+    let gateway = json!({ "region": "DEMO", "label": "contoso", "state": "active" });
+    let trunk = json!({
+        "name": "pbx", "role": "pbx", "transport": "udp", "host": pbx.ip(), "port": pbx.port(), "acl": [pbx.ip()],
+    });
+    let mut change = store.change().await?;
+    store::regions::insert(&mut change, &serde_json::from_value(region)?).await?;
+    let customer = store::customers::insert(&mut change, &serde_json::from_value(customer)?).await?.id;
+    store::gateways::insert(&mut change, customer, &serde_json::from_value(gateway)?).await?;
+    store::numbers::insert(&mut change, customer, &TEAMS_NUMBER.parse()?).await?;
+    store::trunks::insert(&mut change, Some(customer), &serde_json::from_value(trunk)?).await?;
+    change.publish().await?;
+    Ok(())
+}
+
+/// A directory of the demonstration's own, gone with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("tollgate-demo-{:016x}", rand::random::<u64>()));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        Path::join(&self.0, name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing in it is worth a complaint.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
