@@ -2,6 +2,8 @@
 
 mod certs;
 mod check;
+mod demo;
+mod emulate;
 mod token;
 
 use crate::config::{self, Config};
@@ -35,6 +37,11 @@ enum Command {
     /// Certificates for trials.
     #[command(subcommand)]
     Certs(certs::Certs),
+    /// Make calls between an emulated Teams and an emulated PBX, and judge them by what is heard.
+    Demo(demo::Demo),
+    /// Stand in for Teams or for a PBX, to try an SBC against.
+    #[command(subcommand)]
+    Emulate(emulate::Emulate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -95,6 +102,8 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Check(file) => check::check(&file),
         Command::Token(command) => token::token(command),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Emulate(party) => emulate::emulate(party),
         Command::Certs(command) => certs::certs(command),
     };
     match result {

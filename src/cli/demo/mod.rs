@@ -21,7 +21,12 @@ pub(super) struct Demo {
 }
 
 /// `tollgate demo`
-pub(super) async fn demo(arguments: &Demo) -> Result<(), Failure> {
+pub(super) fn demo(arguments: &Demo) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    runtime.block_on(play(arguments))
+}
+
+async fn play(arguments: &Demo) -> Result<(), Failure> {
     let stage = Stage::set().await.context("setting the stage")?;
     if !arguments.json {
         println!("{}\n", stage.describe());
