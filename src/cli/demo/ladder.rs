@@ -9,22 +9,32 @@ const TEAMS: usize = 0;
 const TOLLGATE: usize = 1;
 const PBX: usize = 2;
 
-/// What went by since `from`, but for the keep-alives that never cease.
+/// What went by since `from`: the calls, or the keep-alives where there was no call.
 pub(super) fn of(stage: &Stage, from: Instant) -> Ladder {
-    let mut ladder = Ladder::new(["Teams", "Tollgate", "PBX"]);
-    for (trace, party) in [(stage.teams.trace(), TEAMS), (stage.pbx.trace(), PBX), (stage.stranger.trace(), PBX)] {
-        record(&mut ladder, &trace, party, from);
+    let parties = [
+        (&stage.teams.trace(), TEAMS),
+        (&stage.pbx.trace(), PBX),
+        (&stage.stranger.trace(), PBX),
+    ];
+    let calls = drawn(&parties, from, |cseq| !cseq.ends_with(" OPTIONS"));
+    if calls.is_empty() {
+        drawn(&parties, from, |_| true)
+    } else {
+        calls
     }
-    ladder
 }
 
-fn record(ladder: &mut Ladder, trace: &Trace, party: usize, from: Instant) {
-    let shown = |cseq: &str| !cseq.ends_with("OPTIONS");
-    for message in trace.messages().iter().filter(|m| m.at >= from && shown(&m.cseq)) {
-        let (sender, receiver) = match message.way {
-            Way::Out => (party, TOLLGATE),
-            Way::In => (TOLLGATE, party),
-        };
-        ladder.record(message.at - from, sender, receiver, &message.first_line);
+fn drawn(parties: &[(&Trace, usize)], from: Instant, shown: impl Fn(&str) -> bool) -> Ladder {
+    let mut ladder = Ladder::new(["Teams", "Tollgate", "PBX"]);
+    for (trace, party) in parties {
+        let messages = trace.messages();
+        for message in messages.iter().filter(|m| m.at >= from && shown(&m.cseq)) {
+            let (sender, receiver) = match message.way {
+                Way::Out => (*party, TOLLGATE),
+                Way::In => (TOLLGATE, *party),
+            };
+            ladder.record(message.at - from, sender, receiver, &message.first_line);
+        }
     }
+    ladder
 }

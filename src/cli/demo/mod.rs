@@ -49,6 +49,8 @@ async fn play(arguments: &Demo) -> Result<(), Failure> {
     }
     match verdict.failed() {
         0 => Ok(()),
-        failed => Err(Failure::Ours(anyhow!("{failed} of the demonstration's rows do not hold"))),
+        failed => Err(Failure::Ours(anyhow!(
+            "{failed} of the demonstration's rows do not hold"
+        ))),
     }
 }

@@ -24,6 +24,8 @@ pub(super) const TEAMS_TONE: f64 = 440.0;
 pub(super) const PBX_TONE: f64 = 600.0;
 /// Calls that the customer may have at once.
 pub(super) const CHANNELS: usize = 2;
+/// Between OPTIONS of Tollgate to Teams.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long anything may take before it counts as not happening.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +44,10 @@ impl Stage {
     /// Starts all of them and provisions one customer.
     pub async fn set() -> anyhow::Result<Self> {
         let directory = Scratch::new().context("a temporary directory")?;
-        let (microsoft, public) = (Authority::new("Emulated Microsoft")?, Authority::new("Emulated public CA")?);
+        let (microsoft, public) = (
+            Authority::new("Emulated Microsoft")?,
+            Authority::new("Emulated public CA")?,
+        );
         let wildcard = format!("*.{BASE}");
         let certificate = public.issue(&[BASE, &wildcard], Usage::Both, KeyKind::Rsa)?;
         certificate.write(&directory.file("sbc.pem"), &directory.file("sbc.key"))?;
@@ -57,7 +62,10 @@ impl Stage {
         settings.options_interval = Duration::from_secs(1);
         let teams = Teams::start(settings).await.context("the emulated Teams")?;
 
-        fs::write(directory.file("tollgate.toml"), configuration(&directory, teams.address))?;
+        fs::write(
+            directory.file("tollgate.toml"),
+            configuration(&directory, teams.address),
+        )?;
         let config = config::load(Some(&directory.file("tollgate.toml")), [])?;
         let sbc = Sbc::start(&config).await.context("Tollgate")?;
         let sip = sbc.listening().sip;
@@ -67,16 +75,33 @@ impl Stage {
         let pbx = emulated_pbx("127.0.0.1:0", udp).await?;
         let stranger = emulated_pbx("127.0.0.2:0", udp).await?;
         teams.aim(tls);
-        teams.register(Gateway { fqdn: BASE.to_owned(), numbers: Vec::new() });
-        teams.register(Gateway { fqdn: CUSTOMER.to_owned(), numbers: vec![TEAMS_NUMBER.to_owned()] });
-        provision(sbc.store(), tls.port(), pbx.address).await.context("provisioning")?;
-        Ok(Self { teams, pbx, stranger, sbc, listening: (udp, tls), _directory: directory })
+        teams.register(Gateway {
+            fqdn: BASE.to_owned(),
+            numbers: Vec::new(),
+        });
+        teams.register(Gateway {
+            fqdn: CUSTOMER.to_owned(),
+            numbers: vec![TEAMS_NUMBER.to_owned()],
+        });
+        provision(sbc.store(), tls.port(), pbx.address)
+            .await
+            .context("provisioning")?;
+        Ok(Self {
+            teams,
+            pbx,
+            stranger,
+            sbc,
+            listening: (udp, tls),
+            _directory: directory,
+        })
     }
 
     /// Who is where.
     pub fn describe(&self) -> String {
         let ((udp, tls), teams, pbx) = (self.listening, self.teams.address, self.pbx.address);
-        format!("Tollgate listens on {udp} (UDP) and {tls} (TLS), the emulated Teams on {teams} (TLS), the emulated PBX on {pbx} (UDP).")
+        format!(
+            "Tollgate listens on {udp} (UDP) and {tls} (TLS), the emulated Teams on {teams} (TLS), the emulated PBX on {pbx} (UDP)."
+        )
     }
 
     /// Stops all of them.
@@ -96,7 +121,10 @@ async fn emulated_pbx(listen: &str, sbc: SocketAddr) -> anyhow::Result<Pbx> {
 
 /// What a user's file would say, with names that lead to the emulated Teams instead of DNS.
 fn configuration(directory: &Scratch, teams: SocketAddr) -> String {
-    let hosts: Vec<String> = Teams::NAMES.iter().map(|name| format!("\"{name}\" = [\"{}\"]", teams.ip())).collect();
+    let hosts: Vec<String> = Teams::NAMES
+        .iter()
+        .map(|name| format!("\"{name}\" = [\"{}\"]", teams.ip()))
+        .collect();
     // Below the ports that the system gives to sockets without one of their own, such as the emulators'.
     let port_min = 12_000 + 200 * (rand::random::<u16>() % 90);
     let file = |name: &str| directory.file(name).display().to_string();
@@ -104,7 +132,7 @@ fn configuration(directory: &Scratch, teams: SocketAddr) -> String {
         "data_dir = {:?}\n\
          [sip]\nudp = [\"127.0.0.1:0\"]\ntcp = []\ntls = [\"127.0.0.1:0\"]\n\
          [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
-         [teams]\nproxies = [\"sip.pstnhub.microsoft.com:{}\"]\naddress_ranges = [\"127.0.0.0/8\"]\noptions_interval_s = 10\n\
+         [teams]\nproxies = [\"sip.pstnhub.microsoft.com:{}\"]\naddress_ranges = [\"127.0.0.0/8\"]\noptions_interval_s = {}\n\
          [media]\nport_min = {port_min}\nport_max = {}\n\
          [dns]\nhosts = {{ {} }}\n\
          [calls]\nmax_calls = 20\ndrain_timeout_s = 0\n\
@@ -115,6 +143,7 @@ fn configuration(directory: &Scratch, teams: SocketAddr) -> String {
         file("sbc.key"),
         file("teams-roots.pem"),
         teams.port(),
+        KEEP_ALIVE.as_secs(),
         port_min + 199,
         hosts.join(", "),
     )
@@ -133,7 +162,9 @@ async fn provision(store: &Store, tls_port: u16, pbx: SocketAddr) -> anyhow::Res
     });
     let mut change = store.change().await?;
     store::regions::insert(&mut change, &serde_json::from_value(region)?).await?;
-    let customer = store::customers::insert(&mut change, &serde_json::from_value(customer)?).await?.id;
+    let customer = store::customers::insert(&mut change, &serde_json::from_value(customer)?)
+        .await?
+        .id;
     store::gateways::insert(&mut change, customer, &serde_json::from_value(gateway)?).await?;
     store::numbers::insert(&mut change, customer, &TEAMS_NUMBER.parse()?).await?;
     store::trunks::insert(&mut change, Some(customer), &serde_json::from_value(trunk)?).await?;
@@ -146,7 +177,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("tollgate-demo-{:016x}", rand::random::<u64>()));
+        let path =
+            std::env::temp_dir().join(format!("tollgate-demo-{:016x}", rand::random::<u64>()));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }

@@ -74,9 +74,18 @@ mod tests {
         let mut verdict = Verdict::default();
         assert_eq!(verdict.json()["ok"], false);
         verdict.push(Row::new("a", Ok("fine".into())));
-        assert_eq!((verdict.json()["ok"].clone(), verdict.failed()), (true.into(), 0));
+        assert_eq!(
+            (verdict.json()["ok"].clone(), verdict.failed()),
+            (true.into(), 0)
+        );
         verdict.push(Row::new("b", Err(anyhow!("silent").context("audio"))));
-        assert_eq!(verdict.json()["rows"][1], serde_json::json!({ "name": "b", "ok": false, "detail": "audio: silent" }));
-        assert_eq!((verdict.json()["ok"].clone(), verdict.failed()), (false.into(), 1));
+        assert_eq!(
+            verdict.json()["rows"][1],
+            serde_json::json!({ "name": "b", "ok": false, "detail": "audio: silent" })
+        );
+        assert_eq!(
+            (verdict.json()["ok"].clone(), verdict.failed()),
+            (false.into(), 1)
+        );
     }
 }
