@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod corpora;
+mod demo;
 mod descriptions;
 mod floors;
 mod messages;

@@ -1,6 +1,8 @@
 //! The scenes, in their order. Each says what it saw, or what was not as it should be.
 
-use super::stage::{CHANNELS, CUSTOMER, KEEP_ALIVE, PBX_NUMBER, PBX_TONE, Stage, TEAMS_NUMBER, TEAMS_TONE};
+use super::stage::{
+    CHANNELS, CUSTOMER, KEEP_ALIVE, PBX_NUMBER, PBX_TONE, Stage, TEAMS_NUMBER, TEAMS_TONE,
+};
 use crate::emulate::{By, CallError, EmuCall, Ended, Heard, Hold, PbxCall, TeamsCall};
 use anyhow::{Context, anyhow, bail, ensure};
 use std::pin::Pin;
