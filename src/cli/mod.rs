@@ -4,6 +4,7 @@ mod certs;
 mod check;
 mod demo;
 mod emulate;
+mod run;
 mod token;
 
 use crate::config::{self, Config};
@@ -29,6 +30,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Take calls until SIGINT or SIGTERM; SIGHUP reads certificates again.
+    ///
+    /// Without a configuration file everything listens on loopback, data lie in ./data, and certificates for trials are
+    /// made. What listens where is printed, and on the first start a token for the REST API.
+    Run(ConfigFile),
     /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
     Check(ConfigFile),
     /// Tokens for the REST API.
@@ -81,7 +87,14 @@ impl From<anyhow::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Mend(error) | Self::Ours(error)) = self;
-        write!(f, "{error:#}")
+        let mut text = error.to_string();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            // Most errors of ours tell their cause themselves.
+            if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
+            }
+        }
+        f.write_str(&text)
     }
 }
 
@@ -100,6 +113,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match arguments.command {
+        Command::Run(file) => run::run(&file),
         Command::Check(file) => check::check(&file),
         Command::Token(command) => token::token(command),
         Command::Demo(arguments) => demo::demo(&arguments),

@@ -1,22 +1,87 @@
 //! The program as a shell sees it: what it prints, and how it ends.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
-/// Runs `tollgate` in a directory of its own, with nothing of ours in the environment but these.
-fn tollgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let ours = std::env::vars()
-        .map(|(key, _)| key)
-        .filter(|key| key.starts_with("TOLLGATE__"));
+/// `tollgate` in this directory, with nothing of ours in the environment but these.
+fn command(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    ours.for_each(|key| {
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("TOLLGATE__")) {
         command.env_remove(key);
-    });
-    let command = command
+    }
+    command
         .args(arguments)
         .current_dir(directory)
         .envs(environment.iter().copied());
-    command.output().expect("the program starts")
+    command
+}
+
+fn tollgate(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command(directory, arguments, environment)
+        .output()
+        .expect("the program starts")
+}
+
+/// A `tollgate run` on free ports, and what it has printed up to the line that tells of the metrics.
+struct Running {
+    child: Child,
+    printed: String,
+    metrics: String,
+}
+
+impl Running {
+    fn start(directory: &Path) -> Self {
+        let any = "127.0.0.1:0";
+        let keys = [
+            "SIP__UDP",
+            "SIP__TCP",
+            "SIP__TLS",
+            "ADMIN__LISTEN",
+            "METRICS__LISTEN",
+        ];
+        let keys = keys.map(|key| format!("TOLLGATE__{key}"));
+        let environment: Vec<_> = keys.iter().map(|key| (key.as_str(), any)).collect();
+        let mut command = command(directory, &["run"], &environment);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut running = Self {
+            child,
+            printed: String::new(),
+            metrics: String::new(),
+        };
+        for line in output.lines().map_while(Result::ok) {
+            running.printed.push_str(&line);
+            running.printed.push('\n');
+            if let Some(address) = line.strip_prefix("  metrics       ") {
+                running.metrics = address.to_owned();
+            }
+            if line.starts_with("ready") {
+                break;
+            }
+        }
+        running
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    fn stop(mut self) -> Option<i32> {
+        let id = Pid::from_raw(self.child.id().cast_signed());
+        kill(id, Signal::SIGTERM).expect("it runs");
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already ended, unless a test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -29,7 +94,7 @@ fn arguments_are_explained_or_refused() {
     let here = tempfile::tempdir().unwrap();
     let help = tollgate(here.path(), &["--help"], &[]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["check", "token", "certs"] {
+    for command in ["run", "check", "token", "certs"] {
         assert!(
             text(&help.stdout).contains(&format!("\n  {command}")),
             "{command} is not in the help"
@@ -156,4 +221,51 @@ fn a_token_is_created_on_the_command_line() {
     assert!(text(&no_scope.stderr).contains("--scope"));
     let no_role = tollgate(here.path(), &["token", "create", "--role", "king"], &[]);
     assert_eq!(no_role.status.code(), Some(64));
+}
+
+/// Without any file: it listens on what it prints, shows a token on the first start only, and ends with 0.
+#[tokio::test]
+async fn it_runs_on_its_defaults_and_ends_when_told() {
+    let here = tempfile::tempdir().unwrap();
+    let first = Running::start(here.path());
+    assert!(first.printed.contains("tg_"), "{}", first.printed);
+    let answer = reqwest::get(&first.metrics)
+        .await
+        .expect("metrics are served");
+    assert!(
+        answer
+            .text()
+            .await
+            .unwrap()
+            .contains("tollgate_directory_generation")
+    );
+    assert_eq!(first.stop(), Some(0));
+
+    let second = Running::start(here.path());
+    assert!(
+        second.printed.contains("ready") && !second.printed.contains("tg_"),
+        "{}",
+        second.printed
+    );
+    assert_eq!(second.stop(), Some(0));
+}
+
+/// An address that is taken is named, once, and is the user's to mend.
+#[test]
+fn a_taken_address_is_named() {
+    let here = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let environment = [
+        ("TOLLGATE__METRICS__LISTEN", address.as_str()),
+        ("TOLLGATE__ADMIN__LISTEN", "127.0.0.1:0"),
+    ];
+    let output = tollgate(here.path(), &["run"], &environment);
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(
+        text(&output.stderr).matches(&address).count(),
+        1,
+        "{}",
+        text(&output.stderr)
+    );
 }
