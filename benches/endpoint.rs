@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tollgate::base::Random;
 use tollgate::sip::{
-    Builder, Config, Dialog, Endpoint, Event, Flow, Hop, Identity, Message, Method, Name, NextHop, Output, Realm,
-    SentBy, Source, Transport,
+    Builder, Config, Dialog, Endpoint, Event, Flow, Hop, Identity, Message, Method, Name, NextHop,
+    Output, Realm, SentBy, Source, Transport,
 };
 
 const CALLS: u32 = 60_000;
@@ -27,10 +27,22 @@ struct Side {
 
 impl Side {
     fn new(here: &str, there: &str, transport: Transport) -> Self {
-        let identity = Identity { host: here.to_owned(), port: 5061 };
-        let sent_by = SentBy { udp: identity.clone(), tcp: identity.clone(), tls: identity };
+        let identity = Identity {
+            host: here.to_owned(),
+            port: 5061,
+        };
+        let sent_by = SentBy {
+            udp: identity.clone(),
+            tcp: identity.clone(),
+            tls: identity,
+        };
         let address = |host: &str| SocketAddr::new(host.parse().expect("an address"), 5061);
-        let hop = Hop { host: there.to_owned(), port: Some(5061), transport: Some(transport), realm: Realm::Trunk };
+        let hop = Hop {
+            host: there.to_owned(),
+            port: Some(5061),
+            transport: Some(transport),
+            realm: Realm::Trunk,
+        };
         Self {
             endpoint: Endpoint::new(Config::default(), sent_by, Random::from_number(1)),
             source: Source {
@@ -47,7 +59,10 @@ impl Side {
 
 fn main() {
     for transport in [Transport::Udp, Transport::Tls] {
-        let mut sides = [Side::new("192.0.2.1", "192.0.2.2", transport), Side::new("192.0.2.2", "192.0.2.1", transport)];
+        let mut sides = [
+            Side::new("192.0.2.1", "192.0.2.2", transport),
+            Side::new("192.0.2.2", "192.0.2.1", transport),
+        ];
         let (begun, mut now, mut most) = (Instant::now(), Instant::now(), 0);
         for call in 0..CALLS {
             now += INTERVAL;
@@ -62,8 +77,14 @@ fn main() {
         }
         let each = begun.elapsed() / CALLS;
         let counters = sides[0].endpoint.counters();
-        assert_eq!(counters.responses_received.of(2), 2 * u64::from(CALLS), "every call was answered and ended");
-        println!("{transport}: {each:?} a call of 14 messages and 8 transaction ends, up to {most} transactions open");
+        assert_eq!(
+            counters.responses_received.of(2),
+            2 * u64::from(CALLS),
+            "every call was answered and ended"
+        );
+        println!(
+            "{transport}: {each:?} a call of 14 messages and 8 transaction ends, up to {most} transactions open"
+        );
     }
 }
 
@@ -77,10 +98,14 @@ fn pump(sides: &mut [Side; 2], at: usize, sent: &Message, now: Instant) -> bool 
                 let source = sides[1 - at].source.clone();
                 sides[1 - at].endpoint.receive(bytes, source, now);
             }
-            Output::Event(Event::Request { key, message, .. }) if message.method() == Method::Invite => {
+            Output::Event(Event::Request { key, message, .. })
+                if message.method() == Method::Invite =>
+            {
                 for status in [180, 200] {
                     let mut draft = Builder::response(&message, status, "");
-                    draft.to_tag("callee").header(Name::Contact, "<sip:bob@192.0.2.2:5061;transport=tls>");
+                    draft
+                        .to_tag("callee")
+                        .header(Name::Contact, "<sip:bob@192.0.2.2:5061;transport=tls>");
                     if status == 200 {
                         draft.body("application/sdp", SDP);
                     }
@@ -88,15 +113,21 @@ fn pump(sides: &mut [Side; 2], at: usize, sent: &Message, now: Instant) -> bool 
                 }
             }
             Output::Event(Event::Request { key, message, .. }) => {
-                sides[at].endpoint.respond(key, Builder::response(&message, 200, ""), now);
+                sides[at]
+                    .endpoint
+                    .respond(key, Builder::response(&message, 200, ""), now);
             }
             Output::Event(Event::Response { key, message, .. })
                 if message.status() == 200 && message.method() == Method::Invite =>
             {
                 let mut dialog = Dialog::uac(sent, &message).expect("a dialog");
                 let next = sides[at].next.clone();
-                sides[at].endpoint.acknowledge(key, dialog.ack(1), next.clone(), now);
-                sides[at].endpoint.request(dialog.request(Method::Bye), next, now);
+                sides[at]
+                    .endpoint
+                    .acknowledge(key, dialog.ack(1), next.clone(), now);
+                sides[at]
+                    .endpoint
+                    .request(dialog.request(Method::Bye), next, now);
             }
             Output::Event(_) | Output::Resolve { .. } => {}
         }
@@ -105,15 +136,27 @@ fn pump(sides: &mut [Side; 2], at: usize, sent: &Message, now: Instant) -> bool 
 }
 
 fn invite(call: u32) -> Builder {
-    let mut draft = Builder::request(Method::Invite, "sip:+4930123456@192.0.2.2:5061;user=phone;transport=tls");
+    let mut draft = Builder::request(
+        Method::Invite,
+        "sip:+4930123456@192.0.2.2:5061;user=phone;transport=tls",
+    );
     draft
         .header(Name::MaxForwards, "70")
-        .header(Name::From, "\"Alice Example\" <sip:+4930654321@sbc.example:5061;user=phone>;tag=1c2d3e4f5a")
+        .header(
+            Name::From,
+            "\"Alice Example\" <sip:+4930654321@sbc.example:5061;user=phone>;tag=1c2d3e4f5a",
+        )
         .header(Name::To, "<sip:+4930123456@192.0.2.2:5061;user=phone>")
-        .header_fmt(Name::CallId, format_args!("5d1c2b3a4f5e6d7c8b9a0f1e2d3c4b5a-{call}"))
+        .header_fmt(
+            Name::CallId,
+            format_args!("5d1c2b3a4f5e6d7c8b9a0f1e2d3c4b5a-{call}"),
+        )
         .header(Name::CSeq, "1 INVITE")
         .header(Name::Contact, "<sip:sbc.example:5061;transport=tls>")
-        .header(Name::Allow, "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, REFER")
+        .header(
+            Name::Allow,
+            "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, REFER",
+        )
         .header(Name::Supported, "replaces, timer")
         .header(Name::SessionExpires, "1800;refresher=uac")
         .header(Name::UserAgent, "Tollgate")
