@@ -1,1 +1,74 @@
-//! The REST API.
+//! The REST API: what is provisioned, live calls, call detail records, health.
+//!
+//! Every write takes effect at once: it is stored, compiled into the next [`Directory`](crate::directory::Directory)
+//! and obeyed by calls before it is answered; `Tollgate-Generation` in the answer says by which. Errors are problems
+//! (RFC 9457), bodies JSON, changes merge patches (RFC 7396) under `If-Match`; a POST may carry an `Idempotency-Key`.
+//! Who may use which route stands in one table, in `auth`.
+
+mod answer;
+mod auth;
+mod body;
+mod calls;
+mod cdrs;
+mod customers;
+mod error;
+mod gateways;
+mod health;
+mod idempotency;
+mod numbers;
+mod openapi;
+mod page;
+mod regions;
+mod request;
+mod trunks;
+
+pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
+pub use openapi::openapi;
+
+use crate::directory::Ledger;
+use crate::store::Store;
+use crate::telemetry::health::Health;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use std::time::Duration;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+/// The largest body of a request.
+const BODY_LIMIT: usize = 1 << 20;
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the API stands on.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Rows, tokens, records; and the directory they make.
+    pub store: Store,
+    /// Channels in use.
+    pub ledger: Ledger,
+    /// Whoever knows the live calls.
+    pub calls: Calls,
+    /// What `/readyz` says.
+    pub health: Health,
+}
+
+/// The whole API. It needs a listener, nothing else.
+pub fn router(admin: Admin) -> Router {
+    let (router, _) = openapi::documented().split_for_parts();
+    // From the inside out: a problem must be whole before it is kept for whoever asks again.
+    router
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn(error::render))
+        .layer(from_fn_with_state(admin.clone(), idempotency::replay))
+        .layer(from_fn_with_state(admin.clone(), auth::authenticate))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TIMEOUT,
+        ))
+        .layer(from_fn(error::render))
+        .layer(from_fn(request::number))
+        .with_state(admin)
+}

@@ -1,17 +1,21 @@
 //! Builds every part from [`Config`], connects them, runs, drains and shuts down in order.
 
+mod live;
 mod observe;
 mod shard;
 mod start;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::admin::{self, Admin};
 use crate::b2bua::Calls;
 use crate::base::Random;
 use crate::config::Config;
@@ -24,7 +28,7 @@ use crate::sip::Endpoint;
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::health::{Health, Part};
 use crate::telemetry::metrics::{self, MetricsError};
-use shard::{Request, Shard};
+use shard::{Drain, Shard};
 
 /// Why the SBC does not start. All but the last are the user's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -79,11 +83,11 @@ pub struct Sbc {
     health: Health,
     admin: SocketAddr,
     metrics: metrics::Exporter,
-    requests: mpsc::Sender<Request>,
+    drain: mpsc::Sender<Drain>,
     spool: Arc<Spool>,
     shard: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
-    drain: Duration,
+    patience: Duration,
 }
 
 /// Where a running SBC listens.
@@ -97,6 +101,8 @@ pub struct Listening {
     pub metrics: SocketAddr,
 }
 
+/// Questions about live calls that may wait.
+const QUESTIONS: usize = 64;
 /// Between two moves of call records into the database.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
@@ -121,7 +127,7 @@ impl Sbc {
                 address: listen,
                 error,
             })?;
-        let admin = listener.local_addr().map_err(|error| StartError::Admin {
+        let admin_address = listener.local_addr().map_err(|error| StartError::Admin {
             address: listen,
             error,
         })?;
@@ -152,16 +158,18 @@ impl Sbc {
             ports,
             random,
             Instant::now(),
-            SystemTime::now(),
+            OffsetDateTime::now_utc(),
         );
-        let (requests, asked) = mpsc::channel(shard::REQUESTS);
+        let (live, asked) = admin::Calls::new(QUESTIONS);
+        let (drain, drained) = mpsc::channel(1);
         let shard = Shard {
             calls,
             network: network.clone(),
             arrivals,
             relay,
             media,
-            requests: asked,
+            asked,
+            drain: drained,
             directory: directory.clone(),
             generation: directory.load().generation,
             spool: spool.clone(),
@@ -171,26 +179,32 @@ impl Sbc {
                 max_calls: config.calls.max_calls,
             },
         };
+        let api = Admin {
+            store: store.clone(),
+            ledger: ledger.clone(),
+            calls: live,
+            health: health.clone(),
+        };
         let tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),
             tokio::spawn(keep_house(store.clone(), ledger.clone())),
-            tokio::spawn(serve_admin(listener, axum::Router::new())),
+            tokio::spawn(serve_admin(listener, admin::router(api))),
         ];
         let shard = tokio::spawn(shard.run());
         health.up(Part::Program);
-        let drain = config.calls.drain_timeout;
+        let patience = config.calls.drain_timeout;
         Ok(Self {
             network,
             store,
             ledger,
             health,
-            admin,
+            admin: admin_address,
             metrics: exporter,
-            requests,
+            drain,
             spool,
             shard,
             tasks,
-            drain,
+            patience,
         })
     }
 
@@ -227,8 +241,11 @@ impl Sbc {
         self.health.down(Part::Program, "draining");
         let (done, drained) = oneshot::channel();
         if self
-            .requests
-            .send(Request::Drain(self.drain, done))
+            .drain
+            .send(Drain {
+                patience: self.patience,
+                done,
+            })
             .await
             .is_ok()
         {

@@ -1,34 +1,31 @@
 //! The control plane's one loop: wait for one thing, feed it, carry out what comes of it, ask when to come back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as TokioInstant, interval, sleep_until};
-use uuid::Uuid;
 
+use super::live;
 use super::observe::Observer;
-use crate::b2bua::{CallView, Calls, Output};
+use crate::admin::CallRequest;
+use crate::b2bua::{Calls, Output};
 use crate::directory::Directory;
 use crate::media;
 use crate::net::relay::RelayHandle;
 use crate::net::{self, Network};
 use crate::store::Spool;
 
-/// What other tasks ask of the shard.
+/// Refuse new calls, wait so long for those that are, then end them; answered when none is left.
 #[derive(Debug)]
-pub(super) enum Request {
-    /// All calls that are not over.
-    List(oneshot::Sender<Vec<CallView>>),
-    /// End this one; `false` if there is none.
-    HangUp(Uuid, oneshot::Sender<bool>),
-    /// Refuse new calls, wait so long for those that are, then end them; answered when none is left.
-    Drain(Duration, oneshot::Sender<()>),
+pub(super) struct Drain {
+    pub patience: Duration,
+    pub done: oneshot::Sender<()>,
 }
 
-/// Requests that may wait.
-pub(super) const REQUESTS: usize = 64;
 /// Events taken in a row before what came of them is carried out: bounds the time to the first answer.
 const BATCH: usize = 64;
 /// Between two looks at gauges and the wall clock.
@@ -43,7 +40,9 @@ pub(super) struct Shard {
     pub arrivals: mpsc::Receiver<net::Event>,
     pub relay: RelayHandle,
     pub media: mpsc::Receiver<media::Event>,
-    pub requests: mpsc::Receiver<Request>,
+    /// Operators, through the API.
+    pub asked: mpsc::Receiver<CallRequest>,
+    pub drain: mpsc::Receiver<Drain>,
     pub directory: Arc<ArcSwap<Directory>>,
     /// Of the directory that calls have.
     pub generation: u64,
@@ -59,7 +58,7 @@ struct Draining {
 }
 
 impl Shard {
-    /// Runs until it is drained, or until nobody can ask for that any more.
+    /// Runs until it is drained.
     pub async fn run(mut self) {
         let mut look = interval(LOOK_EVERY);
         let mut draining: Option<Draining> = None;
@@ -97,20 +96,16 @@ impl Shard {
                         self.heard(event);
                     }
                 }
-                request = self.requests.recv() => match request {
-                    Some(Request::List(answer)) => { let _ = answer.send(self.calls.list()); }
-                    Some(Request::HangUp(id, answer)) => { let _ = answer.send(self.calls.hang_up(id, Instant::now())); }
-                    Some(Request::Drain(patience, done)) => {
-                        self.calls.drain();
-                        let at = Instant::now() + patience;
-                        draining = Some(Draining { hang_up_at: Some(at), ends: at + LAST_ANSWERS, done });
-                    }
-                    None => break,
-                },
+                Some(request) = self.asked.recv() => live::answer(&mut self.calls, request),
+                Some(Drain { patience, done }) = self.drain.recv() => {
+                    self.calls.drain();
+                    let at = Instant::now() + patience;
+                    draining = Some(Draining { hang_up_at: Some(at), ends: at + LAST_ANSWERS, done });
+                }
                 _ = sleep_until(TokioInstant::from_std(deadline.unwrap_or(far))) => self.calls.expire(Instant::now()),
                 _ = look.tick() => {
                     self.follow_directory();
-                    self.calls.set_wall_clock(SystemTime::now(), Instant::now());
+                    self.calls.set_wall_clock(OffsetDateTime::now_utc(), Instant::now());
                     self.observer.look(&self.calls, &self.network, &self.relay);
                 }
             }

@@ -4,7 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
 
 use super::call::{Call, CallKey};
 use super::leg::Peer;
@@ -73,7 +75,7 @@ pub(super) struct Core {
     pub random: Random,
     pub watch: Watch,
     pub now: Instant,
-    wall: (Instant, SystemTime),
+    wall: (Instant, OffsetDateTime),
     pub outputs: VecDeque<Output>,
     /// In which call a leg is.
     pub homes: HashMap<LegId, CallKey>,
@@ -105,7 +107,7 @@ impl Core {
         ports: Ports,
         mut random: Random,
         now: Instant,
-        wall: SystemTime,
+        wall: OffsetDateTime,
     ) -> Self {
         let challenger = Challenger::new(
             "tollgate",
@@ -142,12 +144,12 @@ impl Core {
     }
 
     /// The wall clock as it stands now, for records. Differences are never taken from it.
-    pub fn wall(&self) -> SystemTime {
+    pub fn wall(&self) -> OffsetDateTime {
         self.wall.1 + (self.now - self.wall.0)
     }
 
     /// Sets the wall clock right, as NTP moves it.
-    pub fn set_wall(&mut self, wall: SystemTime) {
+    pub fn set_wall(&mut self, wall: OffsetDateTime) {
         self.wall = (self.now, wall);
     }
 
@@ -249,6 +251,7 @@ impl Core {
 
     /// The Contact of a leg: on Teams legs the customer's own FQDN, never an address (TDR-402, TDR-403).
     pub fn contact(&self, peer: &Peer, user: &str, transport: Transport) -> String {
+        let user = escape(user);
         match peer {
             Peer::Teams(gateway, _) => format!(
                 "<sip:{user}@{}:{};transport=tls>",
@@ -298,6 +301,11 @@ impl Core {
             ALLOW.to_owned()
         }
     }
+}
+
+/// A dialled string as a user part: `#` may not stand there plain (RFC 3261 §25.1), though Teams sends it so.
+pub(super) fn escape(user: &str) -> String {
+    user.replace('#', "%23")
 }
 
 /// Text that may stand inside a quoted string without escapes.

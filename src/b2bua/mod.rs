@@ -24,7 +24,7 @@ mod watch;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -141,8 +141,8 @@ pub struct CallView {
     pub customer: Uuid,
     /// Which way it went.
     pub direction: Direction,
-    /// `ringing`, `up`, `held` or `over`.
-    pub state: &'static str,
+    /// How far it is.
+    pub state: CallState,
     /// Who called.
     pub from: String,
     /// Who is called.
@@ -164,8 +164,34 @@ pub struct LegView {
     pub peer: String,
     /// Of its dialog.
     pub call_id: String,
-    /// One word.
-    pub state: &'static str,
+    /// How far it is.
+    pub state: LegState,
+}
+
+/// How far a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// Not answered yet.
+    Ringing,
+    /// Both sides talk.
+    Up,
+    /// One side holds.
+    Held,
+    /// Nobody talks any more.
+    Over,
+}
+
+/// How far a leg is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegState {
+    /// Not answered, and nothing rings.
+    Trying,
+    /// The called side rings.
+    Ringing,
+    /// Answered.
+    Confirmed,
+    /// Over, or about to be.
+    Ended,
 }
 
 /// All calls of one process, and the transaction layer under them.
@@ -190,7 +216,7 @@ impl Calls {
         ports: Ports,
         random: Random,
         now: Instant,
-        wall: SystemTime,
+        wall: OffsetDateTime,
     ) -> Self {
         let core = Core::new(
             config, endpoint, sent_by, directory, ledger, ports, random, now, wall,
@@ -267,7 +293,7 @@ impl Calls {
     }
 
     /// Sets the wall clock right; only records use it.
-    pub fn set_wall_clock(&mut self, wall: SystemTime, now: Instant) {
+    pub fn set_wall_clock(&mut self, wall: OffsetDateTime, now: Instant) {
         self.core.now = now;
         self.core.set_wall(wall);
     }
@@ -618,10 +644,10 @@ impl Call {
                 Direction::ToTeams
             },
             state: match self.stage {
-                Stage::Setup { .. } => "ringing",
-                Stage::Up { .. } if held_by.is_some() => "held",
-                Stage::Up { .. } => "up",
-                Stage::Over { .. } => "over",
+                Stage::Setup { .. } => CallState::Ringing,
+                Stage::Up { .. } if held_by.is_some() => CallState::Held,
+                Stage::Up { .. } => CallState::Up,
+                Stage::Over { .. } => CallState::Over,
             },
             from: self.admission.caller.clone(),
             to: self.admission.called.clone(),
@@ -641,12 +667,10 @@ impl leg::Leg {
             (None, None) => String::new(),
         };
         let state = match self.state {
-            State::Incoming { .. } => "incoming",
-            State::Calling { rang: false, .. } => "calling",
-            State::Calling { rang: true, .. } => "ringing",
-            State::Accepted { .. } | State::Confirmed => "confirmed",
-            State::Cancelling => "cancelling",
-            State::Leaving | State::Ended => "ended",
+            State::Incoming { .. } | State::Calling { rang: false, .. } => LegState::Trying,
+            State::Calling { rang: true, .. } => LegState::Ringing,
+            State::Accepted { .. } | State::Confirmed => LegState::Confirmed,
+            State::Cancelling | State::Leaving | State::Ended => LegState::Ended,
         };
         LegView {
             peer: self.peer.name().to_owned(),

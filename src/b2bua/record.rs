@@ -1,7 +1,5 @@
 //! The CDR of a call while it is being written: exactly one goes out, for a refused call too.
 
-use std::time::SystemTime;
-
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -79,12 +77,12 @@ impl Record {
         }
     }
 
-    pub fn rang(&mut self, at: SystemTime) {
-        self.cdr.ringing.get_or_insert(at.into());
+    pub fn rang(&mut self, at: OffsetDateTime) {
+        self.cdr.ringing.get_or_insert(at);
     }
 
-    pub fn answered(&mut self, at: SystemTime) {
-        self.cdr.answer = Some(at.into());
+    pub fn answered(&mut self, at: OffsetDateTime) {
+        self.cdr.answer = Some(at);
         self.cdr.sip_code = Some(200);
     }
 
@@ -135,8 +133,8 @@ impl Record {
         });
     }
 
-    pub fn ended(&mut self, at: SystemTime) {
-        self.cdr.end = at.into();
+    pub fn ended(&mut self, at: OffsetDateTime) {
+        self.cdr.end = at;
     }
 
     /// What went through a leg that leaves this call.
@@ -190,7 +188,7 @@ fn draft(core: &Core, id: Uuid, invite: &Message, peer: Option<&Peer>) -> Cdr {
             .and_then(|u| u.user.map(|u| Dialled::parse(u).to_string()))
             .unwrap_or_default()
     };
-    let now: OffsetDateTime = core.wall().into();
+    let now = core.wall();
     Cdr {
         id,
         generation: core.directory.generation,

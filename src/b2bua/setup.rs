@@ -7,7 +7,7 @@ use tracing::{debug, info};
 
 use super::Report;
 use super::call::{Attempt, Call, MAX_LEGS, Progress, Reaching, Stage};
-use super::core::Core;
+use super::core::{Core, escape};
 use super::header_policy::Crossing;
 use super::leg::{Leg, Outgoing, Peer, Purpose, State};
 use super::refusal::{Refusal, Towards};
@@ -774,11 +774,6 @@ fn request_uri(peer: &Peer, hop: &Hop, called: &str) -> (String, String) {
             (format!("{to}{parameter}"), to)
         }
     }
-}
-
-/// A dialled string as a user part: `#` may not stand there plain (RFC 3261 §25.1), though Teams sends it so.
-fn escape(user: &str) -> String {
-    user.replace('#', "%23")
 }
 
 /// From without its tag. On Teams legs the host is the customer's FQDN (TDR-409).

@@ -92,6 +92,11 @@ impl Call {
         let Some(leg) = self.leg_mut(id) else { return };
         core.answer(key, message, 200, leg.peer.is_teams());
         leg.refuse_open_requests(core);
+        if matches!(leg.state, State::Incoming { .. }) {
+            // RFC 3261 §15: a caller may end an early dialog so, too; its INVITE still wants an answer.
+            self.cancel_attempt(core, None);
+            return self.refuse(core, Refusal::Cancelled);
+        }
         let was_alive = leg.is_alive();
         let reason = header_policy::reason(message);
         if !was_alive {

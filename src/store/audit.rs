@@ -1,7 +1,6 @@
-use super::StoreError;
-use super::rows::micros;
+use super::rows::{micros, now};
+use super::{Store, StoreError};
 use sqlx::SqliteConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Who changed what.
@@ -23,16 +22,23 @@ pub struct AuditEvent<'a> {
     pub request_id: &'a str,
 }
 
+impl Store {
+    /// Notes what was done that changes no row; what does is noted within its [`Change`](super::Change).
+    pub async fn audit(&self, event: &AuditEvent<'_>) -> Result<(), StoreError> {
+        insert(&mut *self.read().await?, event, false).await
+    }
+}
+
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     event: &AuditEvent<'_>,
-    at: OffsetDateTime,
+    publishes: bool,
 ) -> Result<(), StoreError> {
     // A change publishes the next generation at its end.
     const INSERT: &str = "INSERT INTO audit (at, token_id, role, action, object, before, after, request_id, generation)
-        SELECT ?, ?, ?, ?, ?, ?, ?, ?, generation + 1 FROM directory_state";
+        SELECT ?, ?, ?, ?, ?, ?, ?, ?, generation + ? FROM directory_state";
     sqlx::query(INSERT)
-        .bind(micros(at))
+        .bind(micros(now()))
         .bind(event.token_id.to_string())
         .bind(event.role)
         .bind(event.action)
@@ -40,6 +46,7 @@ pub(super) async fn insert(
         .bind(event.before.as_ref().map(ToString::to_string))
         .bind(event.after.as_ref().map(ToString::to_string))
         .bind(event.request_id)
+        .bind(i64::from(publishes))
         .execute(connection)
         .await?;
     Ok(())

@@ -1,4 +1,4 @@
-use super::rows::{int, now};
+use super::rows::int;
 use super::{AuditEvent, Store, StoreError, audit, customers, gateways, numbers, regions, trunks};
 use crate::directory::{Config, Directory, Rows};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
@@ -32,7 +32,7 @@ impl Store {
 impl Change {
     /// Notes who did what.
     pub async fn audit(&mut self, event: &AuditEvent<'_>) -> Result<(), StoreError> {
-        audit::insert(self, event, now()).await
+        audit::insert(self, event, true).await
     }
 
     /// Compiles the directory of the next generation, stores the change, and lets calls obey it. On

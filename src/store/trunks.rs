@@ -8,7 +8,7 @@ use super::{Listed, Page, StoreError};
 use crate::directory::{Auth, NumberFormat, Profile, Role, Secret, Trunk, TrunkState};
 use crate::sip::Transport;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::net::IpAddr;
@@ -42,7 +42,7 @@ pub struct TrunkSettings {
     #[serde(default)]
     pub username: Option<String>,
     /// For digest, in both directions; at most 128 characters. Never shown; null removes it, absence keeps it.
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing_if = "Password::is_secret")]
     #[schema(value_type = Option<String>, write_only)]
     pub password: Password,
     /// Addresses or networks that the peer may send from; an empty list lets in nobody.
@@ -115,6 +115,13 @@ pub enum Password {
     Remove,
     /// This from now on.
     Set(Secret),
+}
+
+/// As null: what it is, is told to nobody.
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
 }
 
 impl<'de> Deserialize<'de> for Password {
@@ -460,6 +467,11 @@ async fn write(
 }
 
 impl Password {
+    /// Always: it never leaves in any form.
+    fn is_secret(&self) -> bool {
+        true
+    }
+
     fn applied_to(&self, current: Option<Secret>) -> Option<Secret> {
         match self {
             Self::Keep => current,

@@ -1,10 +1,12 @@
 //! Whole calls with simulated peers, replayed corpora, and the one style rule that a machine enforces.
 
+mod api;
 mod cli;
 mod config;
 mod corpora;
 mod demo;
 mod descriptions;
+mod directory;
 mod floors;
 mod messages;
 mod srtp;

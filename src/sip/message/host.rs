@@ -1,7 +1,5 @@
 use std::net::Ipv6Addr;
 
-use super::line::{is_blank, trim_text};
-
 /// `host[:port]` (RFC 3261 §25.1, `hostport`): the host without an IPv6 literal's brackets, and the port.
 /// Blanks around the colon are the caller's to allow. The error is the end of a sentence.
 pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), &'static str> {
@@ -15,23 +13,21 @@ pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), &'static str>
         }
         None => {
             let end = text
-                .bytes()
-                .position(|byte| !is_host(byte))
+                .find([':', ' ', '\t', '\r', '\n'])
                 .unwrap_or(text.len());
-            let next = text.as_bytes().get(end).copied().unwrap_or(b':');
-            if end == 0 || !(next == b':' || is_blank(next)) {
+            if end == 0 || !text[..end].bytes().all(is_host) {
                 return Err("has no proper host");
             }
             text.split_at(end)
         }
     };
-    let rest = trim_text(rest);
+    let rest = super::line::trim_text(rest);
     if rest.is_empty() {
         return Ok((host, None));
     }
     let digits = rest
         .strip_prefix(':')
-        .map(trim_text)
+        .map(super::line::trim_text)
         .ok_or("has something after the host")?;
     let number = digits
         .bytes()

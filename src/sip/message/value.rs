@@ -43,9 +43,7 @@ impl<'a> Value<'a> {
 }
 
 /// The first such byte that is in neither quotes nor `<>`.
-fn find_outside(bytes: &[u8], wanted: u8) -> Option<usize> {
-    // Most lists have one value and no comma at all.
-    memchr::memchr(wanted, bytes)?;
+pub(super) fn find_outside(bytes: &[u8], wanted: u8) -> Option<usize> {
     let (mut quoted, mut bracketed, mut at) = (false, false, 0);
     while let Some(&byte) = bytes.get(at) {
         match byte {

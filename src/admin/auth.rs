@@ -1,0 +1,336 @@
+//! Who may use which route. The table below is the only place that says so; what is not in it is forbidden.
+
+use super::Admin;
+use super::error::ApiError;
+use super::request::RequestId;
+use crate::store::{AccessRole, AuditEvent, Change, CustomerRecord, StoreError, Token, customers};
+use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use AccessRole::{CarrierAdmin, CustomerAdmin, Noc, PartnerAdmin};
+
+/// Everybody with a token; scoped roles see what is in their scope.
+const READ: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin, Noc]);
+/// Who runs customers.
+const EDIT: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin]);
+const CARRIER: Allowed = Allowed::Roles(&[CarrierAdmin]);
+/// Who watches over everything.
+const OPERATE: Allowed = Allowed::Roles(&[CarrierAdmin, Noc]);
+const RECORDS: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, Noc]);
+
+/// Route by route; HEAD is GET.
+#[rustfmt::skip]
+const ROUTES: &[(&str, &str, Allowed)] = &[
+    ("GET",    "/healthz",                                  Allowed::Anybody),
+    ("GET",    "/readyz",                                   Allowed::Anybody),
+    ("GET",    "/api/v1/openapi.json",                      Allowed::Anybody),
+
+    ("GET",    "/api/v1/regions",                           READ),
+    ("POST",   "/api/v1/regions",                           CARRIER),
+    ("GET",    "/api/v1/regions/{code}",                    READ),
+    ("PATCH",  "/api/v1/regions/{code}",                    CARRIER),
+    ("DELETE", "/api/v1/regions/{code}",                    CARRIER),
+
+    ("GET",    "/api/v1/customers",                         READ),
+    ("POST",   "/api/v1/customers",                         EDIT),
+    ("GET",    "/api/v1/customers/{id}",                    READ),
+    ("PATCH",  "/api/v1/customers/{id}",                    EDIT),
+    ("DELETE", "/api/v1/customers/{id}",                    EDIT),
+    ("GET",    "/api/v1/customers/{id}/channels",           READ),
+    ("GET",    "/api/v1/customers/{id}/cdrs",               READ),
+
+    ("GET",    "/api/v1/customers/{id}/gateways",           READ),
+    ("POST",   "/api/v1/customers/{id}/gateways",           EDIT),
+    ("GET",    "/api/v1/customers/{id}/gateways/{gateway}", READ),
+    ("PATCH",  "/api/v1/customers/{id}/gateways/{gateway}", EDIT),
+    ("DELETE", "/api/v1/customers/{id}/gateways/{gateway}", EDIT),
+
+    ("GET",    "/api/v1/customers/{id}/numbers",            READ),
+    ("POST",   "/api/v1/customers/{id}/numbers",            EDIT),
+    ("GET",    "/api/v1/customers/{id}/numbers/{number}",   READ),
+    ("PATCH",  "/api/v1/customers/{id}/numbers/{number}",   EDIT),
+    ("DELETE", "/api/v1/customers/{id}/numbers/{number}",   EDIT),
+
+    ("GET",    "/api/v1/customers/{id}/trunks",             READ),
+    ("POST",   "/api/v1/customers/{id}/trunks",             EDIT),
+    ("GET",    "/api/v1/customers/{id}/trunks/{trunk}",     READ),
+    ("PATCH",  "/api/v1/customers/{id}/trunks/{trunk}",     EDIT),
+    ("DELETE", "/api/v1/customers/{id}/trunks/{trunk}",     EDIT),
+
+    ("GET",    "/api/v1/trunks",                            OPERATE),
+    ("POST",   "/api/v1/trunks",                            CARRIER),
+    ("GET",    "/api/v1/trunks/{trunk}",                    OPERATE),
+    ("PATCH",  "/api/v1/trunks/{trunk}",                    CARRIER),
+    ("DELETE", "/api/v1/trunks/{trunk}",                    CARRIER),
+
+    ("GET",    "/api/v1/calls",                             OPERATE),
+    ("GET",    "/api/v1/calls/{id}",                        OPERATE),
+    ("DELETE", "/api/v1/calls/{id}",                        OPERATE),
+    ("GET",    "/api/v1/cdrs",                              RECORDS),
+];
+
+/// What a role may do beyond the routes.
+impl AccessRole {
+    /// Says that a customer is set up at Microsoft without our having done it.
+    pub(super) fn may_activate(self) -> bool {
+        self == CarrierAdmin
+    }
+
+    /// Connects to carriers; others to PBXes only.
+    pub(super) fn may_connect_carriers(self) -> bool {
+        self == CarrierAdmin
+    }
+
+    /// Reads call detail records of customers that did not share them with their own administrators.
+    pub(super) fn may_read_all_records(self) -> bool {
+        self != CustomerAdmin
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Allowed {
+    /// Without a token.
+    Anybody,
+    Roles(&'static [AccessRole]),
+}
+
+/// Who may use a route; none if the table does not know it.
+fn allowed(method: &Method, path: &str) -> Option<Allowed> {
+    let method = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    ROUTES
+        .iter()
+        .find(|(m, p, _)| method == m && path == *p)
+        .map(|(_, _, allowed)| *allowed)
+}
+
+/// Lets a request in whose token may use its route.
+pub(super) async fn authenticate(
+    State(admin): State<Admin>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
+    let allowed = path
+        .as_deref()
+        .and_then(|path| allowed(request.method(), path));
+    if let Some(Allowed::Anybody) = allowed {
+        return next.run(request).await;
+    }
+    let text = bearer(&request).unwrap_or_default();
+    let token = match admin.store.tokens().authenticate(&text).await {
+        Ok(Some(token)) => token,
+        Ok(None) => return unauthenticated(),
+        Err(error) => return ApiError::from(error).into_response(),
+    };
+    match allowed {
+        Some(Allowed::Roles(roles)) if !roles.contains(&token.role) => {
+            return ApiError::forbidden("role", "the token's role may not do this").into_response();
+        }
+        Some(_) => {}
+        // Neither a route of ours nor a method that it has: the router says so. A route that was left out of the
+        // table must not be reached.
+        None if path
+            .as_deref()
+            .is_some_and(|path| !ROUTES.iter().any(|(_, p, _)| *p == path)) =>
+        {
+            return ApiError::forbidden("role", "nobody may do this").into_response();
+        }
+        None if path.is_some() => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        None => {}
+    }
+    request.extensions_mut().insert(token);
+    next.run(request).await
+}
+
+fn bearer(request: &Request) -> Option<String> {
+    let header = request
+        .headers()
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?;
+    let (scheme, text) = header.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| text.trim().to_owned())
+}
+
+/// RFC 9110 §11.6.1: a 401 names the scheme.
+fn unauthenticated() -> Response {
+    let detail = "a valid bearer token is needed";
+    let error = ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail);
+    ([(header::WWW_AUTHENTICATE, "Bearer")], error).into_response()
+}
+
+/// Who asks: a token that may use the route, and what the request is called.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub token: Token,
+    request_id: String,
+    path: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let token = parts.extensions.get::<Token>().cloned();
+        let uri = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map_or(&parts.uri, |uri| &uri.0);
+        Ok(Self {
+            token: token.ok_or_else(|| ApiError::forbidden("role", "nobody may do this"))?,
+            request_id: parts
+                .extensions
+                .get::<RequestId>()
+                .map_or_else(String::new, |id| id.0.clone()),
+            path: uri.path().to_owned(),
+        })
+    }
+}
+
+impl Caller {
+    pub(super) fn role(&self) -> AccessRole {
+        self.token.role
+    }
+
+    /// The partner that the caller is confined to.
+    pub(super) fn partner(&self) -> Option<Uuid> {
+        self.token.scope.filter(|_| self.role() == PartnerAdmin)
+    }
+
+    /// The customer that the caller is confined to.
+    pub(super) fn customer_scope(&self) -> Option<Uuid> {
+        self.token.scope.filter(|_| self.role() == CustomerAdmin)
+    }
+
+    fn sees(&self, customer: &CustomerRecord) -> bool {
+        match self.role() {
+            CarrierAdmin | Noc => true,
+            PartnerAdmin => {
+                self.token.scope.is_some() && customer.settings.partner_id == self.token.scope
+            }
+            CustomerAdmin => self.token.scope == Some(customer.id),
+        }
+    }
+
+    /// The customer of this id; one out of scope is as absent as one that never was.
+    pub(super) async fn customer(
+        &self,
+        connection: &mut SqliteConnection,
+        id: Uuid,
+    ) -> Result<CustomerRecord, ApiError> {
+        let found = customers::find(connection, id).await?;
+        found
+            .filter(|customer| self.sees(customer))
+            .ok_or_else(ApiError::not_found)
+    }
+
+    /// Notes what the caller did, under the path of the request or that of the `created` resource.
+    pub(super) async fn audit(
+        &self,
+        change: &mut Change,
+        action: &str,
+        created: Option<&str>,
+        before: Option<&impl Serialize>,
+        after: Option<&impl Serialize>,
+    ) -> Result<(), StoreError> {
+        let event = AuditEvent {
+            object: created.unwrap_or(&self.path),
+            before: before.and_then(|record| serde_json::to_value(record).ok()),
+            after: after.and_then(|record| serde_json::to_value(record).ok()),
+            ..self.event(action)
+        };
+        change.audit(&event).await
+    }
+
+    /// That the caller did something to the resource of the request.
+    pub(super) fn event<'a>(&'a self, action: &'a str) -> AuditEvent<'a> {
+        AuditEvent {
+            token_id: self.token.id,
+            role: self.role().name(),
+            action,
+            object: &self.path,
+            before: None,
+            after: None,
+            request_id: &self.request_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn documented() -> BTreeSet<(String, String)> {
+        let document = serde_json::to_value(super::super::openapi()).unwrap();
+        let paths = document["paths"].as_object().unwrap().clone();
+        let methods = |(path, item): (String, serde_json::Value)| {
+            let methods = item
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|m| m.to_uppercase())
+                .collect::<Vec<_>>();
+            methods
+                .into_iter()
+                .map(move |method| (method, path.clone()))
+        };
+        paths.into_iter().flat_map(methods).collect()
+    }
+
+    /// The table and the routes are the same set.
+    #[test]
+    fn every_route_is_in_the_table_and_nothing_else() {
+        let table: BTreeSet<_> = ROUTES
+            .iter()
+            .map(|(m, p, _)| (m.to_string(), p.to_string()))
+            .collect();
+        assert_eq!(table.len(), ROUTES.len(), "a route is in the table twice");
+        assert_eq!(table, documented());
+    }
+
+    /// Provisioning §8.2: the customer's administrator and the NOC write nothing, but the NOC may hang up a call.
+    #[test]
+    fn who_only_reads_can_use_no_writing_route() {
+        for (method, path, allowed) in ROUTES {
+            let Allowed::Roles(roles) = allowed else {
+                assert_eq!(*method, "GET");
+                continue;
+            };
+            assert!(roles.contains(&CarrierAdmin), "{method} {path}");
+            if *method != "GET" {
+                assert!(!roles.contains(&CustomerAdmin), "{method} {path}");
+                assert_eq!(
+                    roles.contains(&Noc),
+                    path.starts_with("/api/v1/calls"),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_forbidden() {
+        assert!(allowed(&Method::PUT, "/api/v1/customers").is_none());
+        assert!(allowed(&Method::GET, "/api/v1/secrets").is_none());
+        assert!(matches!(
+            allowed(&Method::HEAD, "/healthz"),
+            Some(Allowed::Anybody)
+        ));
+    }
+}

@@ -1,0 +1,147 @@
+use super::Admin;
+use super::answer::{absent, changed, created, deleted, require_match, shown};
+use super::auth::Caller;
+use super::body::{Body, Search, patched};
+use super::error::{ApiError, Problem};
+use super::page::{List, Paging};
+use crate::store::{GatewayRecord, GatewaySettings, gateways};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Gateways of a customer, oldest first
+#[utoipa::path(
+    get, path = "/api/v1/customers/{id}/gateways", tag = "gateways", operation_id = "list_gateways",
+    params(("id" = Uuid, Path), Paging),
+    responses((status = 200, body = List<GatewayRecord>), (status = 404, body = Problem))
+)]
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Search(paging): Search<Paging>,
+) -> Result<Json<List<GatewayRecord>>, ApiError> {
+    let (page, mut connection) = (paging.page()?, admin.store.read().await?);
+    caller.customer(&mut connection, id).await?;
+    Ok(Json(
+        gateways::list(&mut connection, id, page).await?.into(),
+    ))
+}
+
+/// Add a gateway
+#[utoipa::path(
+    post, path = "/api/v1/customers/{id}/gateways", tag = "gateways", operation_id = "create_gateway",
+    params(("id" = Uuid, Path)), request_body = GatewaySettings,
+    responses((status = 201, body = GatewayRecord), (status = 404, body = Problem), (status = 409, body = Problem),
+              (status = 422, body = Problem))
+)]
+pub(super) async fn create(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Body(settings): Body<GatewaySettings>,
+) -> Result<Response, ApiError> {
+    let mut change = admin.store.change().await?;
+    caller.customer(&mut change, id).await?;
+    let record = gateways::insert(&mut change, id, &settings).await?;
+    let location = format!("/api/v1/customers/{id}/gateways/{}", record.id);
+    caller
+        .audit(
+            &mut change,
+            "create",
+            Some(&location),
+            None::<&()>,
+            Some(&record),
+        )
+        .await?;
+    Ok(created(
+        &location,
+        record.version,
+        &record,
+        change.publish().await?,
+    ))
+}
+
+/// A gateway
+#[utoipa::path(
+    get, path = "/api/v1/customers/{id}/gateways/{gateway}", tag = "gateways", operation_id = "show_gateway",
+    params(("id" = Uuid, Path), ("gateway" = Uuid, Path)),
+    responses((status = 200, body = GatewayRecord), (status = 404, body = Problem))
+)]
+pub(super) async fn show(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path((id, gateway)): Path<(Uuid, Uuid)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut connection = admin.store.read().await?;
+    caller.customer(&mut connection, id).await?;
+    let record = gateways::find(&mut connection, id, gateway)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
+    Ok(shown(&headers, record.version, &record))
+}
+
+/// Change a gateway
+#[utoipa::path(
+    patch, path = "/api/v1/customers/{id}/gateways/{gateway}", tag = "gateways", operation_id = "change_gateway",
+    params(("id" = Uuid, Path), ("gateway" = Uuid, Path), ("If-Match" = String, Header)), request_body = GatewaySettings,
+    responses((status = 200, body = GatewayRecord), (status = 404, body = Problem), (status = 412, body = Problem),
+              (status = 422, body = Problem), (status = 428, body = Problem))
+)]
+pub(super) async fn change(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path((id, gateway)): Path<(Uuid, Uuid)>,
+    headers: HeaderMap,
+    Body(patch): Body<Value>,
+) -> Result<Response, ApiError> {
+    let mut change = admin.store.change().await?;
+    caller.customer(&mut change, id).await?;
+    let before = gateways::find(&mut change, id, gateway)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
+    require_match(&headers, before.version)?;
+    let settings: GatewaySettings = patched(&before.settings, patch)?;
+    for (field, same) in [
+        ("region", settings.region == before.settings.region),
+        ("label", settings.label == before.settings.label),
+    ] {
+        if !same {
+            return Err(ApiError::invalid_field(field, "immutable", "never changes"));
+        }
+    }
+    let record = gateways::update(&mut change, id, gateway, &settings).await?;
+    caller
+        .audit(&mut change, "update", None, Some(&before), Some(&record))
+        .await?;
+    Ok(changed(record.version, &record, change.publish().await?))
+}
+
+/// Remove a gateway
+#[utoipa::path(
+    delete, path = "/api/v1/customers/{id}/gateways/{gateway}", tag = "gateways", operation_id = "delete_gateway",
+    params(("id" = Uuid, Path), ("gateway" = Uuid, Path), ("If-Match" = String, Header)),
+    responses((status = 204), (status = 404, body = Problem), (status = 412, body = Problem), (status = 428, body = Problem))
+)]
+pub(super) async fn delete(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path((id, gateway)): Path<(Uuid, Uuid)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut change = admin.store.change().await?;
+    caller.customer(&mut change, id).await?;
+    let Some(before) = gateways::find(&mut change, id, gateway).await? else {
+        return Ok(absent());
+    };
+    require_match(&headers, before.version)?;
+    gateways::delete(&mut change, id, gateway).await?;
+    caller
+        .audit(&mut change, "delete", None, Some(&before), None::<&()>)
+        .await?;
+    Ok(deleted(change.publish().await?))
+}

@@ -1,0 +1,117 @@
+use super::error::Problem;
+use super::{Admin, calls, cdrs, customers, gateways, health, numbers, regions, trunks};
+use axum::Json;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
+use utoipa::{Modify, OpenApi as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Tollgate",
+        description = "Provisioning and operation of the Tollgate session border controller. Every write takes effect \
+                       at once; `Tollgate-Generation` names the directory by which calls obey it. Errors are problems \
+                       (RFC 9457). PATCH takes a merge patch (RFC 7396); PATCH and DELETE need `If-Match`. A POST may \
+                       carry an `Idempotency-Key`, which is remembered for a day."
+    ),
+    components(schemas(Problem)),
+    modifiers(&Bearer),
+    security(("bearer" = []))
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("`tg_…`"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The description of the API.
+pub fn openapi() -> OpenApi {
+    let mut document = documented().into_openapi();
+    describe_patches(&mut document);
+    document
+}
+
+/// A merge patch names only what changes: in its schema nothing is required.
+fn describe_patches(document: &mut OpenApi) {
+    const KIND: &str = "application/merge-patch+json";
+    let components = document.components.get_or_insert_default();
+    let changes = document
+        .paths
+        .paths
+        .values_mut()
+        .filter_map(|item| item.patch.as_mut());
+    for body in changes.filter_map(|operation| operation.request_body.as_mut()) {
+        let RefOr::T(body) = body else { continue };
+        let Some(RefOr::T(mut content)) = body.content.remove("application/json") else {
+            continue;
+        };
+        if let Some(RefOr::Ref(whole)) = &content.schema {
+            let name = whole
+                .ref_location
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            let patch = format!("{name}Patch");
+            if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get(&name) {
+                let mut object = object.clone();
+                object.required.clear();
+                components
+                    .schemas
+                    .insert(patch.clone(), Schema::Object(object).into());
+                content.schema = Some(Ref::from_schema_name(patch).into());
+            }
+        }
+        body.content.insert(KIND.to_owned(), content.into());
+    }
+}
+
+/// All routes, each with its description.
+pub(super) fn documented() -> OpenApiRouter<Admin> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(document))
+        .routes(routes!(regions::list, regions::create))
+        .routes(routes!(regions::show, regions::change, regions::delete))
+        .routes(routes!(customers::list, customers::create))
+        .routes(routes!(
+            customers::show,
+            customers::change,
+            customers::delete
+        ))
+        .routes(routes!(customers::channels))
+        .routes(routes!(cdrs::list_of_customer))
+        .routes(routes!(gateways::list, gateways::create))
+        .routes(routes!(gateways::show, gateways::change, gateways::delete))
+        .routes(routes!(numbers::list, numbers::create))
+        .routes(routes!(numbers::show, numbers::change, numbers::delete))
+        .routes(routes!(trunks::list, trunks::create))
+        .routes(routes!(trunks::show, trunks::change, trunks::delete))
+        .routes(routes!(trunks::list_shared, trunks::create_shared))
+        .routes(routes!(
+            trunks::show_shared,
+            trunks::change_shared,
+            trunks::delete_shared
+        ))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::show, calls::hang_up))
+        .routes(routes!(cdrs::list))
+}
+
+/// This document
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health", security(()), responses((status = 200, content_type = "application/json")))]
+async fn document() -> Json<OpenApi> {
+    Json(openapi())
+}

@@ -1,0 +1,81 @@
+use super::error::ApiError;
+use crate::store::{Listed, Page};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+const DEFAULT: u32 = 50;
+const MOST: u32 = 500;
+
+/// Which part of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Paging {
+    /// At most so many items.
+    #[param(default = 50, minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the part before.
+    pub cursor: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct List<T> {
+    /// In the list's order.
+    items: Vec<T>,
+    /// For the next part; null after the last.
+    next_cursor: Option<String>,
+}
+
+impl Paging {
+    pub(super) fn limit(&self) -> Result<u32, ApiError> {
+        let limit = self.limit.unwrap_or(DEFAULT);
+        if (1..=MOST).contains(&limit) {
+            Ok(limit)
+        } else {
+            Err(ApiError::bad_request("limit", "limit must be 1 to 500"))
+        }
+    }
+
+    pub(super) fn page(&self) -> Result<Page, ApiError> {
+        Ok(Page {
+            after: self.cursor(i64::from_be_bytes)?,
+            limit: self.limit()?,
+        })
+    }
+
+    /// The cursor as what it was made from.
+    pub(super) fn cursor<const N: usize, T>(
+        &self,
+        read: impl Fn([u8; N]) -> T,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(text) = &self.cursor else {
+            return Ok(None);
+        };
+        let bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
+        bytes
+            .map(|bytes| Some(read(bytes)))
+            .ok_or_else(|| ApiError::bad_request("cursor", "cursor is none of ours"))
+    }
+}
+
+impl<T> List<T> {
+    pub(super) fn new(items: Vec<T>, next: Option<&[u8]>) -> Self {
+        Self {
+            items,
+            next_cursor: next.map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes)),
+        }
+    }
+}
+
+impl<T> From<Listed<T>> for List<T> {
+    fn from(listed: Listed<T>) -> Self {
+        let next = listed.next.map(i64::to_be_bytes);
+        Self::new(listed.items, next.as_ref().map(<[u8; 8]>::as_slice))
+    }
+}

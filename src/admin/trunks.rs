@@ -1,0 +1,295 @@
+use super::Admin;
+use super::answer::{absent, changed, created, deleted, require_match, shown};
+use super::auth::Caller;
+use super::body::{Body, Search, patched};
+use super::error::{ApiError, Problem};
+use super::page::{List, Paging};
+use crate::directory::Role;
+use crate::store::{TrunkRecord, TrunkSettings, trunks};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+type Listing = Result<Json<List<TrunkRecord>>, ApiError>;
+type Answered = Result<Response, ApiError>;
+
+/// Trunks of a customer, oldest first
+#[utoipa::path(
+    get, path = "/api/v1/customers/{id}/trunks", tag = "trunks", operation_id = "list_trunks",
+    params(("id" = Uuid, Path), Paging),
+    responses((status = 200, body = List<TrunkRecord>), (status = 404, body = Problem))
+)]
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Search(paging): Search<Paging>,
+) -> Listing {
+    list_of(&admin, &caller, Some(id), &paging).await
+}
+
+/// Trunks shared by all customers, oldest first
+#[utoipa::path(
+    get, path = "/api/v1/trunks", tag = "trunks", operation_id = "list_shared_trunks", params(Paging),
+    responses((status = 200, body = List<TrunkRecord>))
+)]
+pub(super) async fn list_shared(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Search(paging): Search<Paging>,
+) -> Listing {
+    list_of(&admin, &caller, None, &paging).await
+}
+
+/// Add a trunk to a customer
+#[utoipa::path(
+    post, path = "/api/v1/customers/{id}/trunks", tag = "trunks", operation_id = "create_trunk",
+    params(("id" = Uuid, Path)), request_body = TrunkSettings,
+    responses((status = 201, body = TrunkRecord), (status = 403, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem), (status = 422, body = Problem))
+)]
+pub(super) async fn create(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Body(settings): Body<TrunkSettings>,
+) -> Answered {
+    create_for(&admin, &caller, Some(id), &settings).await
+}
+
+/// Add a trunk for all customers
+#[utoipa::path(
+    post, path = "/api/v1/trunks", tag = "trunks", operation_id = "create_shared_trunk", request_body = TrunkSettings,
+    responses((status = 201, body = TrunkRecord), (status = 409, body = Problem), (status = 422, body = Problem))
+)]
+pub(super) async fn create_shared(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Body(settings): Body<TrunkSettings>,
+) -> Answered {
+    create_for(&admin, &caller, None, &settings).await
+}
+
+/// A trunk of a customer
+#[utoipa::path(
+    get, path = "/api/v1/customers/{id}/trunks/{trunk}", tag = "trunks", operation_id = "show_trunk",
+    params(("id" = Uuid, Path), ("trunk" = Uuid, Path)),
+    responses((status = 200, body = TrunkRecord), (status = 404, body = Problem))
+)]
+pub(super) async fn show(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path((id, trunk)): Path<(Uuid, Uuid)>,
+    headers: HeaderMap,
+) -> Answered {
+    show_of(&admin, &caller, Some(id), trunk, &headers).await
+}
+
+/// A shared trunk
+#[utoipa::path(
+    get, path = "/api/v1/trunks/{trunk}", tag = "trunks", operation_id = "show_shared_trunk",
+    params(("trunk" = Uuid, Path)), responses((status = 200, body = TrunkRecord), (status = 404, body = Problem))
+)]
+pub(super) async fn show_shared(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(trunk): Path<Uuid>,
+    headers: HeaderMap,
+) -> Answered {
+    show_of(&admin, &caller, None, trunk, &headers).await
+}
+
+/// Change a trunk of a customer
+#[utoipa::path(
+    patch, path = "/api/v1/customers/{id}/trunks/{trunk}", tag = "trunks", operation_id = "change_trunk",
+    params(("id" = Uuid, Path), ("trunk" = Uuid, Path), ("If-Match" = String, Header)), request_body = TrunkSettings,
+    responses((status = 200, body = TrunkRecord), (status = 403, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem), (status = 412, body = Problem), (status = 422, body = Problem),
+              (status = 428, body = Problem))
+)]
+pub(super) async fn change(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path((id, trunk)): Path<(Uuid, Uuid)>,
+    headers: HeaderMap,
+    Body(patch): Body<Value>,
+) -> Answered {
+    change_of(&admin, &caller, Some(id), trunk, &headers, patch).await
+}
+
+/// Change a shared trunk
+#[utoipa::path(
+    patch, path = "/api/v1/trunks/{trunk}", tag = "trunks", operation_id = "change_shared_trunk",
+    params(("trunk" = Uuid, Path), ("If-Match" = String, Header)), request_body = TrunkSettings,
+    responses((status = 200, body = TrunkRecord), (status = 404, body = Problem), (status = 409, body = Problem),
+              (status = 412, body = Problem), (status = 422, body = Problem), (status = 428, body = Problem))
+)]
+pub(super) async fn change_shared(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(trunk): Path<Uuid>,
+    headers: HeaderMap,
+    Body(patch): Body<Value>,
+) -> Answered {
+    change_of(&admin, &caller, None, trunk, &headers, patch).await
+}
+
+/// Remove a trunk of a customer
+#[utoipa::path(
+    delete, path = "/api/v1/customers/{id}/trunks/{trunk}", tag = "trunks", operation_id = "delete_trunk",
+    params(("id" = Uuid, Path), ("trunk" = Uuid, Path), ("If-Match" = String, Header)),
+    responses((status = 204), (status = 403, body = Problem), (status = 404, body = Problem),
+              (status = 412, body = Problem), (status = 428, body = Problem))
+)]
+pub(super) async fn delete(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path((id, trunk)): Path<(Uuid, Uuid)>,
+    headers: HeaderMap,
+) -> Answered {
+    delete_of(&admin, &caller, Some(id), trunk, &headers).await
+}
+
+/// Remove a shared trunk
+#[utoipa::path(
+    delete, path = "/api/v1/trunks/{trunk}", tag = "trunks", operation_id = "delete_shared_trunk",
+    params(("trunk" = Uuid, Path), ("If-Match" = String, Header)),
+    responses((status = 204), (status = 412, body = Problem), (status = 428, body = Problem))
+)]
+pub(super) async fn delete_shared(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(trunk): Path<Uuid>,
+    headers: HeaderMap,
+) -> Answered {
+    delete_of(&admin, &caller, None, trunk, &headers).await
+}
+
+async fn list_of(
+    admin: &Admin,
+    caller: &Caller,
+    customer: Option<Uuid>,
+    paging: &Paging,
+) -> Listing {
+    let (page, mut connection) = (paging.page()?, admin.store.read().await?);
+    check_customer(caller, &mut connection, customer).await?;
+    Ok(Json(
+        trunks::list(&mut connection, customer, page).await?.into(),
+    ))
+}
+
+async fn create_for(
+    admin: &Admin,
+    caller: &Caller,
+    customer: Option<Uuid>,
+    settings: &TrunkSettings,
+) -> Answered {
+    let mut change = admin.store.change().await?;
+    check_customer(caller, &mut change, customer).await?;
+    check_role(caller, settings)?;
+    let record = trunks::insert(&mut change, customer, settings).await?;
+    let location = match customer {
+        Some(id) => format!("/api/v1/customers/{id}/trunks/{}", record.id),
+        None => format!("/api/v1/trunks/{}", record.id),
+    };
+    caller
+        .audit(
+            &mut change,
+            "create",
+            Some(&location),
+            None::<&()>,
+            Some(&record),
+        )
+        .await?;
+    Ok(created(
+        &location,
+        record.version,
+        &record,
+        change.publish().await?,
+    ))
+}
+
+async fn show_of(
+    admin: &Admin,
+    caller: &Caller,
+    customer: Option<Uuid>,
+    id: Uuid,
+    headers: &HeaderMap,
+) -> Answered {
+    let mut connection = admin.store.read().await?;
+    check_customer(caller, &mut connection, customer).await?;
+    let record = trunks::find(&mut connection, customer, id)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
+    Ok(shown(headers, record.version, &record))
+}
+
+async fn change_of(
+    admin: &Admin,
+    caller: &Caller,
+    customer: Option<Uuid>,
+    id: Uuid,
+    headers: &HeaderMap,
+    patch: Value,
+) -> Answered {
+    let mut change = admin.store.change().await?;
+    check_customer(caller, &mut change, customer).await?;
+    let before = trunks::find(&mut change, customer, id)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
+    require_match(headers, before.version)?;
+    let settings = patched(&before.settings, patch)?;
+    check_role(caller, &before.settings)?;
+    check_role(caller, &settings)?;
+    let record = trunks::update(&mut change, customer, id, &settings).await?;
+    caller
+        .audit(&mut change, "update", None, Some(&before), Some(&record))
+        .await?;
+    Ok(changed(record.version, &record, change.publish().await?))
+}
+
+async fn delete_of(
+    admin: &Admin,
+    caller: &Caller,
+    customer: Option<Uuid>,
+    id: Uuid,
+    headers: &HeaderMap,
+) -> Answered {
+    let mut change = admin.store.change().await?;
+    check_customer(caller, &mut change, customer).await?;
+    let Some(before) = trunks::find(&mut change, customer, id).await? else {
+        return Ok(absent());
+    };
+    require_match(headers, before.version)?;
+    check_role(caller, &before.settings)?;
+    trunks::delete(&mut change, customer, id).await?;
+    caller
+        .audit(&mut change, "delete", None, Some(&before), None::<&()>)
+        .await?;
+    Ok(deleted(change.publish().await?))
+}
+
+async fn check_customer(
+    caller: &Caller,
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+) -> Result<(), ApiError> {
+    if let Some(id) = customer {
+        caller.customer(connection, id).await?;
+    }
+    Ok(())
+}
+
+fn check_role(caller: &Caller, settings: &TrunkSettings) -> Result<(), ApiError> {
+    if settings.role == Role::Carrier && !caller.role().may_connect_carriers() {
+        return Err(ApiError::forbidden(
+            "carrier_trunk",
+            "only the carrier connects to carriers",
+        ));
+    }
+    Ok(())
+}

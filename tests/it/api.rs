@@ -1,0 +1,1265 @@
+//! The REST API over HTTP, from conventions that hold everywhere to what each resource does.
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use tempfile::TempDir;
+use time::macros::datetime;
+use tollgate::admin::{Admin, CallRequest, Calls, LiveCall, LiveLeg, LiveState, openapi, router};
+use tollgate::b2bua::{Cdr, Direction};
+use tollgate::directory::{self, Customer, Ledger};
+use tollgate::store::{AccessRole, Store};
+use tollgate::telemetry::health::{Health, Part};
+use uuid::Uuid;
+
+/// The API on a port of loopback, over a store in a folder that goes with it.
+struct Api {
+    base: String,
+    client: reqwest::Client,
+    store: Store,
+    ledger: Ledger,
+    health: Health,
+    tokens: Mutex<HashMap<String, String>>,
+    _folder: TempDir,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(
+            &folder.path().join("tollgate.db"),
+            directory::Config::default(),
+        )
+        .await
+        .unwrap();
+        let (calls, mut questions) = Calls::new(16);
+        // A call engine with three calls.
+        tokio::spawn(async move {
+            let mut live: Vec<LiveCall> = (1..=3).map(live_call).collect();
+            while let Some(question) = questions.recv().await {
+                match question {
+                    CallRequest::List {
+                        customer,
+                        after,
+                        limit,
+                        answer,
+                    } => {
+                        let fits = |c: &&LiveCall| {
+                            customer.is_none_or(|id| c.customer_id == id) && Some(c.id) > after
+                        };
+                        let _ =
+                            answer.send(live.iter().filter(fits).take(limit).cloned().collect());
+                    }
+                    CallRequest::Show { id, answer } => {
+                        let _ = answer.send(live.iter().find(|call| call.id == id).cloned());
+                    }
+                    CallRequest::HangUp { id, answer } => {
+                        let before = live.len();
+                        live.retain(|call| call.id != id);
+                        let _ = answer.send(live.len() < before);
+                    }
+                }
+            }
+        });
+        let (ledger, health) = (Ledger::default(), Health::default());
+        let admin = Admin {
+            store: store.clone(),
+            ledger: ledger.clone(),
+            calls,
+            health: health.clone(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router(admin)).await });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self {
+            base,
+            client,
+            store,
+            ledger,
+            health,
+            tokens: Mutex::default(),
+            _folder: folder,
+        }
+    }
+
+    /// A token of this role, the same each time.
+    async fn token(&self, role: AccessRole, scope: Option<Uuid>) -> String {
+        let name = format!("{role:?} {scope:?}");
+        if let Some(text) = self.tokens.lock().unwrap().get(&name) {
+            return text.clone();
+        }
+        let created = self
+            .store
+            .tokens()
+            .create(&name, role, scope, None)
+            .await
+            .unwrap();
+        let text = created.text.expose().to_owned();
+        self.tokens.lock().unwrap().insert(name, text.clone());
+        text
+    }
+
+    fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        self.client.request(
+            method.parse::<Method>().unwrap(),
+            format!("{}{path}", self.base),
+        )
+    }
+
+    /// A request of the carrier's administrator.
+    async fn carrier(&self, method: &str, path: &str) -> RequestBuilder {
+        self.request(method, path)
+            .bearer_auth(self.token(AccessRole::CarrierAdmin, None).await)
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let response = self.carrier("GET", path).await.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let response = self
+            .carrier("POST", path)
+            .await
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        let status = response.status();
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(status, 201, "{path}: {answer}");
+        answer
+    }
+
+    async fn patch(&self, path: &str, body: Value) -> Response {
+        self.carrier("PATCH", path)
+            .await
+            .header("If-Match", "*")
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    async fn delete(&self, path: &str) -> StatusCode {
+        self.carrier("DELETE", path)
+            .await
+            .header("If-Match", "*")
+            .send()
+            .await
+            .unwrap()
+            .status()
+    }
+
+    /// A region, a customer in it, and the customer's path.
+    async fn customer(&self, account: &str) -> (Uuid, String) {
+        if self.get("/api/v1/regions").await["items"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+        {
+            self.post(
+                "/api/v1/regions",
+                json!({ "code": "EU", "display_name": "Europe", "base_fqdn": "eu.example.net" }),
+            )
+            .await;
+        }
+        let body =
+            json!({ "account_id": account, "name": account, "max_channels": 2, "regions": ["EU"] });
+        let id: Uuid = self.post("/api/v1/customers", body).await["id"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        (id, format!("/api/v1/customers/{id}"))
+    }
+}
+
+fn live_call(n: u128) -> LiveCall {
+    let leg = |peer: &str| LiveLeg {
+        peer: peer.into(),
+        call_id: format!("{n}@{peer}"),
+        state: LiveState::Answered,
+    };
+    LiveCall {
+        id: Uuid::from_u128(n),
+        customer_id: Uuid::from_u128(100 + n),
+        direction: Direction::FromTeams,
+        state: LiveState::Answered,
+        a_leg: leg("teams"),
+        b_leg: Some(leg("pbx")),
+        from: "+14255550100".into(),
+        to: "112".into(),
+        started_at: datetime!(2026-01-02 03:04:05 UTC),
+        answered_at: None,
+        held_by: None,
+    }
+}
+
+async fn problem(response: Response) -> (u16, String, Vec<String>) {
+    let status = response.status().as_u16();
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json",
+        "{status}"
+    );
+    let id = response.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(
+        (body["status"].as_u64(), body["request_id"].as_str()),
+        (Some(status.into()), Some(id.as_str()))
+    );
+    for member in ["type", "title", "detail", "code"] {
+        assert!(
+            body[member].as_str().is_some_and(|text| !text.is_empty()),
+            "{member} of {body}"
+        );
+    }
+    let fields = body["errors"].as_array().unwrap().iter();
+    (
+        status,
+        body["code"].as_str().unwrap().into(),
+        fields
+            .map(|e| e["field"].as_str().unwrap().into())
+            .collect(),
+    )
+}
+
+/// Regenerate with `TOLLGATE_BLESS=1 cargo test --test it api::`.
+#[test]
+fn the_description_is_the_golden_one() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden/openapi.json");
+    let now = openapi().to_pretty_json().unwrap() + "\n";
+    if std::env::var_os("TOLLGATE_BLESS").is_some() {
+        std::fs::write(golden, &now).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(golden).unwrap() == now,
+        "the API differs from {golden}"
+    );
+}
+
+#[tokio::test]
+async fn health_and_description_need_no_token_and_tell_no_secret() {
+    let api = Api::start().await;
+    let get = async |path| api.request("GET", path).send().await.unwrap();
+    assert_eq!(get("/healthz").await.status(), 200);
+    assert_eq!(
+        get("/api/v1/openapi.json")
+            .await
+            .json::<Value>()
+            .await
+            .unwrap()["openapi"],
+        "3.1.0"
+    );
+    assert_eq!(
+        get("/readyz").await.json::<Value>().await.unwrap(),
+        json!({ "ready": true, "generation": 1, "reasons": [] })
+    );
+    api.health.down(Part::Relay, "the thread ended");
+    let response = get("/readyz").await;
+    assert_eq!(response.status(), 503);
+    let reasons = json!([{ "part": "relay", "reason": "the thread ended" }]);
+    assert_eq!(response.json::<Value>().await.unwrap()["reasons"], reasons);
+}
+
+/// Every route of the description with every role, without a token, and with one that does not count: what the roles of
+/// provisioning §8.2 may not do is refused before anything is looked at.
+#[tokio::test]
+async fn every_route_obeys_the_table_of_roles() {
+    use AccessRole::{CarrierAdmin, CustomerAdmin, Noc, PartnerAdmin};
+    let api = Api::start().await;
+    let (id, _) = api.customer("acme").await;
+    let document = serde_json::to_value(openapi()).unwrap();
+    let mut seen = 0;
+    for (template, item) in document["paths"].as_object().unwrap() {
+        for method in item
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|method| method.to_uppercase())
+        {
+            let path = template
+                .replace("{id}", &id.to_string())
+                .replace("{code}", "NOWHERE")
+                .replace("{number}", "+14255550199")
+                .replace("{gateway}", &Uuid::nil().to_string())
+                .replace("{trunk}", &Uuid::nil().to_string());
+            let open = matches!(
+                template.as_str(),
+                "/healthz" | "/readyz" | "/api/v1/openapi.json"
+            );
+            for token in [None, Some("tg_wrong"), Some("")] {
+                let mut request = api.request(&method, &path);
+                if let Some(token) = token {
+                    request = request.bearer_auth(token);
+                }
+                let response = request.send().await.unwrap();
+                assert_eq!(response.status() == 401, !open, "{method} {path} {token:?}");
+                assert_eq!(response.headers().contains_key("www-authenticate"), !open);
+            }
+            if open {
+                continue;
+            }
+            for role in AccessRole::ALL {
+                let writes = method != "GET";
+                let (calls, cdrs) = (
+                    template.starts_with("/api/v1/calls"),
+                    template == "/api/v1/cdrs",
+                );
+                let shared = template.starts_with("/api/v1/trunks");
+                let region = template.starts_with("/api/v1/regions");
+                let may = match role {
+                    CarrierAdmin => true,
+                    Noc => !writes || calls,
+                    PartnerAdmin => !calls && !shared && !(region && writes),
+                    CustomerAdmin => !writes && !calls && !shared && !cdrs,
+                };
+                let scope = match role {
+                    PartnerAdmin => Some(Uuid::from_u128(77)),
+                    CustomerAdmin => Some(id),
+                    CarrierAdmin | Noc => None,
+                };
+                let request = api
+                    .request(&method, &path)
+                    .bearer_auth(api.token(role, scope).await);
+                let response = request
+                    .header("If-Match", "\"999\"")
+                    .header("Content-Type", "text/html")
+                    .send()
+                    .await
+                    .unwrap();
+                // The body is none, so that nothing is really written; sip_data_access is off.
+                let own_records = template.ends_with("/cdrs") && role == CustomerAdmin;
+                assert_eq!(
+                    response.status() != 403,
+                    may && !own_records,
+                    "{role:?} {method} {path}: {}",
+                    response.status()
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 4 * 30, "{seen} combinations");
+}
+
+/// A partner sees its own customers, a customer itself; the others are as absent as those that never were.
+#[tokio::test]
+async fn what_is_out_of_scope_does_not_exist() {
+    let api = Api::start().await;
+    let partner = Uuid::from_u128(5);
+    let as_partner = api.token(AccessRole::PartnerAdmin, Some(partner)).await;
+    let (theirs, theirs_path) = api.customer("theirs").await;
+    let body = json!({ "account_id": "ours", "name": "Ours", "max_channels": 1 });
+    let created = api
+        .request("POST", "/api/v1/customers")
+        .bearer_auth(&as_partner)
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(created.status(), 201);
+    let ours: Value = created.json().await.unwrap();
+    assert_eq!(ours["partner_id"], json!(partner));
+    let foreign = json!({ "account_id": "x", "name": "X", "max_channels": 1, "partner_id": Uuid::from_u128(6) });
+    let refused = api
+        .request("POST", "/api/v1/customers")
+        .bearer_auth(&as_partner)
+        .json(&foreign)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        problem(refused).await,
+        (422, "invalid".into(), vec!["partner_id".into()])
+    );
+
+    let as_customer = api
+        .token(
+            AccessRole::CustomerAdmin,
+            Some(ours["id"].as_str().unwrap().parse().unwrap()),
+        )
+        .await;
+    for token in [&as_partner, &as_customer] {
+        let listed = api
+            .request("GET", "/api/v1/customers")
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap();
+        let listed: Value = listed.json().await.unwrap();
+        assert_eq!(listed["items"], json!([ours]));
+    }
+    for path in [theirs_path, format!("/api/v1/customers/{}", Uuid::nil())] {
+        for (method, rest) in [
+            ("GET", ""),
+            ("GET", "/numbers"),
+            ("GET", "/channels"),
+            ("GET", "/cdrs"),
+            ("PATCH", ""),
+            ("DELETE", ""),
+            ("POST", "/numbers"),
+        ] {
+            let request = api
+                .request(method, &format!("{path}{rest}"))
+                .bearer_auth(&as_partner)
+                .header("If-Match", "*");
+            let response = request
+                .json(&json!({ "numbers": ["+14255550100"] }))
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(
+                problem(response).await,
+                (404, "not_found".into(), vec![]),
+                "{method} {path}{rest}"
+            );
+        }
+    }
+    assert!(api.store.directory().load().customer(theirs).is_some());
+}
+
+/// What a partner may do on its own customer ends where the carrier's business begins.
+#[tokio::test]
+async fn a_partner_neither_activates_nor_connects_to_carriers() {
+    let api = Api::start().await;
+    let token = api
+        .token(AccessRole::PartnerAdmin, Some(Uuid::from_u128(5)))
+        .await;
+    let body = json!({ "account_id": "ours", "name": "Ours", "max_channels": 1 });
+    let send = async |method: &str, path: &str, body: &Value| {
+        let request = api
+            .request(method, path)
+            .bearer_auth(&token)
+            .header("If-Match", "*");
+        request.json(body).send().await.unwrap()
+    };
+    let ours: Value = send("POST", "/api/v1/customers", &body)
+        .await
+        .json()
+        .await
+        .unwrap();
+    let path = format!("/api/v1/customers/{}", ours["id"].as_str().unwrap());
+    let activate = json!({ "activation_state": "active", "activation_reason": "because" });
+    assert_eq!(
+        problem(send("PATCH", &path, &activate).await).await.1,
+        "activation_by_carrier"
+    );
+    assert_eq!(
+        send("PATCH", &path, &json!({ "max_channels": 5 }))
+            .await
+            .status(),
+        200
+    );
+
+    let trunk = |role: &str| json!({ "name": role, "role": role, "transport": "udp", "host": "p.example.net" });
+    let trunks = format!("{path}/trunks");
+    assert_eq!(
+        problem(send("POST", &trunks, &trunk("carrier")).await)
+            .await
+            .1,
+        "carrier_trunk"
+    );
+    let pbx: Value = send("POST", &trunks, &trunk("pbx"))
+        .await
+        .json()
+        .await
+        .unwrap();
+    let pbx_path = format!("{trunks}/{}", pbx["id"].as_str().unwrap());
+    assert_eq!(
+        problem(send("PATCH", &pbx_path, &json!({ "role": "carrier" })).await)
+            .await
+            .1,
+        "carrier_trunk"
+    );
+    assert_eq!(
+        api.patch(&pbx_path, json!({ "role": "carrier" }))
+            .await
+            .status(),
+        200
+    );
+    assert_eq!(
+        problem(send("DELETE", &pbx_path, &json!({})).await).await.1,
+        "carrier_trunk"
+    );
+}
+
+/// P-02 and its kin: the answer names the field.
+#[tokio::test]
+async fn a_body_that_does_not_fit_is_told_by_its_field() {
+    let api = Api::start().await;
+    let good = json!({ "account_id": "a", "name": "A", "max_channels": 1 });
+    for field in ["account_id", "name", "max_channels"] {
+        let mut body = good.clone();
+        body.as_object_mut().unwrap().remove(field);
+        let response = api
+            .carrier("POST", "/api/v1/customers")
+            .await
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            problem(response).await,
+            (422, "invalid".into(), vec![field.into()])
+        );
+    }
+    for (change, field) in [
+        (json!({ "colour": "red" }), "colour"),
+        (json!({ "max_channels": -1 }), "max_channels"),
+        (json!({ "max_channels": "2" }), "max_channels"),
+        (json!({ "regions": ["MOON"] }), "regions"),
+        (json!({ "activation_state": "active" }), "activation_reason"),
+        (
+            json!({ "emergency_numbers": ["112", "x"] }),
+            "emergency_numbers[1]",
+        ),
+    ] {
+        let mut body = good.clone();
+        body.as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        let response = api
+            .carrier("POST", "/api/v1/customers")
+            .await
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            problem(response).await,
+            (422, "invalid".into(), vec![field.into()])
+        );
+    }
+    assert_eq!(
+        api.store.directory().load().generation,
+        1,
+        "nothing was stored"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_request_of_ours_is_a_problem_too() {
+    let api = Api::start().await;
+    let status = async |request: RequestBuilder| problem(request.send().await.unwrap()).await;
+    let post = async || api.carrier("POST", "/api/v1/customers").await;
+    assert_eq!(
+        status(
+            post()
+                .await
+                .header("content-type", "application/json")
+                .body("{")
+        )
+        .await
+        .0,
+        400
+    );
+    assert_eq!(
+        status(post().await.header("content-type", "text/xml").body("<a/>"))
+            .await
+            .0,
+        415
+    );
+    let large = format!("\"{}\"", "a".repeat(1 << 20));
+    assert_eq!(
+        status(
+            post()
+                .await
+                .header("content-type", "application/json")
+                .body(large)
+        )
+        .await,
+        (413, "body_too_large".into(), vec![])
+    );
+    assert_eq!(
+        status(api.carrier("PUT", "/api/v1/customers").await)
+            .await
+            .0,
+        405
+    );
+    assert_eq!(
+        status(api.carrier("GET", "/api/v1/nothing").await).await.0,
+        404
+    );
+    assert_eq!(
+        status(api.carrier("GET", "/api/v1/customers/not-a-uuid").await)
+            .await
+            .0,
+        400
+    );
+    for query in ["limit=0", "limit=501", "limit=x", "cursor=x", "colour=red"] {
+        assert_eq!(
+            status(
+                api.carrier("GET", &format!("/api/v1/customers?{query}"))
+                    .await
+            )
+            .await
+            .0,
+            400,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_change_needs_the_version_that_it_was_made_from() {
+    let api = Api::start().await;
+    let (id, path) = api.customer("acme").await;
+    let patch = async |tag: Option<&str>, limit: u32| {
+        let mut request = api
+            .carrier("PATCH", &path)
+            .await
+            .json(&json!({ "max_channels": limit }));
+        if let Some(tag) = tag {
+            request = request.header("If-Match", tag);
+        }
+        request.send().await.unwrap()
+    };
+    let first = api
+        .carrier("GET", &path)
+        .await
+        .send()
+        .await
+        .unwrap()
+        .headers()["etag"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(problem(patch(None, 7).await).await.0, 428);
+    let changed = patch(Some(&first), 7).await;
+    assert_eq!(changed.status(), 200);
+    assert_ne!(changed.headers()["etag"].to_str().unwrap(), first);
+    let generation: u64 = changed.headers()["tollgate-generation"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(changed.json::<Value>().await.unwrap()["max_channels"], 7);
+    assert_eq!(
+        problem(patch(Some(&first), 8).await).await.0,
+        412,
+        "somebody else was faster"
+    );
+    let directory = api.store.directory().load_full();
+    assert_eq!(
+        (
+            directory.generation,
+            directory.customer(id).unwrap().max_channels
+        ),
+        (generation, 7)
+    );
+
+    let tag = api
+        .carrier("GET", &path)
+        .await
+        .send()
+        .await
+        .unwrap()
+        .headers()["etag"]
+        .clone();
+    let again = api
+        .carrier("GET", &path)
+        .await
+        .header("If-None-Match", tag)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(again.status(), 304);
+    let delete = api.carrier("DELETE", &path).await.send().await.unwrap();
+    assert_eq!(problem(delete).await.0, 428);
+    assert_eq!(patch(Some("*"), 9).await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_makes_a_post_happen_once() {
+    let api = Api::start().await;
+    let body = |account: &str| json!({ "account_id": account, "name": "A", "max_channels": 1 });
+    let post = async |key: &str, body: Value| {
+        let request = api
+            .carrier("POST", "/api/v1/customers")
+            .await
+            .header("Idempotency-Key", key);
+        request.json(&body).send().await.unwrap()
+    };
+    let first = post("k1", body("a")).await;
+    assert_eq!(
+        (
+            first.status().as_u16(),
+            first.headers().contains_key("idempotent-replayed")
+        ),
+        (201, false)
+    );
+    let location = first.headers()["location"].clone();
+    let first: Value = first.json().await.unwrap();
+    let again = post("k1", body("a")).await;
+    assert_eq!(
+        (
+            again.status().as_u16(),
+            &again.headers()["idempotent-replayed"],
+            &again.headers()["location"]
+        ),
+        (201, &"true".parse().unwrap(), &location)
+    );
+    assert_eq!(again.json::<Value>().await.unwrap(), first);
+    assert_eq!(
+        problem(post("k1", body("b")).await).await,
+        (422, "idempotency_key_reused".into(), vec![])
+    );
+    assert_eq!(
+        problem(post("k2", body("a")).await).await,
+        (409, "account_id_in_use".into(), vec![])
+    );
+
+    let refused: Value = post("k3", json!({})).await.json().await.unwrap();
+    let again = post("k3", json!({})).await;
+    assert_eq!(
+        (
+            again.status().as_u16(),
+            again.json::<Value>().await.unwrap()
+        ),
+        (422, refused)
+    );
+    assert_eq!(problem(post("", body("c")).await).await.0, 400);
+    assert_eq!(
+        api.get("/api/v1/customers").await["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+/// Ten requests at once with one key: one is done, the others hear of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_holds_under_contention() {
+    let api = Api::start().await;
+    let token = api.token(AccessRole::CarrierAdmin, None).await;
+    let send = || {
+        let request = api
+            .request("POST", "/api/v1/customers")
+            .bearer_auth(&token)
+            .header("Idempotency-Key", "k");
+        tokio::spawn(
+            request
+                .json(&json!({ "account_id": "a", "name": "A", "max_channels": 1 }))
+                .send(),
+        )
+    };
+    let tasks: Vec<_> = (0..10).map(|_| send()).collect();
+    for task in tasks {
+        let response = task.await.unwrap().unwrap();
+        assert!(
+            matches!(response.status().as_u16(), 201 | 409),
+            "{}",
+            response.status()
+        );
+    }
+    assert_eq!(api.store.directory().load().generation, 2);
+}
+
+#[tokio::test]
+async fn pages_are_cut_by_cursors() {
+    let api = Api::start().await;
+    let mut expected = Vec::new();
+    for n in 0..5 {
+        expected.push(api.customer(&format!("c{n}")).await.0.to_string());
+    }
+    let (mut seen, mut query) = (Vec::new(), "?limit=2".to_owned());
+    loop {
+        let page = api.get(&format!("/api/v1/customers{query}")).await;
+        seen.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|c| c["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        query = format!("?limit=2&cursor={cursor}");
+    }
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_customer_goes_when_nothing_of_it_is_in_use() {
+    let api = Api::start().await;
+    let (id, path) = api.customer("acme").await;
+    for (patch, field) in [
+        (json!({ "account_id": "b" }), "account_id"),
+        (json!({ "partner_id": Uuid::nil() }), "partner_id"),
+    ] {
+        assert_eq!(
+            problem(api.patch(&path, patch).await).await,
+            (422, "invalid".into(), vec![field.into()])
+        );
+    }
+    api.post(
+        &format!("{path}/numbers"),
+        json!({ "numbers": ["+14255550100"] }),
+    )
+    .await;
+    assert_eq!(api.delete(&path).await, 409);
+    assert_eq!(
+        api.patch(&path, json!({ "admin_state": "disabled" }))
+            .await
+            .status(),
+        200
+    );
+    assert_eq!(api.delete(&path).await, 409, "a number is in service");
+    assert_eq!(
+        api.patch(
+            &format!("{path}/numbers/+14255550100"),
+            json!({ "in_service": false })
+        )
+        .await
+        .status(),
+        200
+    );
+    assert_eq!(api.delete(&path).await, 204);
+    assert_eq!(
+        api.delete(&path).await,
+        204,
+        "what is absent is as good as deleted"
+    );
+    let directory = api.store.directory().load_full();
+    assert!(
+        directory.customer(id).is_none()
+            && directory.number(&"+14255550100".parse().unwrap()).is_none()
+    );
+}
+
+#[tokio::test]
+async fn gateways_are_named_by_region_and_change_their_state_only() {
+    let api = Api::start().await;
+    let (_, path) = api.customer("acme").await;
+    let gateways = format!("{path}/gateways");
+    let gateway = api
+        .post(&gateways, json!({ "region": "EU", "label": "acme" }))
+        .await;
+    assert_eq!(
+        (&gateway["fqdn"], &gateway["state"]),
+        (&json!("acme.eu.example.net"), &json!("pending"))
+    );
+    let gateway_path = format!("{gateways}/{}", gateway["id"].as_str().unwrap());
+    assert_eq!(api.get(&gateway_path).await, gateway);
+    assert_eq!(
+        problem(api.patch(&gateway_path, json!({ "label": "x" })).await)
+            .await
+            .2,
+        ["label"]
+    );
+    assert_eq!(
+        api.patch(&gateway_path, json!({ "state": "active" }))
+            .await
+            .status(),
+        200
+    );
+    assert!(
+        api.store
+            .directory()
+            .load()
+            .gateway("ACME.eu.example.net")
+            .unwrap()
+            .state
+            .takes_calls()
+    );
+
+    let (_, other) = api.customer("other").await;
+    let again = api
+        .carrier("POST", &format!("{other}/gateways"))
+        .await
+        .json(&json!({ "region": "EU", "label": "Acme" }));
+    assert_eq!(problem(again.send().await.unwrap()).await.1, "fqdn_in_use");
+    let through_other = format!("{other}/gateways/{}", gateway["id"].as_str().unwrap());
+    assert_eq!(
+        problem(api.patch(&through_other, json!({})).await).await.0,
+        404
+    );
+    assert_eq!(api.delete(&through_other).await, 204, "absent there");
+    assert_eq!(
+        api.get(&gateway_path).await["state"],
+        "active",
+        "and still here"
+    );
+    assert_eq!(api.delete("/api/v1/regions/EU").await, 409);
+    assert_eq!(api.delete(&gateway_path).await, 204);
+    assert_eq!(
+        api.delete("/api/v1/regions/EU").await,
+        409,
+        "customers name it"
+    );
+}
+
+/// P-12: as text, one a line, or as JSON; each line has its own result.
+#[tokio::test]
+async fn numbers_are_added_line_by_line() {
+    let api = Api::start().await;
+    let (id, path) = api.customer("acme").await;
+    let (_, other) = api.customer("other").await;
+    let text = async |path: &str, body: &'static str| {
+        let request = api
+            .carrier("POST", &format!("{path}/numbers"))
+            .await
+            .header("content-type", "text/plain");
+        let response = request.body(body).send().await.unwrap();
+        (
+            response.status().as_u16(),
+            response.json::<Value>().await.unwrap(),
+        )
+    };
+    let (status, all) = text(&path, "+14255550100\r\n\n +1 (425) 555-0101\n+4930123456").await;
+    assert_eq!(
+        (status, &all["created"], &all["results"][1]["line"]),
+        (201, &json!(3), &json!(3))
+    );
+    assert_eq!(all["results"][1]["number"], "+14255550101");
+
+    let (status, some) = text(
+        &path,
+        "+14255550102\n+14255550100\n4255550103\n+14255550102",
+    )
+    .await;
+    let codes: Vec<_> = some["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["code"].as_str().unwrap_or("-"))
+        .collect();
+    assert_eq!(
+        (status, codes),
+        (200, vec!["-", "number_exists", "format", "number_exists"])
+    );
+
+    assert_eq!(
+        text(&other, "+14255550100").await.0,
+        409,
+        "a number has one customer"
+    );
+    assert_eq!(text(&other, "12").await.0, 422);
+    assert_eq!(text(&other, "\n\n").await.0, 422);
+    let listed = api.get(&format!("{path}/numbers")).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 4);
+    let directory = api.store.directory().load_full();
+    assert_eq!(
+        directory
+            .number(&"+4930123456".parse().unwrap())
+            .unwrap()
+            .customer,
+        id
+    );
+
+    assert_eq!(
+        api.delete(&format!("{other}/numbers/+4930123456")).await,
+        204,
+        "absent there"
+    );
+    assert!(
+        api.store
+            .directory()
+            .load()
+            .number(&"+4930123456".parse().unwrap())
+            .is_some()
+    );
+    assert_eq!(
+        api.delete(&format!("{path}/numbers/%2B4930123456")).await,
+        204
+    );
+    assert!(
+        api.store
+            .directory()
+            .load()
+            .number(&"+4930123456".parse().unwrap())
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_trunks_password_goes_in_and_never_comes_out() {
+    let api = Api::start().await;
+    let (_, path) = api.customer("acme").await;
+    let body = json!({
+        "name": "pbx", "role": "pbx", "transport": "tls", "host": "pbx.example.net", "auth": "digest", "username": "u",
+        "password": "s3same", "acl": ["198.51.100.7"], "profile": { "srtp": "optional" },
+    });
+    let key = "the answer is kept too";
+    let create = async || {
+        let request = api
+            .carrier("POST", &format!("{path}/trunks"))
+            .await
+            .header("Idempotency-Key", key);
+        request
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    };
+    let created = create().await;
+    assert_eq!(create().await, created);
+    let trunk: Value = serde_json::from_str(&created).unwrap();
+    assert_eq!(
+        (&trunk["password_set"], &trunk["profile"]["srtp"]),
+        (&json!(true), &json!("optional"))
+    );
+    let trunk_path = format!("{path}/trunks/{}", trunk["id"].as_str().unwrap());
+    let changed = api
+        .patch(
+            &trunk_path,
+            json!({ "priority": 3, "profile": { "latch": true } }),
+        )
+        .await
+        .text()
+        .await
+        .unwrap();
+    let listed = api.get(&format!("{path}/trunks")).await.to_string();
+    for text in [
+        &created,
+        &changed,
+        &listed,
+        &api.get(&trunk_path).await.to_string(),
+    ] {
+        assert!(!text.contains("s3same"), "{text}");
+    }
+    let changed: Value = serde_json::from_str(&changed).unwrap();
+    let profile = &changed["profile"];
+    assert_eq!(
+        (&profile["srtp"], &profile["latch"], &changed["priority"]),
+        (&json!("optional"), &json!(true), &json!(3))
+    );
+
+    let id = trunk["id"].as_str().unwrap().parse().unwrap();
+    let password = || {
+        api.store
+            .directory()
+            .load()
+            .trunk(id)
+            .unwrap()
+            .password
+            .clone()
+    };
+    assert_eq!(password().unwrap().expose(), "s3same");
+    assert_eq!(
+        problem(api.patch(&trunk_path, json!({ "password": null })).await)
+            .await
+            .2,
+        ["password"],
+        "digest needs one"
+    );
+    assert_eq!(
+        api.patch(&trunk_path, json!({ "password": null, "auth": "ip_acl" }))
+            .await
+            .status(),
+        200
+    );
+    assert!(password().is_none());
+}
+
+#[tokio::test]
+async fn shared_trunks_belong_to_no_customer() {
+    let api = Api::start().await;
+    let (_, path) = api.customer("acme").await;
+    let body =
+        json!({ "name": "carrier", "role": "carrier", "transport": "udp", "host": "203.0.113.9" });
+    let trunk = api.post("/api/v1/trunks", body).await;
+    assert_eq!(trunk["customer_id"], Value::Null);
+    let id = trunk["id"].as_str().unwrap();
+    assert_eq!(api.get(&format!("/api/v1/trunks/{id}")).await, trunk);
+    assert_eq!(api.get("/api/v1/trunks").await["items"], json!([trunk]));
+    assert_eq!(api.get(&format!("{path}/trunks")).await["items"], json!([]));
+    assert_eq!(
+        problem(api.patch(&format!("{path}/trunks/{id}"), json!({})).await)
+            .await
+            .0,
+        404
+    );
+    assert_eq!(api.delete(&format!("/api/v1/trunks/{id}")).await, 204);
+    assert_eq!(api.store.directory().load().trunks().count(), 0);
+}
+
+/// P-31: a new limit holds from the next call on, without a restart.
+#[tokio::test]
+async fn channels_are_shown_as_they_are_taken() {
+    let api = Api::start().await;
+    let (id, path) = api.customer("acme").await;
+    let customer = || -> std::sync::Arc<Customer> {
+        api.store.directory().load().customer(id).unwrap().clone()
+    };
+    let calls = [api.ledger.take(&customer()), api.ledger.take(&customer())];
+    assert!(api.ledger.take(&customer()).is_none());
+    let channels = async || api.get(&format!("{path}/channels")).await;
+    assert_eq!(
+        channels().await,
+        json!({ "limit": 2, "in_use": 2, "peak_today": 2, "refused_today": 1 })
+    );
+    assert_eq!(
+        api.patch(&path, json!({ "max_channels": 3 }))
+            .await
+            .status(),
+        200
+    );
+    assert!(api.ledger.take(&customer()).is_some());
+    drop(calls);
+    assert_eq!(
+        channels().await,
+        json!({ "limit": 3, "in_use": 0, "peak_today": 3, "refused_today": 1 })
+    );
+}
+
+#[tokio::test]
+async fn live_calls_are_listed_shown_and_hung_up() {
+    let api = Api::start().await;
+    let ids = |page: &Value| -> Vec<String> {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let uuid = |n: u128| Uuid::from_u128(n).to_string();
+    let first = api.get("/api/v1/calls?limit=2").await;
+    assert_eq!(ids(&first), [uuid(1), uuid(2)]);
+    let second = api
+        .get(&format!(
+            "/api/v1/calls?limit=2&cursor={}",
+            first["next_cursor"].as_str().unwrap()
+        ))
+        .await;
+    assert_eq!(
+        (ids(&second), &second["next_cursor"]),
+        (vec![uuid(3)], &Value::Null)
+    );
+    assert_eq!(
+        ids(&api
+            .get(&format!("/api/v1/calls?customer_id={}", uuid(102)))
+            .await),
+        [uuid(2)]
+    );
+
+    let call = format!("/api/v1/calls/{}", uuid(2));
+    assert_eq!(
+        api.get(&call).await,
+        json!({
+            "id": uuid(2), "customer_id": uuid(102), "direction": "from_teams", "state": "answered",
+            "a_leg": { "peer": "teams", "call_id": "2@teams", "state": "answered" },
+            "b_leg": { "peer": "pbx", "call_id": "2@pbx", "state": "answered" },
+            "from": "+14255550100", "to": "112", "started_at": "2026-01-02T03:04:05Z", "answered_at": null, "held_by": null,
+        })
+    );
+    let noc = api.token(AccessRole::Noc, None).await;
+    for _ in 0..2 {
+        assert_eq!(
+            api.request("DELETE", &call)
+                .bearer_auth(&noc)
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            204
+        );
+    }
+    assert_eq!(
+        problem(api.carrier("GET", &call).await.send().await.unwrap())
+            .await
+            .0,
+        404
+    );
+}
+
+fn cdr(id: u128, customer: Uuid) -> Cdr {
+    Cdr {
+        id: Uuid::from_u128(id),
+        generation: 1,
+        customer_id: Some(customer),
+        trunk_id: None,
+        gateway: None,
+        direction: Direction::ToTeams,
+        emergency: false,
+        from: "+4930123456".into(),
+        to: "+14255550100".into(),
+        a_call_id: "a".into(),
+        b_call_id: Some("b".into()),
+        start: datetime!(2026-01-02 03:04:05 UTC),
+        ringing: None,
+        answer: Some(datetime!(2026-01-02 03:04:09.5 UTC)),
+        end: datetime!(2026-01-02 03:05:09.5 UTC),
+        sip_code: Some(200),
+        q850: Some(16),
+        reason: "the caller hung up".into(),
+        refused_by: None,
+        ended_by: None,
+        music: None,
+        transferred_to: None,
+        a_media: None,
+        b_media: None,
+    }
+}
+
+/// T-14, T-15: the customer sees its own records when the partner lets it, those from before too.
+#[tokio::test]
+async fn call_detail_records_are_shown_to_whom_they_concern() {
+    let api = Api::start().await;
+    let (acme, acme_path) = api.customer("acme").await;
+    let (other, _) = api.customer("other").await;
+    api.store
+        .add_cdrs(&[cdr(1, acme), cdr(2, other)])
+        .await
+        .unwrap();
+    let all = api.get("/api/v1/cdrs").await;
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&all["items"][0]["setup_ms"], &all["items"][0]["talk_ms"]),
+        (&json!(4500), &json!(60000))
+    );
+    for (query, found) in [
+        ("from=2026-01-02T03:04:05Z&until=2026-01-02T03:04:06Z", 2),
+        ("until=2026-01-02T03:04:05Z", 0),
+        ("number=%2B4930123456", 2),
+        ("number=112", 0),
+        ("sip_code=486", 0),
+        ("refused_by=limit", 0),
+        ("direction=to_teams", 2),
+    ] {
+        assert_eq!(
+            api.get(&format!("/api/v1/cdrs?{query}")).await["items"]
+                .as_array()
+                .unwrap()
+                .len(),
+            found,
+            "{query}"
+        );
+    }
+
+    let token = api.token(AccessRole::CustomerAdmin, Some(acme)).await;
+    let own = async || {
+        api.request("GET", &format!("{acme_path}/cdrs"))
+            .bearer_auth(&token)
+            .send()
+            .await
+            .unwrap()
+    };
+    assert_eq!(
+        problem(own().await).await,
+        (403, "sip_data_access_off".into(), vec![])
+    );
+    assert_eq!(
+        api.patch(&acme_path, json!({ "sip_data_access": true }))
+            .await
+            .status(),
+        200
+    );
+    let records: Value = own().await.json().await.unwrap();
+    assert_eq!(records["items"].as_array().unwrap().len(), 1);
+    assert_eq!(records["items"][0]["customer_id"], json!(acme));
+}
