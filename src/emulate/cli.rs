@@ -1,6 +1,7 @@
 //! The emulators as commands: `tollgate emulate teams` and `tollgate emulate pbx` run until they are interrupted and
 //! print what passes.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,13 @@ use super::{
     Behaviour, CallError, Carrier, Credentials, EmuCall, Gateway, Pbx, PbxCall, PbxConfig, Teams,
     TeamsCall, TeamsConfig,
 };
+
+/// Prints a line, if anyone still reads it: a closed pipe is no reason to drop calls.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
 
 /// Stand in for Microsoft Teams Direct Routing.
 ///
@@ -130,12 +138,12 @@ pub async fn run_teams(args: TeamsArgs) -> Result<(), RunError> {
     config.behaviour = args.calls;
     config.tone = args.tone;
     let teams = Teams::start(config).await?;
-    println!(
+    say!(
         "teams listens on {} (TLS); the SBC has to trust {}",
         teams.address,
         args.certificates.join(ROOTS).display()
     );
-    println!(
+    say!(
         "the SBC has to find these names there: {}",
         Teams::NAMES.join(" ")
     );
@@ -162,7 +170,7 @@ pub async fn run_teams(args: TeamsArgs) -> Result<(), RunError> {
     };
     until_interrupted(placed, received).await?;
     for note in teams.notes() {
-        println!("rule broken: {note}");
+        say!("rule broken: {note}");
     }
     Ok(())
 }
@@ -186,7 +194,7 @@ pub async fn run_pbx(args: PbxArgs) -> Result<(), RunError> {
     config.behaviour = args.calls;
     config.tone = args.tone;
     let pbx = Pbx::start(config).await?;
-    println!("pbx listens on {} (UDP and TCP)", pbx.address);
+    say!("pbx listens on {} (UDP and TCP)", pbx.address);
     print_messages(&pbx.trace());
     let placed = async {
         if let (Some(to), Some(from)) = (args.call, args.from) {
@@ -253,9 +261,11 @@ fn identities(directory: &std::path::Path) -> Result<(Identity, Identity), TlsEr
 fn print_messages(trace: &Trace) {
     trace.watch(|message| {
         let arrow = if message.way == Way::In { "<-" } else { "->" };
-        println!(
+        say!(
             "{arrow} {}   {} {}",
-            message.first_line, message.cseq, message.call_id
+            message.first_line,
+            message.cseq,
+            message.call_id
         );
     });
 }
@@ -264,10 +274,14 @@ fn print_messages(trace: &Trace) {
 async fn hold_line(placed: Result<EmuCall, String>, seconds: u64) {
     let call = match placed {
         Ok(call) => call,
-        Err(error) => return println!("no call: {error}"),
+        Err(error) => {
+            say!("no call: {error}");
+            return;
+        }
     };
     if let Err(error) = call.answered().await {
-        return println!("not answered: {error}");
+        say!("not answered: {error}");
+        return;
     }
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     print_heard(&call);
@@ -290,7 +304,7 @@ fn print_heard(call: &EmuCall) {
         .take(20)
         .map(|note| format!("{note:.0}"))
         .collect();
-    println!(
+    say!(
         "call {} heard {:.1} s, silence {:.0} %, tones in Hz [{}], digits \"{}\", {} packets sent, {} refused",
         call.call_id(),
         heard.length().as_secs_f32(),

@@ -9,6 +9,7 @@ mod verdict;
 use super::Failure;
 use anyhow::{Context, anyhow};
 use stage::Stage;
+use std::io::Write;
 use std::time::Instant;
 use verdict::{Row, Verdict};
 
@@ -23,13 +24,21 @@ pub(super) struct Demo {
 /// `tollgate demo`
 pub(super) fn demo(arguments: &Demo) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    runtime.block_on(play(arguments))
+    runtime.block_on(async {
+        tokio::select! {
+            played = play(arguments) => played,
+            // Leaving by the ordinary way takes the scratch directory along.
+            _ = tokio::signal::ctrl_c() => Err(Failure::Ours(anyhow!("interrupted"))),
+        }
+    })
 }
 
 async fn play(arguments: &Demo) -> Result<(), Failure> {
+    // Whoever closed the pipe still gets the exit status.
+    let mut out = std::io::stdout();
     let stage = Stage::set().await.context("setting the stage")?;
     if !arguments.json {
-        println!("{}\n", stage.describe());
+        let _ = writeln!(out, "{}\n", stage.describe());
     }
     let mut verdict = Verdict::default();
     for scene in scenes::ALL {
@@ -37,15 +46,15 @@ async fn play(arguments: &Demo) -> Result<(), Failure> {
         let outcome = (scene.play)(&stage).await;
         let row = Row::new(scene.name, outcome);
         if !arguments.json {
-            println!("{row}\n{}", ladder::of(&stage, from));
+            let _ = writeln!(out, "{row}\n{}", ladder::of(&stage, from));
         }
         verdict.push(row);
     }
     stage.clear().await;
     if arguments.json {
-        println!("{}", verdict.json());
+        let _ = writeln!(out, "{}", verdict.json());
     } else {
-        println!("{verdict}");
+        let _ = writeln!(out, "{verdict}");
     }
     match verdict.failed() {
         0 => Ok(()),
