@@ -1,6 +1,7 @@
 //! Whole calls with simulated peers, replayed corpora, and the one style rule that a machine enforces.
 
 mod api;
+mod calls;
 mod cli;
 mod config;
 mod corpora;
