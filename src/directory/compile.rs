@@ -207,7 +207,9 @@ fn gateways_of(
     errors: &mut Vec<CompileError>,
 ) -> HashMap<Uuid, Vec<Arc<Gateway>>> {
     let mut of_region: HashMap<(Uuid, &str), &Arc<Gateway>> = HashMap::new();
-    for gateway in gateways.values() {
+    let mut by_name: Vec<_> = gateways.values().collect();
+    by_name.sort_unstable_by(|a, b| a.fqdn.cmp(&b.fqdn));
+    for gateway in by_name {
         let name = gateway.fqdn.clone();
         if !customers.contains_key(&gateway.customer) {
             errors.push(CompileError::UnknownCustomer {
@@ -353,7 +355,7 @@ mod tests {
             "customer acme names unknown region MOON",
             "gateway acme.eu.example occurs twice",
             "gateway acme.mars.example names unknown region MARS",
-            "gateway acme",
+            "gateway acme2.eu.example is the second of its customer in region EU",
             "number +14255550100 occurs twice",
             "number +14255550101 belongs to unknown customer",
             "region EU occurs twice",

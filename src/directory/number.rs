@@ -217,9 +217,8 @@ fn unescaped(text: &str) -> String {
 fn without_separators(text: String) -> String {
     let is_separator = |c: char| matches!(c, '-' | '.' | '(' | ')');
     let digits = text.strip_prefix('+').unwrap_or(&text);
-    let telephone = digits
-        .chars()
-        .all(|c| c.is_ascii_digit() || is_separator(c));
+    let is_part = |c: char| c.is_ascii_digit() || is_separator(c);
+    let telephone = digits.chars().all(is_part) && digits.contains(|c: char| c.is_ascii_digit());
     if telephone && digits.contains(is_separator) {
         text.replace(is_separator, "")
     } else {
@@ -271,6 +270,7 @@ mod tests {
             ("*21%23", "*21#", None),
             ("anonymous", "anonymous", None),
             ("a.b-c", "a.b-c", None),
+            ("-", "-", None),
             ("x%40evil", "x%40evil", None),
             ("", "", None),
             (";ext=a", "", None),

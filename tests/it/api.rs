@@ -1,5 +1,7 @@
 //! The REST API over HTTP, from conventions that hold everywhere to what each resource does.
 
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
+
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::HashMap;

@@ -1,5 +1,7 @@
 //! What is provisioned, and what calls then may do: rows go through the store, questions to the directory.
 
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
+
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use tempfile::TempDir;
