@@ -4,6 +4,7 @@ mod certs;
 mod check;
 mod demo;
 mod emulate;
+mod openapi;
 mod run;
 mod token;
 
@@ -35,6 +36,8 @@ enum Command {
     /// Without a configuration file everything listens on loopback, data lie in ./data, and certificates for trials are
     /// made. What listens where is printed, and on the first start a token for the REST API.
     Run(ConfigFile),
+    /// Play calls between an emulated Teams, Tollgate and an emulated PBX, and judge them by what is heard.
+    Demo(demo::Demo),
     /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
     Check(ConfigFile),
     /// Tokens for the REST API.
@@ -43,11 +46,11 @@ enum Command {
     /// Certificates for trials.
     #[command(subcommand)]
     Certs(certs::Certs),
-    /// Make calls between an emulated Teams and an emulated PBX, and judge them by what is heard.
-    Demo(demo::Demo),
     /// Stand in for Teams or for a PBX, to try an SBC against.
     #[command(subcommand)]
     Emulate(emulate::Emulate),
+    /// Print the description of the REST API (OpenAPI, JSON).
+    Openapi,
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,11 +117,12 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Run(file) => run::run(&file),
+        Command::Demo(arguments) => demo::demo(&arguments),
         Command::Check(file) => check::check(&file),
         Command::Token(command) => token::token(command),
-        Command::Demo(arguments) => demo::demo(&arguments),
-        Command::Emulate(party) => emulate::emulate(party),
         Command::Certs(command) => certs::certs(command),
+        Command::Emulate(party) => emulate::emulate(party),
+        Command::Openapi => openapi::openapi(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -308,7 +308,7 @@ mod tests {
             (&[("TLS__CERTIFICATE", "a.pem")], "tls.private_key"),
             (&[("TEAMS__PROXIES", "")], "teams.proxies"),
             (&[("MEDIA__ADDRESS", "0.0.0.0")], "media.advertised_address"),
-            (&[("MEDIA__PORT_MIN", "40001")], "media.port_min"),
+            (&[("MEDIA__PORT_MIN", "20001")], "media.port_min"),
             (
                 &[("MEDIA__PORT_MIN", "40000"), ("MEDIA__PORT_MAX", "40002")],
                 "media.port_max",
