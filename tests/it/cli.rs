@@ -94,7 +94,9 @@ fn arguments_are_explained_or_refused() {
     let here = tempfile::tempdir().unwrap();
     let help = tollgate(here.path(), &["--help"], &[]);
     assert_eq!(help.status.code(), Some(0));
-    for command in ["run", "check", "token", "certs"] {
+    for command in [
+        "run", "demo", "check", "token", "certs", "emulate", "openapi",
+    ] {
         assert!(
             text(&help.stdout).contains(&format!("\n  {command}")),
             "{command} is not in the help"
@@ -268,4 +270,13 @@ fn a_taken_address_is_named() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// The printed description of the API is JSON and knows the customers.
+#[test]
+fn the_api_is_described() {
+    let here = tempfile::tempdir().unwrap();
+    let output = tollgate(here.path(), &["openapi"], &[]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["paths"]["/api/v1/customers"]["post"].is_object());
 }

@@ -123,3 +123,18 @@ fn an_unreadable_file_is_told() {
         "{error}"
     );
 }
+
+/// What `config/trial.toml` sets is what the emulators need: names and networks of this machine.
+#[test]
+fn the_configuration_for_trials_is_good() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/trial.toml");
+    let config = load(Some(&path), []).unwrap();
+    assert!(config.uses_development_certificates());
+    for proxy in &config.teams.proxies {
+        assert!(
+            config.dns.hosts[&proxy.host]
+                .iter()
+                .all(std::net::IpAddr::is_loopback)
+        );
+    }
+}
