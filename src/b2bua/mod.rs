@@ -2,7 +2,7 @@
 //!
 //! In go bytes from peers, DNS answers, the relay's events, operators' wishes and the time; out come bytes, DNS
 //! questions, commands to the relay, CDRs and reports. Each leg has a Call-ID, tags, CSeq and Contact of its own, and
-//! nothing crosses from one to the other that [`header_policy`] does not name.
+//! nothing crosses from one to the other that `header_policy` does not name.
 //!
 //! `setup` leads from the first INVITE to an answer, `bridge` keeps two legs joined, `transfer` obeys REFER,
 //! `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
