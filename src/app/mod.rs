@@ -235,6 +235,15 @@ impl Sbc {
         self.network.reload()
     }
 
+    /// Waits until the control plane ends without having been told to, which is a defect of ours, and says how. Calls
+    /// are lost then; there is nothing left to shut down.
+    pub async fn broken(&mut self) -> String {
+        match (&mut self.shard).await {
+            Ok(()) => "the control plane has ended".to_owned(),
+            Err(error) => format!("the control plane has failed: {error}"),
+        }
+    }
+
     /// Refuses new calls, lets those that are go on for `calls.drain_timeout_s`, ends the rest, keeps all records,
     /// closes everything.
     pub async fn shut_down(self) {

@@ -13,12 +13,19 @@ use crate::telemetry::metrics;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
+use tokio::sync::mpsc;
 
 /// Turns counts into metrics.
 pub(super) struct Observer {
     pub directory: Arc<ArcSwap<Directory>>,
     pub ledger: Ledger,
     pub max_calls: usize,
+}
+
+/// How full a queue into the shard is.
+pub(super) fn queue<T>(name: &'static str, receiver: &mpsc::Receiver<T>) {
+    let fill = receiver.len() as f64 / receiver.max_capacity() as f64;
+    metrics::QUEUE_FILL.set([name], fill);
 }
 
 /// Methods that are counted by name.

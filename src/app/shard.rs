@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as TokioInstant, interval, sleep_until};
 
 use super::live;
-use super::observe::Observer;
+use super::observe::{self, Observer};
 use crate::admin::CallRequest;
 use crate::b2bua::{Calls, Output};
 use crate::directory::Directory;
@@ -107,6 +107,8 @@ impl Shard {
                     self.follow_directory();
                     self.calls.set_wall_clock(OffsetDateTime::now_utc(), Instant::now());
                     self.observer.look(&self.calls, &self.network, &self.relay);
+                    observe::queue("arrivals", &self.arrivals);
+                    observe::queue("relay_events", &self.media);
                 }
             }
         }

@@ -18,11 +18,11 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 async fn serve(config: &Config, file: &ConfigFile) -> Result<(), Failure> {
     // Before anything else, so that an impatient signal does not kill what has begun to write.
     let mut signals = Signals::new().context("signals")?;
-    let sbc = Sbc::start(config).await.map_err(Failure::mend)?;
+    let mut sbc = Sbc::start(config).await.map_err(Failure::mend)?;
     announce(config, file, &sbc.listening());
     first_token(&sbc).await.map_err(Failure::mend)?;
     println!("ready");
-    signals.until_stop(&sbc).await;
+    signals.until_stop(&mut sbc).await?;
     eprintln!(
         "tollgate: ending; calls may go on for {} s, a second signal ends them now",
         config.calls.drain_timeout.as_secs()
@@ -58,17 +58,22 @@ impl Signals {
     }
 
     /// The same; SIGHUP before that reads certificates again.
-    async fn until_stop(&mut self, sbc: &Sbc) {
+    async fn until_stop(&mut self, sbc: &mut Sbc) -> anyhow::Result<()> {
         loop {
             tokio::select! {
-                _ = self.interrupt.recv() => return,
-                _ = self.terminate.recv() => return,
-                _ = self.hang_up.recv() => match sbc.reload() {
-                    Ok(()) => tracing::info!("certificates read again"),
-                    Err(error) => tracing::error!(%error, "certificates stay as they were"),
-                },
+                _ = self.interrupt.recv() => return Ok(()),
+                _ = self.terminate.recv() => return Ok(()),
+                _ = self.hang_up.recv() => reload(sbc),
+                how = sbc.broken() => anyhow::bail!(how),
             }
         }
+    }
+}
+
+fn reload(sbc: &Sbc) {
+    match sbc.reload() {
+        Ok(()) => tracing::info!("certificates read again"),
+        Err(error) => tracing::error!(%error, "certificates stay as they were"),
     }
 }
 
