@@ -127,14 +127,14 @@ impl Lab {
     }
 
     /// An answered call from Teams: both ends, Teams first.
-    pub async fn from_teams(&self) -> (EmuCall, EmuCall) {
+    pub async fn call_from_teams(&self) -> (EmuCall, EmuCall) {
         let teams = self.dial_from_teams().await;
         teams.answered().await.unwrap();
         (teams, self.pbx.incoming().await.unwrap())
     }
 
     /// An answered call from the PBX: both ends, Teams first.
-    pub async fn from_pbx(&self) -> (EmuCall, EmuCall) {
+    pub async fn call_from_pbx(&self) -> (EmuCall, EmuCall) {
         let pbx = self.dial_from_pbx(|_| {}).await;
         pbx.answered().await.unwrap();
         (self.teams.incoming().await.unwrap(), pbx)

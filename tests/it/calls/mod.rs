@@ -1,6 +1,8 @@
 //! Whole calls through a running SBC: real sockets, TLS and SRTP, peers that share no code with it, judged by what is
 //! heard. After each test every channel is free again and no peer has noted a broken rule.
 
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
+
 mod lab;
 
 use std::collections::HashMap;
@@ -25,7 +27,7 @@ async fn refused(call: &EmuCall) -> Ended {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn digits_pass_both_ways() {
     let lab = Lab::plain().await;
-    let (teams, pbx) = lab.from_teams().await;
+    let (teams, pbx) = lab.call_from_teams().await;
     both_hear(&teams, &pbx).await;
     teams.dial("12#");
     pbx.dial("98*");
@@ -42,7 +44,7 @@ async fn digits_pass_both_ways() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refresh_stays_on_its_side() {
     let lab = Lab::plain().await;
-    let (teams, pbx) = lab.from_teams().await;
+    let (teams, pbx) = lab.call_from_teams().await;
     for _ in 0..2 {
         teams.refresh().await.unwrap();
         pbx.refresh().await.unwrap();
@@ -60,7 +62,7 @@ async fn a_refresh_stays_on_its_side() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn teams_hears_music_while_the_pbx_holds() {
     let lab = Lab::plain().await;
-    let (teams, pbx) = lab.from_pbx().await;
+    let (teams, pbx) = lab.call_from_pbx().await;
     for hold in [Hold::Inactive, Hold::SendOnly, Hold::ZeroAddress] {
         both_hear(&teams, &pbx).await;
         pbx.hold(hold).await.unwrap();
@@ -95,7 +97,7 @@ async fn teams_hears_music_while_the_pbx_holds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pbx_hears_music_while_teams_holds() {
     let lab = Lab::plain().await;
-    let (teams, pbx) = lab.from_teams().await;
+    let (teams, pbx) = lab.call_from_teams().await;
     both_hear(&teams, &pbx).await;
     teams.hold(Hold::Inactive).await.unwrap();
     let music = pbx
@@ -229,11 +231,11 @@ async fn a_trunk_over_tcp_works_both_ways() {
         ..Setup::default()
     };
     let lab = Lab::start(setup).await;
-    let (teams, pbx) = lab.from_teams().await;
+    let (teams, pbx) = lab.call_from_teams().await;
     both_hear(&teams, &pbx).await;
     pbx.bye().await;
     assert_eq!(teams.ended().await.unwrap().by, By::Peer);
-    let (teams, pbx) = lab.from_pbx().await;
+    let (teams, pbx) = lab.call_from_pbx().await;
     both_hear(&teams, &pbx).await;
     teams.bye().await;
     assert_eq!(pbx.ended().await.unwrap().by, By::Peer);
@@ -253,11 +255,11 @@ async fn a_trunk_with_digest_proves_itself_both_ways() {
             ..Setup::default()
         })
         .await;
-        let (teams, pbx) = lab.from_teams().await;
+        let (teams, pbx) = lab.call_from_teams().await;
         both_hear(&teams, &pbx).await;
         pbx.bye().await;
         assert_eq!(teams.ended().await.unwrap().by, By::Peer);
-        let (teams, pbx) = lab.from_pbx().await;
+        let (teams, pbx) = lab.call_from_pbx().await;
         both_hear(&teams, &pbx).await;
         pbx.bye().await;
         assert_eq!(teams.ended().await.unwrap().by, By::Peer);
@@ -315,9 +317,9 @@ async fn calls_at_once_keep_their_sound_apart() {
     let mut calls = Vec::new();
     for n in 0..4 {
         let (teams, pbx) = if n % 2 == 0 {
-            lab.from_teams().await
+            lab.call_from_teams().await
         } else {
-            lab.from_pbx().await
+            lab.call_from_pbx().await
         };
         let (at_teams, at_pbx) = (500.0 + 100.0 * f64::from(n), 1000.0 + 100.0 * f64::from(n));
         teams.play(at_teams);
