@@ -1,13 +1,16 @@
 use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
+use memchr::memchr3;
 use smallvec::SmallVec;
 
-use super::line::{Head, Line, Lines, Start};
+use super::line::{Head, Line, Lines, Start, has_blank, is_blank, is_token, trim};
 use super::{MAX_HEADERS, MAX_LINE, MAX_MESSAGE, Message, Method, Name, phrase};
 
 /// Kept free for the Via, a tag and the Content-Length, which come last.
 const RESERVE: usize = 1_024;
+/// Also of a reason phrase: what a start line has room for.
+const MAX_URI: usize = MAX_LINE - 64;
 const MAX_VIA: usize = 512;
 const MAX_TAG: usize = 256;
 
@@ -55,11 +58,14 @@ impl Builder {
         let arena = &mut builder.arena;
         arena.extend_from_slice(method.text().as_bytes());
         arena.push(b' ');
-        arena.extend(
-            uri.bytes()
-                .filter(|byte| *byte > b' ' && *byte != 0x7f)
-                .take(MAX_LINE - 64),
-        );
+        match has_blank(uri.as_bytes()) || uri.len() > MAX_URI {
+            false => arena.extend_from_slice(uri.as_bytes()),
+            true => arena.extend(
+                uri.bytes()
+                    .filter(|byte| *byte > b' ' && *byte != 0x7f)
+                    .take(MAX_URI),
+            ),
+        }
         let method_len = method.text().len();
         // A character that the limit cut in two would leave a start line that is no text.
         while std::str::from_utf8(&arena[method_len + 1..]).is_err() {
@@ -96,7 +102,7 @@ impl Builder {
         } else {
             reason
         };
-        builder.put(reason.bytes().take(MAX_LINE - 64));
+        builder.put(&reason.as_bytes()[..reason.len().min(MAX_URI)]);
         builder.start = Start::Response {
             status,
             reason_at: 12,
@@ -134,7 +140,7 @@ impl Builder {
             self.arena.extend_from_slice(b"To: ");
             self.arena.extend_from_within(value);
             self.arena.extend_from_slice(b";tag=");
-            self.put(tag.bytes().take(MAX_TAG));
+            self.put(&tag.as_bytes()[..tag.len().min(MAX_TAG)]);
             if let Some(piece) = self.piece(Name::To, at, at + 4) {
                 self.size = self.size + usize::from(piece.len) - usize::from(old.len);
                 self.pieces[index] = piece;
@@ -146,7 +152,7 @@ impl Builder {
     /// Adds a header below those that are there.
     pub fn header(&mut self, name: Name, value: impl AsRef<[u8]>) -> &mut Self {
         let (at, value_at) = self.open(name);
-        self.put(value.as_ref().iter().copied());
+        self.put(value.as_ref());
         self.close(name, at, value_at);
         self
     }
@@ -285,7 +291,7 @@ impl Builder {
         if let Some(via) = via {
             let name_at = buf.len() as u16;
             buf.extend_from_slice(b"Via: ");
-            clean_into(&mut buf, via.bytes());
+            clean_into(&mut buf, via.as_bytes());
             lines.push(Line {
                 name_at,
                 value_at: name_at + 5,
@@ -366,11 +372,8 @@ impl Builder {
     fn piece(&mut self, name: Name, at: usize, value_at: usize) -> Option<Piece> {
         // Blanks around a value are not part of it, and a reader takes them off.
         let value = &self.arena[value_at..];
-        let leading = value
-            .iter()
-            .take_while(|&&byte| super::line::is_blank(byte))
-            .count();
-        let value_len = super::line::trim(value).len();
+        let leading = value.iter().take_while(|&&byte| is_blank(byte)).count();
+        let value_len = trim(value).len();
         self.arena.truncate(value_at + leading + value_len);
         self.arena.extend_from_slice(b"\r\n");
         let len = self.arena.len() - at;
@@ -402,7 +405,7 @@ impl Builder {
         self.pieces.push(piece);
     }
 
-    fn put(&mut self, bytes: impl Iterator<Item = u8>) {
+    fn put(&mut self, bytes: &[u8]) {
         clean_into(&mut self.arena, bytes);
     }
 
@@ -415,27 +418,26 @@ struct Clean<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        clean_into(self.0, text.bytes());
+        clean_into(self.0, text.as_bytes());
         Ok(())
     }
 }
 
-fn clean_into(buf: &mut Vec<u8>, bytes: impl Iterator<Item = u8>) {
-    buf.extend(bytes.map(|byte| {
-        if matches!(byte, b'\r' | b'\n' | 0) {
-            b' '
-        } else {
-            byte
-        }
-    }));
+fn clean_into(buf: &mut Vec<u8>, bytes: &[u8]) {
+    let at = buf.len();
+    buf.extend_from_slice(bytes);
+    if memchr3(b'\r', b'\n', 0, bytes).is_some() {
+        let harmful = buf[at..]
+            .iter_mut()
+            .filter(|byte| matches!(byte, b'\r' | b'\n' | 0));
+        harmful.for_each(|byte| *byte = b' ');
+    }
 }
 
 fn has_name(line: &[u8], wanted: &str) -> bool {
     line.get(..wanted.len())
         .is_some_and(|name| name.eq_ignore_ascii_case(wanted.as_bytes()))
-        && line
-            .get(wanted.len())
-            .is_some_and(|&byte| !super::line::is_token(byte))
+        && line.get(wanted.len()).is_some_and(|&byte| !is_token(byte))
 }
 
 fn digits(number: usize) -> usize {

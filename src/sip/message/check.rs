@@ -1,3 +1,4 @@
+use super::line::Line;
 use super::{HeaderError, Message, Method, Name, NameAddr, Uri, Value, Via};
 
 /// RFC 3261 §20 allows one of each.
@@ -17,10 +18,9 @@ impl Message {
     ///
     /// A From without tag, and a request without Max-Forwards, pass: RFC 2543 knew neither.
     pub fn check(&self) -> Result<(), HeaderError> {
-        for name in SINGLE {
-            if self.headers(name).nth(1).is_some() {
-                return Err(HeaderError::new(name, "is there twice"));
-            }
+        let (present, repeated) = self.names();
+        if let Some(name) = SINGLE.into_iter().find(|name| repeated & bit(*name) != 0) {
+            return Err(HeaderError::new(name, "is there twice"));
         }
         self.via()?;
         for via in self.values(Name::Via).skip(1) {
@@ -41,12 +41,29 @@ impl Message {
             ));
         }
         self.check_request_uri()?;
-        for name in [Name::Contact, Name::Route, Name::RecordRoute] {
+        let addresses = [Name::Contact, Name::Route, Name::RecordRoute];
+        for name in addresses
+            .into_iter()
+            .filter(|name| present & bit(*name) != 0)
+        {
             for value in self.values(name) {
                 self.check_address(name, value)?;
             }
         }
         Ok(())
+    }
+
+    /// Which known headers are there, and which of them more than once: a bit for each.
+    fn names(&self) -> (u128, u128) {
+        let known = self
+            .head
+            .lines
+            .iter()
+            .filter(|line| line.known != Line::UNKNOWN);
+        known.fold((0, 0), |(present, repeated), line| {
+            let bit = 1 << line.known;
+            (present | bit, repeated | (present & bit))
+        })
     }
 
     /// RFC 3261 §19.1.1: a Request-URI carries no headers; ones that it smuggles in must never become real.
@@ -67,6 +84,10 @@ impl Message {
         }
         address(name, parsed)
     }
+}
+
+fn bit(name: Name) -> u128 {
+    name.known().map_or(0, |known| 1 << known)
 }
 
 fn address(name: Name, parsed: NameAddr<'_>) -> Result<(), HeaderError> {

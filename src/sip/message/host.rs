@@ -1,5 +1,7 @@
 use std::net::Ipv6Addr;
 
+use super::line::{is_blank, trim_text};
+
 /// `host[:port]` (RFC 3261 §25.1, `hostport`): the host without an IPv6 literal's brackets, and the port.
 /// Blanks around the colon are the caller's to allow. The error is the end of a sentence.
 pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), &'static str> {
@@ -13,21 +15,23 @@ pub(super) fn host_port(text: &str) -> Result<(&str, Option<u16>), &'static str>
         }
         None => {
             let end = text
-                .find([':', ' ', '\t', '\r', '\n'])
+                .bytes()
+                .position(|byte| !is_host(byte))
                 .unwrap_or(text.len());
-            if end == 0 || !text[..end].bytes().all(is_host) {
+            let next = text.as_bytes().get(end).copied().unwrap_or(b':');
+            if end == 0 || !(next == b':' || is_blank(next)) {
                 return Err("has no proper host");
             }
             text.split_at(end)
         }
     };
-    let rest = super::line::trim_text(rest);
+    let rest = trim_text(rest);
     if rest.is_empty() {
         return Ok((host, None));
     }
     let digits = rest
         .strip_prefix(':')
-        .map(super::line::trim_text)
+        .map(trim_text)
         .ok_or("has something after the host")?;
     let number = digits
         .bytes()

@@ -64,6 +64,11 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     {
         bytes = rest;
     }
+    trim_end(bytes)
+}
+
+/// Without the blanks behind it.
+pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., last] = bytes
         && is_blank(*last)
     {
@@ -74,7 +79,42 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 
 /// Without the blanks around it.
 pub(super) fn trim_text(text: &str) -> &str {
-    text.trim_matches(|c: char| u8::try_from(c).is_ok_and(is_blank))
+    match text.as_bytes() {
+        // Hardly any text has blanks around it.
+        [first, .., last] if *first > b' ' && *last > b' ' => text,
+        bytes => {
+            let start = bytes.iter().take_while(|&&byte| is_blank(byte)).count();
+            let end = start + trim_end(&bytes[start..]).len();
+            &text[start..end]
+        }
+    }
+}
+
+/// What stands before and behind the first such byte, which must be ASCII.
+pub(super) fn split_once(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+/// The text up to the first such byte, which must be ASCII, and the text from it on.
+pub(super) fn split_before(text: &str, byte: u8) -> (&str, &str) {
+    text.split_at(memchr::memchr(byte, text.as_bytes()).unwrap_or(text.len()))
+}
+
+/// Whether there is a control character or a blank in it. Without an early end, so that many bytes are looked at
+/// at once.
+pub(super) fn has_blank(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, &byte| {
+        found | (byte <= b' ') | (byte == 0x7f)
+    })
+}
+
+/// Whether there is anything in it that no URI has: a blank, a quote, an angle bracket.
+pub(super) fn is_no_uri(bytes: &[u8]) -> bool {
+    let never = |byte: u8| {
+        (byte <= b' ') | (byte == 0x7f) | (byte == b'"') | (byte == b'<') | (byte == b'>')
+    };
+    bytes.iter().fold(false, |found, &byte| found | never(byte))
 }
 
 const TOKEN: [bool; 256] = {

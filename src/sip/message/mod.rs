@@ -181,7 +181,7 @@ impl Message {
             .text()
             .filter(|text| !text.is_empty())
             .ok_or(error("is empty or not text"))?;
-        if text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        if line::has_blank(text.as_bytes()) {
             return Err(error("has a blank in it"));
         }
         Ok(text)
@@ -262,13 +262,14 @@ impl Message {
     }
 
     fn lines_of(&self, name: Name) -> impl Iterator<Item = &Line> {
-        let known = name.known();
-        self.head.lines.iter().filter(move |line| match known {
-            Some(known) => line.known == known,
-            None => {
-                line.known == Line::UNKNOWN && self.name_of(line).eq_ignore_ascii_case(name.text())
-            }
-        })
+        let known = name.known().unwrap_or(Line::UNKNOWN);
+        let same = move |line: &Line| {
+            known != Line::UNKNOWN || self.name_of(line).eq_ignore_ascii_case(name.text())
+        };
+        self.head
+            .lines
+            .iter()
+            .filter(move |line| line.known == known && same(line))
     }
 
     fn name_of(&self, line: &Line) -> &str {

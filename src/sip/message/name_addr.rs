@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::line::trim;
+use super::line::{is_no_uri, trim};
 use super::{Malformed, Params};
 
 /// An address as From, To, Contact, Route and their like hold it: `"Display" <uri>;params`, or a bare `uri;params`
@@ -127,11 +127,7 @@ fn closing_quote(text: &[u8]) -> Option<usize> {
 fn uri(bytes: &[u8]) -> Result<&str, Malformed> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| Malformed("has an address that is not text"))?;
-    if text.is_empty()
-        || text
-            .bytes()
-            .any(|byte| matches!(byte, 0..=b' ' | b'"' | b'<' | b'>' | 0x7f))
-    {
+    if text.is_empty() || is_no_uri(bytes) {
         return Err(Malformed(
             "has an address that is empty or has a blank, a quote or a bracket in it",
         ));

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::Malformed;
-use super::line::{is_token, trim_text};
+use super::line::{is_token, split_once, trim, trim_text};
 
 /// The parameters of a header's value or of a URI: `;name=value;name`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,13 +16,17 @@ impl<'a> Params<'a> {
     /// Parameters of a header's value: each has a token for a name, and quotes are closed (RFC 3261 §25.1,
     /// `generic-param`).
     pub(super) fn of_header(raw: &'a [u8]) -> Result<Self, Malformed> {
-        let raw =
-            std::str::from_utf8(raw).map_err(|_| Malformed("has parameters that are not text"))?;
-        let params = Self(trim_text(raw));
-        if params.0.is_empty() {
-            return Ok(params);
-        }
-        if !params.0.starts_with(';') {
+        Self::of_header_with(raw, |_, _| Ok(()))
+    }
+
+    /// The same, and shows every parameter on the way, as [`Params::iter`] does.
+    pub(super) fn of_header_with(
+        raw: &'a [u8],
+        mut show: impl FnMut(&'a str, Option<&'a str>) -> Result<(), Malformed>,
+    ) -> Result<Self, Malformed> {
+        let raw = std::str::from_utf8(trim(raw));
+        let params = Self(raw.map_err(|_| Malformed("has parameters that are not text"))?);
+        if !params.0.is_empty() && !params.0.starts_with(';') {
             return Err(Malformed(
                 "has something between the address and its parameters",
             ));
@@ -32,11 +36,11 @@ impl<'a> Params<'a> {
             if name.is_empty() || !name.bytes().all(is_token) {
                 return Err(Malformed("has a parameter without a proper name"));
             }
-            if value
-                .is_some_and(|value| value.starts_with('"') && unquote(value).len() == value.len())
-            {
+            let plain = value.map(unquote);
+            if plain == value && value.is_some_and(|value| value.starts_with('"')) {
                 return Err(Malformed("has a parameter with an open quote"));
             }
+            show(name, plain)?;
         }
         Ok(params)
     }
@@ -78,7 +82,7 @@ impl<'a> Params<'a> {
 }
 
 fn split(part: &str) -> (&str, Option<&str>) {
-    match part.split_once('=') {
+    match split_once(part, b'=') {
         Some((name, value)) => (trim_text(name), Some(trim_text(value))),
         None => (part, None),
     }
@@ -92,6 +96,10 @@ fn unquote(value: &str) -> &str {
 }
 
 fn unquoted_semicolon(text: &str) -> Option<usize> {
+    let end = memchr::memchr2(b';', b'"', text.as_bytes())?;
+    if text.as_bytes()[end] == b';' {
+        return Some(end);
+    }
     let mut escaped = false;
     let mut quoted = false;
     text.bytes().position(|byte| {

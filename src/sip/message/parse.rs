@@ -1,7 +1,7 @@
 use bytes::{Buf, Bytes};
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
-use super::line::{Head, Line, Lines, Start, is_blank, is_token, trim};
+use super::line::{Head, Line, Lines, Start, has_blank, is_blank, is_token, trim_end};
 use super::value::Value;
 use super::{Message, Method, Name, ParseError, name};
 
@@ -211,32 +211,29 @@ fn status_line(line: &[u8]) -> Result<Start, ParseError> {
 
 /// `INVITE sip:bob@example.com SIP/2.0`, and the version as written. One blank between the parts, none within.
 fn request_line(line: &[u8]) -> Result<(Start, &[u8]), ParseError> {
-    let method_len = line
-        .iter()
-        .position(|&byte| !is_token(byte))
-        .ok_or(ParseError::StartLine)?;
-    let [b' ', rest @ ..] = &line[method_len..] else {
-        return Err(ParseError::StartLine);
-    };
-    let uri_len = rest
-        .iter()
-        .position(|&byte| byte <= b' ' || byte == 0x7f)
-        .ok_or(ParseError::StartLine)?;
-    let [b' ', version @ ..] = &rest[uri_len..] else {
-        return Err(ParseError::StartLine);
-    };
-    if method_len == 0 || uri_len == 0 || std::str::from_utf8(&rest[..uri_len]).is_err() {
+    let (method, rest) = split_at_blank(line)?;
+    let (uri, version) = split_at_blank(rest)?;
+    if method.is_empty() || !method.iter().all(|&byte| is_token(byte)) {
         return Err(ParseError::StartLine);
     }
-    let method = Method::from_bytes(&line[..method_len]);
+    if uri.is_empty() || has_blank(uri) || std::str::from_utf8(uri).is_err() {
+        return Err(ParseError::StartLine);
+    }
+    let (method_len, uri_len) = (method.len() as u16, uri.len() as u16);
+    let method = Method::from_bytes(method);
     Ok((
         Start::Request {
             method,
-            method_len: method_len as u16,
-            uri_len: uri_len as u16,
+            method_len,
+            uri_len,
         },
         version,
     ))
+}
+
+fn split_at_blank(bytes: &[u8]) -> Result<(&[u8], &[u8]), ParseError> {
+    let at = memchr(b' ', bytes).ok_or(ParseError::StartLine)?;
+    Ok((&bytes[..at], &bytes[at + 1..]))
 }
 
 /// A line that says another version is told from one that is no SIP at all.
@@ -280,12 +277,13 @@ fn header_line(buf: &[u8], at: usize) -> Result<(Line, usize), ParseError> {
     if end - at > MAX_LINE {
         return Err(ParseError::LineTooLong);
     }
-    let value = &buf[at + colon + 1..end];
+    let colon = at + colon;
+    let value = &buf[colon + 1..end];
     let blanks = value.iter().take_while(|&&byte| is_blank(byte)).count();
     let line = Line {
         name_at: at as u16,
-        value_at: (at + colon + 1 + blanks) as u16,
-        value_len: trim(value).len() as u16,
+        value_at: (colon + 1 + blanks) as u16,
+        value_len: trim_end(&value[blanks..]).len() as u16,
         known: name::number(&rest[..name_len]),
     };
     Ok((line, end + 2))

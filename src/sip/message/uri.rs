@@ -1,4 +1,5 @@
 use super::host::host_port;
+use super::line::{is_no_uri, split_before, split_once};
 use super::{Params, UriError};
 
 /// A URI in its parts, each as written. Nothing prints one: where a URI goes on, its raw text does.
@@ -25,12 +26,12 @@ impl<'a> Uri<'a> {
     /// told. Characters that ought to be escaped in a user part, such as Teams' `#` (TDR-302), are taken as they are;
     /// blanks, quotes and angle brackets are not.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UriError("has no scheme"))?;
+        let (scheme, rest) = split_once(text, b':').ok_or(UriError("has no scheme"))?;
         if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(is_scheme)
         {
             return Err(UriError("has no proper scheme"));
         }
-        if rest.is_empty() || rest.bytes().any(is_never_in_a_uri) {
+        if rest.is_empty() || is_no_uri(rest.as_bytes()) {
             return Err(UriError(
                 "is empty or has a blank, a quote or an angle bracket in it",
             ));
@@ -47,7 +48,7 @@ impl<'a> Uri<'a> {
         if bare.is_sip() {
             bare.sip(rest)
         } else if bare.is_tel() {
-            let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+            let (number, params) = split_before(rest, b';');
             Ok(Self {
                 user: Some(number),
                 params: Params::of_uri(params),
@@ -75,23 +76,16 @@ impl<'a> Uri<'a> {
 
     /// The `@` comes first, for a user part may hold `;`, `?` and `:` (RFC 4475 §3.1.1.2, §3.1.1.13).
     fn sip(self, rest: &'a str) -> Result<Self, UriError> {
-        let (userinfo, rest) = match rest.split_once('@') {
-            Some((userinfo, rest)) => (Some(userinfo), rest),
-            None => (None, rest),
-        };
-        let (user, password) = match userinfo.map(|text| {
-            text.split_once(':')
-                .map_or((text, None), |(u, p)| (u, Some(p)))
-        }) {
+        let (userinfo, rest) =
+            split_once(rest, b'@').map_or((None, rest), |(user, rest)| (Some(user), rest));
+        let (user, password) = match userinfo.map(|text| split_before(text, b':')) {
             Some(("", _)) => return Err(UriError("has an empty user part")),
-            Some((user, password)) => (Some(user), password),
+            Some((user, password)) => (Some(user), password.strip_prefix(':')),
             None => (None, None),
         };
-        let (rest, headers) = match rest.split_once('?') {
-            Some((rest, headers)) => (rest, Some(headers)),
-            None => (rest, None),
-        };
-        let (address, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let (rest, headers) = split_before(rest, b'?');
+        let headers = headers.strip_prefix('?');
+        let (address, params) = split_before(rest, b';');
         let (host, port) = host_port(address).map_err(UriError)?;
         Ok(Self {
             user,
@@ -107,10 +101,6 @@ impl<'a> Uri<'a> {
 
 const fn is_scheme(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
-}
-
-const fn is_never_in_a_uri(byte: u8) -> bool {
-    matches!(byte, 0..=b' ' | b'"' | b'<' | b'>' | 0x7f)
 }
 
 #[cfg(test)]

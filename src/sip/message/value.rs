@@ -43,7 +43,9 @@ impl<'a> Value<'a> {
 }
 
 /// The first such byte that is in neither quotes nor `<>`.
-pub(super) fn find_outside(bytes: &[u8], wanted: u8) -> Option<usize> {
+fn find_outside(bytes: &[u8], wanted: u8) -> Option<usize> {
+    // Most lists have one value and no comma at all.
+    memchr::memchr(wanted, bytes)?;
     let (mut quoted, mut bracketed, mut at) = (false, false, 0);
     while let Some(&byte) = bytes.get(at) {
         match byte {

@@ -1,5 +1,5 @@
 use super::host::host_port;
-use super::line::{is_token, trim_text};
+use super::line::{is_token, split_once, trim_text};
 use super::{Malformed, Params};
 
 /// One Via (RFC 3261 §20.42).
@@ -26,37 +26,37 @@ impl<'a> Via<'a> {
     pub fn parse(text: &'a (impl AsRef<[u8]> + ?Sized)) -> Result<Self, Malformed> {
         let bytes = text.as_ref();
         let end = memchr::memchr(b';', bytes).unwrap_or(bytes.len());
-        let params = Params::of_header(&bytes[end..])?;
+        let (mut branch, mut received, mut rport) = (None, None, None);
+        let params = Params::of_header_with(&bytes[end..], |name, value| {
+            if name.eq_ignore_ascii_case("branch") {
+                branch = branch.or(value.filter(|branch| !branch.is_empty()));
+            } else if name.eq_ignore_ascii_case("received") {
+                received = received.or(value);
+            } else if name.eq_ignore_ascii_case("rport") {
+                rport = Some(source_port(value)?);
+            }
+            Ok(())
+        })?;
         let sent = std::str::from_utf8(&bytes[..end]).map_err(|_| Malformed("is not text"))?;
         let (transport, sent_by) =
             sent_protocol(sent).ok_or(Malformed("does not start with SIP/2.0 and a transport"))?;
         let (host, port) = host_port(sent_by).map_err(Malformed)?;
-        let mut via = Self {
+        Ok(Self {
             transport,
             host,
             port,
-            branch: None,
-            received: None,
-            rport: None,
+            branch,
+            received,
+            rport,
             params,
-        };
-        for (name, value) in params.iter() {
-            if name.eq_ignore_ascii_case("branch") {
-                via.branch = via.branch.or(value.filter(|branch| !branch.is_empty()));
-            } else if name.eq_ignore_ascii_case("received") {
-                via.received = via.received.or(value);
-            } else if name.eq_ignore_ascii_case("rport") {
-                via.rport = Some(rport(value)?);
-            }
-        }
-        Ok(via)
+        })
     }
 }
 
 /// `SIP / 2.0 / UDP host`: the transport, and what follows it.
 fn sent_protocol(text: &str) -> Option<(&str, &str)> {
-    let (name, rest) = text.split_once('/')?;
-    let (version, rest) = rest.split_once('/')?;
+    let (name, rest) = split_once(text, b'/')?;
+    let (version, rest) = split_once(rest, b'/')?;
     if !trim_text(name).eq_ignore_ascii_case("SIP") || trim_text(version) != "2.0" {
         return None;
     }
@@ -65,7 +65,7 @@ fn sent_protocol(text: &str) -> Option<(&str, &str)> {
         .then(|| (transport, trim_text(sent_by)))
 }
 
-fn rport(value: Option<&str>) -> Result<Option<u16>, Malformed> {
+fn source_port(value: Option<&str>) -> Result<Option<u16>, Malformed> {
     match value {
         None | Some("") => Ok(None),
         Some(text) => text
