@@ -5,6 +5,7 @@ use memchr::memchr3;
 use smallvec::SmallVec;
 
 use super::line::{Head, Line, Lines, Start, has_blank, is_blank, is_token, trim};
+use super::name::CONTENT_LENGTH;
 use super::{MAX_HEADERS, MAX_LINE, MAX_MESSAGE, Message, Method, Name, phrase};
 
 /// Kept free for the Via, a tag and the Content-Length, which come last.
@@ -45,6 +46,18 @@ struct Piece {
     value_at: u16,
     value_len: u16,
     known: u8,
+}
+
+impl Piece {
+    fn is_named(&self, arena: &[u8], name: Name) -> bool {
+        let (line, wanted) = (&arena[self.at..], name.text().as_bytes());
+        let is_spelt = || {
+            line.get(..wanted.len())
+                .is_some_and(|text| text.eq_ignore_ascii_case(wanted))
+                && line.get(wanted.len()).is_some_and(|&byte| !is_token(byte))
+        };
+        self.known == name.known() && (self.known != Line::UNKNOWN || is_spelt())
+    }
 }
 
 impl Builder {
@@ -125,12 +138,8 @@ impl Builder {
         if !std::mem::take(&mut self.untagged) {
             return self;
         }
-        let known = Name::To.known();
-        if let Some(index) = self
-            .pieces
-            .iter()
-            .position(|piece| Some(piece.known) == known)
-        {
+        let mut pieces = self.pieces.iter();
+        if let Some(index) = pieces.position(|piece| piece.known == Name::To.known()) {
             let old = self.pieces[index];
             let value_at = old.at + usize::from(old.value_at);
             let (value, at) = (
@@ -171,14 +180,7 @@ impl Builder {
     pub fn copy(&mut self, from: &Message, name: Name) -> &mut Self {
         let known = name.known();
         for (index, line) in from.head.lines.iter().enumerate() {
-            let same = match known {
-                Some(known) => line.known == known,
-                None => {
-                    line.known == Line::UNKNOWN
-                        && from.name_of(line).eq_ignore_ascii_case(name.text())
-                }
-            };
-            if same && name != Name::ContentLength {
+            if line.known == known && known != CONTENT_LENGTH && from.is_named(line, name) {
                 let (raw, at) = (from.raw(index), self.arena.len());
                 self.arena.extend_from_slice(raw);
                 let piece = Piece {
@@ -196,13 +198,10 @@ impl Builder {
 
     /// Takes away all headers of this name.
     pub fn remove(&mut self, name: Name) -> &mut Self {
-        let (known, arena) = (name.known(), &self.arena);
+        let arena = &self.arena;
         let mut removed = 0;
         self.pieces.retain(|piece| {
-            let same = match known {
-                Some(known) => piece.known == known,
-                None => piece.known == Line::UNKNOWN && has_name(&arena[piece.at..], name.text()),
-            };
+            let same = piece.is_named(arena, name);
             removed += if same { usize::from(piece.len) } else { 0 };
             !same
         });
@@ -266,11 +265,9 @@ impl Builder {
 
     /// Whether there is a header of this name.
     pub fn has(&self, name: Name) -> bool {
-        let known = name.known();
-        self.pieces.iter().any(|piece| match known {
-            Some(known) => piece.known == known,
-            None => piece.known == Line::UNKNOWN && has_name(&self.arena[piece.at..], name.text()),
-        })
+        self.pieces
+            .iter()
+            .any(|piece| piece.is_named(&self.arena, name))
     }
 
     /// How many headers and bodies found no room within the limits.
@@ -287,7 +284,6 @@ impl Builder {
         );
         let mut lines = Lines::new();
         buf.extend_from_slice(&self.arena[..self.start_len]);
-        let known = |name: Name| name.known().unwrap_or(Line::UNKNOWN);
         if let Some(via) = via {
             let name_at = buf.len() as u16;
             buf.extend_from_slice(b"Via: ");
@@ -296,7 +292,7 @@ impl Builder {
                 name_at,
                 value_at: name_at + 5,
                 value_len: via.len() as u16,
-                known: known(Name::Via),
+                known: Name::Via.known(),
             });
             buf.extend_from_slice(b"\r\n");
         }
@@ -319,7 +315,7 @@ impl Builder {
             name_at,
             value_at: name_at + 16,
             value_len,
-            known: known(Name::ContentLength),
+            known: CONTENT_LENGTH,
         });
         buf.extend_from_slice(b"\r\n\r\n");
         let body_at = buf.len() as u16;
@@ -361,7 +357,7 @@ impl Builder {
     }
 
     fn close(&mut self, name: Name, at: usize, value_at: usize) {
-        if name == Name::ContentLength {
+        if name.known() == CONTENT_LENGTH {
             self.arena.truncate(at);
         } else if let Some(piece) = self.piece(name, at, value_at) {
             self.add(piece);
@@ -382,7 +378,7 @@ impl Builder {
             self.left_out += 1;
             return None;
         }
-        let known = name.known().unwrap_or(Line::UNKNOWN);
+        let known = name.known();
         let value_at = (value_at + leading - at) as u16;
         Some(Piece {
             at,
@@ -432,12 +428,6 @@ fn clean_into(buf: &mut Vec<u8>, bytes: &[u8]) {
             .filter(|byte| matches!(byte, b'\r' | b'\n' | 0));
         harmful.for_each(|byte| *byte = b' ');
     }
-}
-
-fn has_name(line: &[u8], wanted: &str) -> bool {
-    line.get(..wanted.len())
-        .is_some_and(|name| name.eq_ignore_ascii_case(wanted.as_bytes()))
-        && line.get(wanted.len()).is_some_and(|&byte| !is_token(byte))
 }
 
 fn digits(number: usize) -> usize {

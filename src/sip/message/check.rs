@@ -87,7 +87,7 @@ impl Message {
 }
 
 fn bit(name: Name) -> u128 {
-    name.known().map_or(0, |known| 1 << known)
+    1 << name.known()
 }
 
 fn address(name: Name, parsed: NameAddr<'_>) -> Result<(), HeaderError> {

@@ -262,14 +262,16 @@ impl Message {
     }
 
     fn lines_of(&self, name: Name) -> impl Iterator<Item = &Line> {
-        let known = name.known().unwrap_or(Line::UNKNOWN);
-        let same = move |line: &Line| {
-            known != Line::UNKNOWN || self.name_of(line).eq_ignore_ascii_case(name.text())
-        };
+        let known = name.known();
         self.head
             .lines
             .iter()
-            .filter(move |line| line.known == known && same(line))
+            .filter(move |line| line.known == known && self.is_named(line, name))
+    }
+
+    /// Whether a line, whose number is the name's, has that name.
+    fn is_named(&self, line: &Line, name: Name) -> bool {
+        line.known != Line::UNKNOWN || self.name_of(line).eq_ignore_ascii_case(name.text())
     }
 
     fn name_of(&self, line: &Line) -> &str {

@@ -32,12 +32,13 @@ macro_rules! names {
                 }
             }
 
-            /// The number that stands for the name in a message's table.
-            pub(super) fn known(self) -> Option<u8> {
+            /// The number that stands for the name in a message's table, or [`Line::UNKNOWN`].
+            #[inline]
+            pub(super) fn known(self) -> u8 {
                 match self {
-                    $(Self::$variant => Some(Known::$variant as u8),)*
-                    Self::Extension(text) => Some(number(text.as_bytes())).filter(|&known| known != Line::UNKNOWN),
-                    Self::RequestUri => None,
+                    $(Self::$variant => Known::$variant as u8,)*
+                    Self::Extension(text) => number(text.as_bytes()),
+                    Self::RequestUri => Line::UNKNOWN,
                 }
             }
         }
@@ -130,6 +131,9 @@ names! {
     WwwAuthenticate "WWW-Authenticate",
 }
 
+/// The number of Content-Length, which the parser and the builder treat unlike others.
+pub(super) const CONTENT_LENGTH: u8 = Known::ContentLength as u8;
+
 /// The number of the name that is spelt so, or [`Line::UNKNOWN`].
 pub(super) fn number(text: &[u8]) -> u8 {
     let mut slot = slot(text);
@@ -176,7 +180,7 @@ const fn slot(text: &[u8]) -> usize {
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         match (self.known(), other.known()) {
-            (None, None) => self.text().eq_ignore_ascii_case(other.text()),
+            (Line::UNKNOWN, Line::UNKNOWN) => self.text().eq_ignore_ascii_case(other.text()),
             (one, another) => one == another,
         }
     }

@@ -3,7 +3,7 @@ use memchr::{memchr, memchr2};
 
 use super::line::{Head, Line, Lines, Start, has_blank, is_blank, is_token, trim_end};
 use super::value::Value;
-use super::{Message, Method, Name, ParseError, name};
+use super::{Message, Method, ParseError, name};
 
 /// The longest message, in bytes: what fits a datagram, and on streams enough for Teams' longest (TDR-310).
 pub const MAX_MESSAGE: usize = 65_535;
@@ -124,8 +124,10 @@ pub(crate) fn head(buf: &[u8]) -> Result<Head, ParseError> {
 
 /// What the Content-Length says, if there is one.
 pub(crate) fn body_length(buf: &[u8], head: &Head) -> Result<Option<usize>, ParseError> {
-    let known = Name::ContentLength.known().expect("it is a known name");
-    let mut found = head.lines.iter().filter(|line| line.known == known);
+    let mut found = head
+        .lines
+        .iter()
+        .filter(|line| line.known == name::CONTENT_LENGTH);
     let Some(line) = found.next() else {
         return Ok(None);
     };
@@ -291,6 +293,7 @@ fn header_line(buf: &[u8], at: usize) -> Result<(Line, usize), ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Name;
     use super::*;
 
     const INVITE: &str = "INVITE sip:bob@example.com SIP/2.0\r\n\

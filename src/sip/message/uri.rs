@@ -26,9 +26,15 @@ impl<'a> Uri<'a> {
     /// told. Characters that ought to be escaped in a user part, such as Teams' `#` (TDR-302), are taken as they are;
     /// blanks, quotes and angle brackets are not.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let (scheme, rest) = split_once(text, b':').ok_or(UriError("has no scheme"))?;
-        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(is_scheme)
-        {
+        let end = text
+            .bytes()
+            .position(|byte| !is_scheme(byte))
+            .unwrap_or(text.len());
+        let (scheme, rest) = text.split_at(end);
+        let rest = rest
+            .strip_prefix(':')
+            .ok_or(UriError("has no proper scheme"))?;
+        if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return Err(UriError("has no proper scheme"));
         }
         if rest.is_empty() || is_no_uri(rest.as_bytes()) {
