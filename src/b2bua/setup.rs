@@ -502,6 +502,7 @@ impl Call {
             return;
         };
         let mut draft = core.response(request, status, caller.peer.is_teams());
+        draft.copy(request, Name::RecordRoute);
         draft
             .to_tag(&caller.local_tag)
             .header(Name::Contact, &caller.contact)
@@ -542,6 +543,8 @@ impl Call {
         };
         let invite = *invite;
         let mut draft = core.response(request, 200, caller.peer.is_teams());
+        // RFC 3261 §12.1.1: the route set is the caller's proxies', which only our response tells them.
+        draft.copy(request, Name::RecordRoute);
         draft
             .to_tag(&caller.local_tag)
             .header(Name::Contact, &caller.contact)
