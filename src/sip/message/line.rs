@@ -101,6 +101,18 @@ pub(super) fn split_before(text: &str, byte: u8) -> (&str, &str) {
     text.split_at(memchr::memchr(byte, text.as_bytes()).unwrap_or(text.len()))
 }
 
+/// Just behind the quote that closes the one at the start.
+pub(super) fn closing_quote(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
 /// Whether there is a control character or a blank in it. Without an early end, so that many bytes are looked at
 /// at once.
 pub(super) fn has_blank(bytes: &[u8]) -> bool {

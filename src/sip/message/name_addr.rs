@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::line::{is_no_uri, trim};
+use super::line::{closing_quote, is_no_uri, trim};
 use super::{Malformed, Params};
 
 /// An address as From, To, Contact, Route and their like hold it: `"Display" <uri>;params`, or a bare `uri;params`
@@ -110,18 +110,6 @@ fn split_display(text: &[u8]) -> Result<Option<Split<'_>>, Malformed> {
         return Err(Malformed("has a display name that needs quotes"));
     }
     Ok(Some((display, &text[open + 1..])))
-}
-
-/// Just behind the quote that closes the one at the start.
-fn closing_quote(text: &[u8]) -> Option<usize> {
-    let mut at = 1;
-    loop {
-        match text.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
 }
 
 fn uri(bytes: &[u8]) -> Result<&str, Malformed> {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::Malformed;
-use super::line::{is_token, split_once, trim, trim_text};
+use super::line::{closing_quote, is_token, split_once, trim, trim_text};
 
 /// The parameters of a header's value or of a URI: `;name=value;name`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,10 @@ impl<'a> Params<'a> {
             if name.is_empty() || !name.bytes().all(is_token) {
                 return Err(Malformed("has a parameter without a proper name"));
             }
-            let plain = value.map(unquote);
-            if plain == value && value.is_some_and(|value| value.starts_with('"')) {
+            if !value.is_none_or(is_value) {
                 return Err(Malformed("has a parameter with an open quote"));
             }
-            show(name, plain)?;
+            show(name, value.map(unquote))?;
         }
         Ok(params)
     }
@@ -85,6 +84,14 @@ fn split(part: &str) -> (&str, Option<&str>) {
     match split_once(part, b'=') {
         Some((name, value)) => (trim_text(name), Some(trim_text(value))),
         None => (part, None),
+    }
+}
+
+/// Whether the quotes in a value are those around all of it: whatever is written behind an open one would be in it.
+fn is_value(value: &str) -> bool {
+    match value.as_bytes() {
+        quoted @ [b'"', ..] => closing_quote(quoted) == Some(quoted.len()),
+        plain => memchr::memchr(b'"', plain).is_none(),
     }
 }
 
@@ -142,6 +149,9 @@ mod tests {
             ";a;",
             "a=1",
             ";a=\"open",
+            ";a=b\"c;d=e",
+            ";a=\"b\"c",
+            ";a=\"b\\\"",
             ";a=\"",
             ";a b=1",
             ";=1",
