@@ -293,3 +293,211 @@ fn value(message: &Message, name: Name) -> Vec<u8> {
         .map(|value| value.bytes().to_vec())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn message(first_line: &str, headers: &[&str]) -> Message {
+        let text = format!(
+            "{first_line}\r\nVia: SIP/2.0/TLS sbc.example;branch=z9hG4bK1\r\nCall-ID: c\r\n{}\r\n\r\n",
+            headers.join("\r\n")
+        );
+        Message::parse_datagram(Bytes::from(text)).unwrap()
+    }
+
+    const FROM: &str = "From: \"Al, \\\"ice\\\"\" <sip:alice@a.example;x=Y>;tag=a;z";
+    const TO: &str = "To: <sip:Bob@b.example>";
+
+    fn invite(headers: &[&str]) -> Message {
+        let all = [&[FROM, TO, "CSeq: 7 INVITE"], headers].concat();
+        message("INVITE sip:bob@b.example SIP/2.0", &all)
+    }
+
+    fn answer(headers: &[&str]) -> Message {
+        let all = [
+            &[FROM, "To: <sip:Bob@b.example>;tag=b;q", "CSeq: 7 INVITE"],
+            headers,
+        ]
+        .concat();
+        message("SIP/2.0 200 OK", &all)
+    }
+
+    fn text(message: &Message, name: Name) -> Vec<String> {
+        message
+            .headers(name)
+            .map(|value| value.to_string())
+            .collect()
+    }
+
+    /// As Teams sends it: the target is an opaque URI on another host and port than the route, and both stay as they are
+    /// (TDR-309).
+    const TEAMS: [&str; 2] = [
+        "Contact: <sip:api-du-a.pstnhub.microsoft.com:443;x-i=1;X-C=aB/d>",
+        "Record-Route: <sip:sip-du-a.pstnhub.microsoft.com:5061;transport=tls;lr>",
+    ];
+
+    /// RFC 3261 §12.2.1.1: From, To, Call-ID, routes and target come from the dialog; the number counts up.
+    #[test]
+    fn requests_of_the_caller() {
+        let mut dialog = Dialog::uac(&invite(&[]), &answer(&TEAMS)).unwrap();
+        let ack = dialog.ack(7).finish(None);
+        let bye = dialog.request(Method::Bye).finish(None);
+        assert_eq!(
+            bye.request_uri(),
+            "sip:api-du-a.pstnhub.microsoft.com:443;x-i=1;X-C=aB/d"
+        );
+        assert_eq!(
+            text(&bye, Name::Route),
+            [TEAMS[1].split_once(' ').unwrap().1]
+        );
+        assert_eq!(format!("From: {}", text(&bye, Name::From)[0]), FROM);
+        assert_eq!(text(&bye, Name::To), ["<sip:Bob@b.example>;tag=b;q"]);
+        assert_eq!(text(&bye, Name::CSeq), ["8 BYE"]);
+        assert_eq!(text(&ack, Name::CSeq), ["7 ACK"]);
+        assert_eq!(text(&bye, Name::MaxForwards), ["70"]);
+        let hop = dialog.next_hop(Realm::Teams);
+        assert_eq!(hop.host, "sip-du-a.pstnhub.microsoft.com");
+        assert_eq!(
+            (hop.port, hop.transport),
+            (Some(5061), Some(Transport::Tls))
+        );
+        assert!(bye.check().is_err(), "the endpoint adds the Via");
+    }
+
+    /// The callee turns From and To round, and adds its own tag.
+    #[test]
+    fn requests_of_the_callee() {
+        let routes = [
+            "Record-Route: <sip:one;lr>, <sip:two;lr>",
+            "Record-Route: <sip:three;lr>",
+        ];
+        let contact = "Contact: <sip:alice@192.0.2.1:5070>";
+        let request = invite(&[routes[0], routes[1], contact]);
+        let mut dialog = Dialog::uas(&request, "mine").unwrap();
+        let bye = dialog.request(Method::Bye).finish(None);
+        assert_eq!(text(&bye, Name::From), ["<sip:Bob@b.example>;tag=mine"]);
+        assert_eq!(format!("From: {}", text(&bye, Name::To)[0]), FROM);
+        assert_eq!(
+            text(&bye, Name::Route),
+            ["<sip:one;lr>", "<sip:two;lr>", "<sip:three;lr>"]
+        );
+        assert_eq!(text(&bye, Name::CSeq), ["1 BYE"]);
+        let id = dialog.id();
+        assert_eq!(
+            (id.local_tag.as_str(), id.remote_tag.as_deref()),
+            ("mine", Some("a"))
+        );
+        // The caller's routes are the other way round.
+        let dialog = Dialog::uac(&invite(&[]), &answer(&[routes[0], routes[1], contact])).unwrap();
+        assert_eq!(
+            dialog.route_set(),
+            ["<sip:three;lr>", "<sip:two;lr>", "<sip:one;lr>"]
+        );
+    }
+
+    /// RFC 3261 §12.2.1.1: a strict router gets the Request-URI, and the target comes last among the routes.
+    #[test]
+    fn a_strict_router_is_obeyed() {
+        let headers = [
+            "Record-Route: <sip:b;lr>, <sip:a>",
+            "Contact: <sip:bob@192.0.2.2;p>",
+        ];
+        let mut dialog = Dialog::uac(&invite(&[]), &answer(&headers)).unwrap();
+        let bye = dialog.request(Method::Bye).finish(None);
+        assert_eq!(bye.request_uri(), "sip:a");
+        assert_eq!(
+            text(&bye, Name::Route),
+            ["<sip:b;lr>", "<sip:bob@192.0.2.2;p>"]
+        );
+        assert_eq!(dialog.next_hop(Realm::Trunk).host, "a");
+    }
+
+    /// RFC 3261 §12.2.2: an older number is refused, the same and a later one are not.
+    #[test]
+    fn requests_come_in_order() {
+        let mut dialog = Dialog::uas(&invite(&["Contact: <sip:a>"]), "mine").unwrap();
+        let bye = |number: u32| {
+            message(
+                "BYE sip:b SIP/2.0",
+                &[FROM, TO, &format!("CSeq: {number} BYE")],
+            )
+        };
+        assert_eq!(dialog.accept(&bye(9)), Ok(()));
+        assert_eq!(
+            dialog.accept(&bye(8)),
+            Err(DialogError::OutOfOrder { found: 8, last: 9 })
+        );
+        assert_eq!(dialog.accept(&bye(9)), Ok(()));
+        assert_eq!(dialog.remote_seq(), Some(9));
+    }
+
+    /// A re-INVITE moves the target, unless its Contact cannot be used; the routes stay.
+    #[test]
+    fn the_target_moves() {
+        let mut dialog = Dialog::uas(&invite(&["Contact: <sip:a.example>"]), "mine").unwrap();
+        dialog.refresh_target(&invite(&["Contact: <sip:b.example;transport=TCP>"]));
+        let hop = dialog.next_hop(Realm::Trunk);
+        assert_eq!(
+            (hop.host.as_str(), hop.transport),
+            ("b.example", Some(Transport::Tcp))
+        );
+        for unusable in [
+            "Contact: <mailto:x@y>",
+            "Contact: <sip:c;transport=ws>",
+            "Subject: none",
+        ] {
+            dialog.refresh_target(&invite(&[unusable]));
+            assert_eq!(dialog.remote_target(), "sip:b.example;transport=TCP");
+        }
+    }
+
+    /// A 2xx brings the routes and the target that count; our numbers go on from where the early dialog had come to.
+    #[test]
+    fn a_2xx_confirms() {
+        let mut dialog = Dialog::uac(&invite(&[]), &answer(&["Contact: <sip:early>"])).unwrap();
+        dialog.request(Method::Update);
+        dialog.confirm(&invite(&[]), &answer(&TEAMS)).unwrap();
+        assert_eq!((dialog.local_seq(), dialog.route_set().len()), (8, 1));
+        assert_eq!(
+            text(&dialog.request(Method::Bye).finish(None), Name::CSeq),
+            ["9 BYE"]
+        );
+    }
+
+    /// `sips` and the transport parameter decide the transport; what cannot be followed makes no dialog.
+    #[test]
+    fn targets_that_lead_somewhere() {
+        let next = |contact: &str| {
+            let header = format!("Contact: {contact}");
+            Dialog::uac(&invite(&[]), &answer(&[&header]))
+                .map(|dialog| dialog.next_hop(Realm::Trunk))
+        };
+        assert_eq!(
+            next("<sips:bob@b>").unwrap().transport,
+            Some(Transport::Tls)
+        );
+        assert_eq!(
+            next("sip:bob@b;transport=udp").unwrap().transport,
+            None,
+            "a header parameter"
+        );
+        assert_eq!(
+            next("<sip:[2001:db8::1]:5062>").unwrap().host,
+            "2001:db8::1"
+        );
+        for contact in ["<tel:+123>", "*", "<sip:b;transport=sctp>"] {
+            assert!(
+                matches!(next(contact), Err(DialogError::Unreachable(_))),
+                "{contact}"
+            );
+        }
+        assert_eq!(
+            Dialog::uas(&invite(&[]), "x").unwrap_err(),
+            DialogError::NoContact
+        );
+        let without = Dialog::uac(&invite(&[]), &answer(&[])).unwrap();
+        assert_eq!(without.remote_target(), "sip:bob@b.example");
+    }
+}

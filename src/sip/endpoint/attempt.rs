@@ -13,6 +13,8 @@ use crate::sip::{
 
 pub(super) struct Attempt {
     pub machine: Machine,
+    /// Its CANCEL has the same.
+    pub branch: String,
     pub id: TransactionId,
     pub request: Message,
     pub way: Way,
@@ -39,6 +41,7 @@ pub(super) struct Way {
 impl Attempt {
     pub fn new(
         request: Message,
+        branch: String,
         way: Way,
         owner: Option<ClientKey>,
         now: Instant,
@@ -49,14 +52,10 @@ impl Attempt {
             Method::Invite => Machine::Invite(client_invite::State::start(now, t)),
             _ => Machine::Other(client::State::start(now, t)),
         };
-        let branch = request
-            .via()
-            .ok()
-            .and_then(|via| via.branch)
-            .unwrap_or_default();
-        let id = TransactionId::client(branch, method);
+        let id = TransactionId::client(&branch, method);
         Self {
             machine,
+            branch,
             id,
             request,
             way,

@@ -13,7 +13,7 @@ use super::event::{ClientKey, Event, Failure, Output};
 use super::id::{MAGIC_COOKIE, TransactionId};
 use crate::sip::transaction::{ClientEvent, ClientOutput};
 use crate::sip::{
-    Builder, Dialog, Hop, Message, Method, NextHop, ResolveId, SendTo, Source, Target, Transport,
+    Builder, Dialog, Hop, Message, Method, NextHop, ResolveId, SendTo, Source, Target,
 };
 
 /// How many dialogs one INVITE may open.
@@ -313,7 +313,9 @@ impl Clients {
             return self.abandon(stage, now, core);
         };
         let (number, transport) = (core.number(), way.transport);
-        let request = exchange.draft.finish(Some(&new_via(transport, core)));
+        let branch = new_branch(core);
+        let via = core.sent_by.via(transport, &branch);
+        let request = exchange.draft.finish(Some(&via));
         exchange.stage = Stage::Trying(number);
         if request.method() == Method::Invite || !exchange.ahead.is_empty() {
             let until = now + core.config.trying_timeout;
@@ -322,7 +324,8 @@ impl Clients {
         }
         self.abandon(stage, now, core);
         core.counters.failovers += u64::from(stage.number().is_some());
-        let attempt = Attempt::new(request, way, Some(key), now, &core.config.timers(transport));
+        let t = core.config.timers(transport);
+        let attempt = Attempt::new(request, branch, way, Some(key), now, &t);
         self.begin(number, attempt, core);
     }
 
@@ -361,7 +364,7 @@ impl Clients {
         &mut self,
         number: u64,
         event: ClientEvent,
-        response: Option<(Message, Source)>,
+        mut response: Option<(Message, Source)>,
         failure: Failure,
         now: Instant,
         core: &mut Core,
@@ -385,40 +388,44 @@ impl Clients {
             let Some(attempt) = self.attempts.get(&number) else {
                 return;
             };
-            match (output, attempt.owner, &response) {
-                (ClientOutput::Request, ..) => {
+            match (output, attempt.owner) {
+                (ClientOutput::Request, _) => {
                     core.counters.retransmissions_sent += 1;
-                    core.send(
-                        number,
-                        attempt.way.to.clone(),
-                        attempt.request.bytes().clone(),
-                    );
+                    let bytes = attempt.request.bytes().clone();
+                    core.send(number, attempt.way.to.clone(), bytes);
                 }
-                (ClientOutput::Acknowledge, _, Some((refusal, _))) => {
-                    core.send(
-                        number,
-                        attempt.way.to.clone(),
-                        attempt.ack(refusal).bytes().clone(),
-                    );
+                (ClientOutput::Acknowledge, _) => {
+                    if let Some((refusal, _)) = &response {
+                        let bytes = attempt.ack(refusal).bytes().clone();
+                        core.send(number, attempt.way.to.clone(), bytes);
+                    }
                 }
-                (ClientOutput::Cancel, ..) => {
+                (ClientOutput::Cancel, _) => {
+                    let (cancel, branch) = (attempt.cancel(), attempt.branch.clone());
+                    let (way, t) = (
+                        attempt.way.clone(),
+                        core.config.timers(attempt.way.transport),
+                    );
+                    let number = core.number();
                     core.counters.requests_sent.add(Method::Cancel);
-                    let (request, way, number) =
-                        (attempt.cancel(), attempt.way.clone(), core.number());
-                    let t = core.config.timers(way.transport);
-                    self.begin(number, Attempt::new(request, way, None, now, &t), core);
+                    let attempt = Attempt::new(cancel, branch, way, None, now, &t);
+                    self.begin(number, attempt, core);
                 }
-                (ClientOutput::Report, Some(key), Some((message, source))) => {
-                    self.answered(key, number, message.clone(), source.clone(), now, core);
+                (ClientOutput::Report, Some(key)) => {
+                    if let Some((message, source)) = response.take() {
+                        self.answered(key, number, message, source, now, core);
+                    }
                 }
-                (ClientOutput::Report, None, Some((message, _))) if message.status() / 100 == 2 => {
-                    self.dismiss(number, message, was_accepted, now, core);
+                (ClientOutput::Report, None) => {
+                    if let Some((message, _)) = &response {
+                        self.dismiss(number, message, was_accepted, now, core);
+                    }
                 }
-                (ClientOutput::Failed, Some(key), _) => {
+                (ClientOutput::Failed, Some(key)) => {
                     core.counters.timeouts += u64::from(failure == Failure::Timeout);
                     self.failed(key, failure.clone(), now, core);
                 }
-                _ => {}
+                (ClientOutput::Failed, None) => {}
             }
         }
         if self
@@ -531,8 +538,8 @@ impl Clients {
         }
     }
 
-    /// A 2xx that nobody waits for: the call is taken and ended, else the callee would hear silence. A copy only wants
-    /// the ACK again.
+    /// A response that nobody waits for. After a 2xx to an INVITE the call is taken and ended, else the callee would hear
+    /// silence. A copy only wants the ACK again.
     fn dismiss(
         &mut self,
         number: u64,
@@ -541,13 +548,12 @@ impl Clients {
         now: Instant,
         core: &mut Core,
     ) {
-        let Some(attempt) = self
-            .attempts
-            .get(&number)
-            .filter(|attempt| attempt.request.method() == Method::Invite)
-        else {
+        let Some(attempt) = self.attempts.get(&number) else {
             return;
         };
+        if response.status() / 100 != 2 || attempt.request.method() != Method::Invite {
+            return;
+        }
         let Ok(mut dialog) = Dialog::uac(&attempt.request, response) else {
             return;
         };
@@ -564,7 +570,9 @@ impl Clients {
         let Some(transport) = ways.first().map(|way| way.transport) else {
             return;
         };
-        let message = draft.finish(Some(&new_via(transport, core)));
+        let branch = new_branch(core);
+        let via = core.sent_by.via(transport, &branch);
+        let message = draft.finish(Some(&via));
         let (number, bytes) = (core.number(), message.bytes().clone());
         // Its Via names the transport, so only ways of the same one can take its place.
         let ways: VecDeque<_> = ways
@@ -607,8 +615,7 @@ impl Stage {
     }
 }
 
-/// A Via with a branch that nothing else has.
-fn new_via(transport: Transport, core: &mut Core) -> String {
-    let branch = format!("{MAGIC_COOKIE}{}", core.random.token(16));
-    core.sent_by.via(transport, &branch)
+/// A branch that nothing else has.
+fn new_branch(core: &mut Core) -> String {
+    format!("{MAGIC_COOKIE}{}", core.random.token(16))
 }

@@ -169,7 +169,6 @@ impl Endpoint {
             self.core.counters.malformed += 1;
             return self.refuse_malformed(&message, &source, error);
         }
-        let message = message.received_from(source.remote);
         self.servers.request(message, source, now, &mut self.core);
     }
 
@@ -194,8 +193,7 @@ impl Endpoint {
             .all(|name| request.header(name).is_some())
         {
             self.core.counters.refused += 1;
-            let request = request.clone().received_from(source.remote);
-            Servers::refuse(&request, source, 400, &error.to_string(), &mut self.core);
+            Servers::refuse(request, source, 400, &error.to_string(), &mut self.core);
         }
     }
 }

@@ -119,18 +119,16 @@ impl Servers {
         let (Ok(via), false) = (message.via(), message.method() == Method::Ack) else {
             return;
         };
-        let mut draft = Builder::response(message, status, reason);
+        let way = Way::back(&via, source);
+        let request = message.clone().received_from(source.remote);
+        let mut draft = Builder::response(&request, status, reason);
         draft.to_tag(&core.random.token(10));
         if status == 503 {
             // Without it the peer would take a 503 for a 500 (RFC 3261 §21.5.4).
             draft.header(Name::RetryAfter, "1");
         }
         core.counters.responses_sent.add(status);
-        core.send(
-            0,
-            Way::back(&via, source).to,
-            draft.finish(None).bytes().clone(),
-        );
+        core.send(0, way.to, draft.finish(None).bytes().clone());
     }
 
     pub fn respond(&mut self, key: ServerKey, mut draft: Builder, now: Instant, core: &mut Core) {
@@ -176,15 +174,15 @@ impl Servers {
     }
 
     fn begin(&mut self, arrival: Arrival, now: Instant, core: &mut Core) {
-        let (message, source) = (arrival.message.clone(), arrival.source.clone());
-        let method = message.method();
+        let method = arrival.message.method();
         core.counters.requests_received.add(method);
-        if message.to_tag().is_none() && self.origins.contains_key(&Origin::of(&message, method)) {
+        let origin = Origin::of(&arrival.message, method);
+        if arrival.message.to_tag().is_none() && self.origins.contains_key(&origin) {
             // RFC 3261 §8.2.2.2: a fork before us sent it twice.
             core.counters.refused += 1;
-            return Self::refuse(&message, &source, 482, "", core);
+            return Self::refuse(&arrival.message, &arrival.source, 482, "", core);
         }
-        let Some(key) = self.insert(arrival, core) else {
+        let Some((key, message, source)) = self.insert(arrival, origin, core) else {
             return;
         };
         if method == Method::Invite {
@@ -205,21 +203,22 @@ impl Servers {
         now: Instant,
         core: &mut Core,
     ) {
-        let message = arrival.message.clone();
         core.counters.requests_received.add(Method::Cancel);
         let Some((invite, server)) = invite.and_then(|key| Some((key, self.all.get(&key)?))) else {
             core.counters.refused += 1;
-            return Self::refuse(&message, &arrival.source, 481, "", core);
+            return Self::refuse(&arrival.message, &arrival.source, 481, "", core);
         };
         let pending = matches!(
             server.machine,
             Machine::Invite(server_invite::State::Proceeding { .. })
         );
-        let mut draft = Builder::response(&message, 200, "");
-        draft.to_tag(&server.tag);
-        let Some(key) = self.insert(arrival, core) else {
+        let tag = server.tag.clone();
+        let origin = Origin::of(&arrival.message, Method::Cancel);
+        let Some((key, message, _)) = self.insert(arrival, origin, core) else {
             return;
         };
+        let mut draft = Builder::response(&message, 200, "");
+        draft.to_tag(&tag);
         self.respond(key, draft, now, core);
         if pending {
             core.report(Event::Cancelled {
@@ -273,7 +272,13 @@ impl Servers {
     }
 
     /// Opens a transaction, or refuses the request where there are too many.
-    fn insert(&mut self, arrival: Arrival, core: &mut Core) -> Option<ServerKey> {
+    /// Gives back the message as its Via tells where it came from (RFC 3261 §18.2.1).
+    fn insert(
+        &mut self,
+        arrival: Arrival,
+        origin: Origin,
+        core: &mut Core,
+    ) -> Option<(ServerKey, Message, Source)> {
         let Arrival {
             message,
             source,
@@ -285,9 +290,8 @@ impl Servers {
             Self::refuse(&message, &source, 503, "", core);
             return None;
         }
-        let (key, method) = (ServerKey(core.number()), message.method());
-        let origin = Origin::of(&message, method);
-        let machine = match method {
+        let key = ServerKey(core.number());
+        let machine = match message.method() {
             Method::Invite => Machine::Invite(server_invite::State::Proceeding { last: None }),
             _ => Machine::Other(server::State::Proceeding { last: None }),
         };
@@ -307,7 +311,7 @@ impl Servers {
                 alarm,
             },
         );
-        Some(key)
+        Some((key, message.received_from(source.remote), source))
     }
 
     /// Gives the event to the machine and does what it wants. Says whether it was an ACK that the user waits for.
