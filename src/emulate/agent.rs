@@ -56,6 +56,10 @@ pub trait Role: Send + Sync + 'static {
     fn contact(&self, user: &str) -> String;
     /// Headers of every request and response of a call: Record-Route, User-Agent, Allow …
     fn dress(&self, draft: &mut Draft, request: bool);
+    /// Whether a recorded route names the emulator's own proxy, which would take itself off again (RFC 3261 §16.4).
+    fn is_own_route(&self, _route: &str) -> bool {
+        false
+    }
     /// Answers challenges to our requests.
     fn credentials(&self) -> Option<&Credentials>;
 }

@@ -751,6 +751,8 @@ impl Party {
 
     async fn established(&mut self, message: &Message, without_offer: bool, progress: Progress) {
         self.dialog.confirm(message);
+        let role = &self.agent.role;
+        self.dialog.routes.retain(|route| !role.is_own_route(route));
         let answer = if without_offer {
             self.answer_offer(message).ok()
         } else {

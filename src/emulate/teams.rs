@@ -476,6 +476,10 @@ impl Role for Rules {
         }
     }
 
+    fn is_own_route(&self, route: &str) -> bool {
+        host_of(uri_of(route)).0 == PROXY
+    }
+
     fn credentials(&self) -> Option<&Credentials> {
         None
     }
