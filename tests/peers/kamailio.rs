@@ -1,0 +1,32 @@
+//! Kamailio, as the edge of Teams and as a hosted PBX.
+
+use crate::lab::Lab;
+use crate::process::Running;
+use std::process::Command;
+
+/// Teams' edge: TLS with certificates both ways towards Tollgate, UDP towards sipp.
+pub async fn edge(lab: &Lab) -> Running {
+    lab.fill_in("edge-tls.cfg", include_str!("kamailio/edge-tls.cfg"));
+    start(lab, "edge", include_str!("kamailio/edge.cfg")).await
+}
+
+/// A hosted PBX with a registrar.
+pub async fn exchange(lab: &Lab) -> Running {
+    start(lab, "exchange", include_str!("kamailio/exchange.cfg")).await
+}
+
+async fn start(lab: &Lab, name: &str, configuration: &str) -> Running {
+    let file = lab.fill_in(&format!("{name}.cfg"), configuration);
+    // In the foreground, into the log, with little memory; its own files lie in the lab.
+    let mut command = Command::new("/usr/sbin/kamailio");
+    command.args(["-DD", "-E", "-m", "64", "-M", "8", "-Y"]);
+    command.arg(lab.directory()).arg("-f").arg(file);
+    let mut running = Running::start(name, lab.directory(), &mut command);
+    // The last that is said by a worker when all of them are there.
+    assert!(
+        running.prints("ready to serve").await,
+        "{}",
+        running.printed()
+    );
+    running
+}
