@@ -66,14 +66,35 @@ impl Call {
         }
     }
 
-    /// A re-INVITE or UPDATE (RFC 3261 §14.2, RFC 3311 §5.2).
+    /// A re-INVITE or UPDATE. One of ours that met a 491 waits no less for its next try because theirs is faster.
     fn on_modify(&mut self, core: &mut Core, id: LegId, key: ServerKey, message: Message) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let glare = match std::mem::take(&mut leg.exchange) {
+            Exchange::Glare { again, reinvite } => Some((again, reinvite)),
+            other => {
+                leg.exchange = other;
+                None
+            }
+        };
+        self.modify(core, id, key, message);
+        let (Some((again, reinvite)), Some(leg)) = (glare, self.leg_mut(id)) else {
+            return;
+        };
+        match leg.exchange {
+            Exchange::Idle => leg.exchange = Exchange::Glare { again, reinvite },
+            _ => self.refuse_waiting(core, id, &reinvite, 491),
+        }
+    }
+
+    /// RFC 3261 §14.2, RFC 3311 §5.2.
+    fn modify(&mut self, core: &mut Core, id: LegId, key: ServerKey, message: Message) {
         let partner = self.partner(id);
         let Some(leg) = self.leg_mut(id) else { return };
         let teams = leg.peer.is_teams();
         let update = message.method() == Method::Update;
         let offers = !message.body().is_empty();
-        if !matches!(leg.state, State::Confirmed | State::Accepted { .. }) {
+        let confirmed = matches!(leg.state, State::Confirmed | State::Accepted { .. });
+        if !confirmed || leg.late_offer {
             // RFC 3311 §5.2: the first offer is still open.
             return if update && !offers {
                 leg.accept_modify(core, key, &message, None)
@@ -82,10 +103,8 @@ impl Call {
             };
         }
         match &leg.exchange {
-            Exchange::Idle => {}
             Exchange::Ours if offers || !update => return core.answer(key, &message, 491, teams),
-            Exchange::Glare { .. } => leg.exchange = Exchange::Idle,
-            Exchange::Ours => {}
+            Exchange::Idle | Exchange::Ours | Exchange::Glare { .. } => {}
             Exchange::TheirsWaits { .. } | Exchange::AnswerDueInAck => {
                 let mut draft = core.response(&message, 500, teams);
                 draft.header_fmt(Name::RetryAfter, format_args!("{}", core.random.u32() % 10));
@@ -291,6 +310,10 @@ impl Call {
         let Some((a, b)) = self.pair_mut(one, other) else {
             return;
         };
+        // One that left while its transfer goes on: its partner has nobody to talk to yet.
+        if !(a.has_media() && b.has_media()) {
+            return;
+        }
         for (leg, partner) in [(&*a, &*b), (&*b, &*a)] {
             if let Some(mut config) = leg.anchor.negotiated() {
                 config.payload_map = leg.anchor.payload_map(&partner.anchor);
@@ -374,10 +397,7 @@ impl Call {
         if status < 200 {
             return;
         }
-        if !matches!(purpose, Purpose::Reinvite(_)) || status >= 300 {
-            leg.done(key);
-            core.clients.remove(&key);
-        }
+        leg.done(core, key);
         if matches!(status, 401 | 407) && leg.may_authenticate(message) {
             if matches!(purpose, Purpose::Reinvite(_)) {
                 leg.exchange = Exchange::Idle;
@@ -471,6 +491,11 @@ impl Call {
         if let Some(leg) = self.leg_mut(id) {
             leg.anchor.withdraw();
         }
+        self.refuse_waiting(core, id, reinvite, status);
+    }
+
+    /// The other leg's peer, if its request waits for this re-INVITE, hears that nothing comes of it.
+    fn refuse_waiting(&mut self, core: &mut Core, id: LegId, reinvite: &Reinvite, status: u16) {
         if reinvite.why != ReinviteReason::Codecs {
             return;
         }
@@ -499,13 +524,16 @@ impl Call {
         if let Exchange::TheirsWaits { request, message } = std::mem::take(&mut waiting.exchange) {
             match waiting.anchor.answer(agreed.codecs(), Direction::SendRecv) {
                 Ok(answer) => waiting.accept_modify(core, request, &message, Some(answer)),
-                Err(error) => core.refuse(
-                    request,
-                    &message,
-                    &Refusal::Media(error),
-                    Some(&waiting.peer),
-                    "",
-                ),
+                Err(error) => {
+                    waiting.settled(core, request);
+                    core.refuse(
+                        request,
+                        &message,
+                        &Refusal::Media(error),
+                        Some(&waiting.peer),
+                        "",
+                    );
+                }
             }
         }
         self.join(core, other, id);

@@ -196,9 +196,14 @@ impl Call {
 }
 
 impl Leg {
+    /// Whether the relay serves this leg.
+    pub fn has_media(&self) -> bool {
+        self.media_open && !self.media_closing
+    }
+
     /// Ends this leg's media; its report follows.
     pub fn close_media(&mut self, core: &mut Core) {
-        if self.media_open && !self.media_closing {
+        if self.has_media() {
             self.media_closing = true;
             core.media(Command::Close { leg: self.id });
         }

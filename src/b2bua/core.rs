@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 use super::call::{Call, CallKey};
-use super::leg::Peer;
+use super::leg::{Leg, Peer};
 use super::refusal::{Answer, Refusal, q850_text};
 use super::transfer::Join;
 use super::watch::Watch;
@@ -168,17 +168,22 @@ impl Core {
     /// Forgets a call and all by which it could be found.
     pub fn forget(&mut self, call: &Call) {
         for leg in &call.legs {
-            for (key, _) in &leg.pending {
-                self.clients.remove(key);
-            }
-            for key in &leg.invites {
-                self.servers.remove(key);
-            }
-            self.homes.remove(&leg.id);
-            self.dialogs.remove(&leg.local_tag);
-            if let Some(outgoing) = &leg.outgoing {
-                self.call_ids.remove(&outgoing.call_id);
-            }
+            self.forget_leg(leg);
+        }
+    }
+
+    /// Forgets all by which a leg could be found.
+    pub fn forget_leg(&mut self, leg: &Leg) {
+        for (key, _) in &leg.pending {
+            self.clients.remove(key);
+        }
+        for key in &leg.invites {
+            self.servers.remove(key);
+        }
+        self.homes.remove(&leg.id);
+        self.dialogs.remove(&leg.local_tag);
+        if let Some(outgoing) = &leg.outgoing {
+            self.call_ids.remove(&outgoing.call_id);
         }
     }
 

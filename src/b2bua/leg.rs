@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::core::Core;
 use super::header_policy;
 use super::refusal::Towards;
 use super::session_timer::SessionTimer;
@@ -264,7 +265,9 @@ impl Leg {
         self.pending.iter().find(|(k, _)| *k == key).map(|(_, p)| p)
     }
 
-    pub fn done(&mut self, key: ClientKey) {
+    /// A request of ours has its final response, or gets none.
+    pub fn done(&mut self, core: &mut Core, key: ClientKey) {
+        core.clients.remove(&key);
         self.pending.retain(|(k, _)| *k != key);
     }
 

@@ -378,6 +378,17 @@ impl Calls {
         self.calls.is_empty()
     }
 
+    /// Entries in the indexes by which an event finds its call; none where there is no call.
+    pub fn indexed(&self) -> usize {
+        let core = &self.core;
+        core.homes.len()
+            + core.dialogs.len()
+            + core.clients.len()
+            + core.servers.len()
+            + core.call_ids.len()
+            + self.deadlines.len()
+    }
+
     /// The transaction layer, for its counters.
     pub fn endpoint(&self) -> &Endpoint {
         &self.core.endpoint

@@ -199,12 +199,11 @@ impl Call {
 
     fn start_attempt(&mut self, core: &mut Core, attempt: &Attempt) -> Result<LegId, Refusal> {
         if self.legs.len() >= MAX_LEGS {
-            let mut at = 0;
+            let is_done = |leg: &mut Leg| !leg.media_open && matches!(leg.state, State::Ended);
             // The caller stays: its report belongs in the record.
-            self.legs.retain(|leg| {
-                at += 1;
-                at == 1 || leg.media_open || !matches!(leg.state, State::Ended)
-            });
+            for leg in self.legs.extract_if(1.., is_done) {
+                core.forget_leg(&leg);
+            }
             if self.legs.len() >= MAX_LEGS {
                 return Err(Refusal::Overloaded("legs"));
             }
@@ -355,14 +354,14 @@ impl Call {
                 }
                 200..=299 => self.on_answer(core, id, key, message),
                 401 | 407 if leg.may_authenticate(message) => {
-                    leg.done(key);
+                    leg.done(core, key);
                     if let Some(outgoing) = leg.outgoing.as_mut() {
                         outgoing.cseq += 1;
                     }
                     self.send_invite(core, id);
                 }
                 422 if leg.take_min_se(message) => {
-                    leg.done(key);
+                    leg.done(core, key);
                     self.send_invite(core, id);
                 }
                 _ => {
@@ -523,7 +522,11 @@ impl Call {
         message: &Message,
     ) {
         if let Err(refusal) = self.confirm(core, id, key, message) {
-            self.leave(core, id, None);
+            match self.leg(id).map(|leg| &leg.state) {
+                Some(State::Confirmed) => self.leave(core, id, None),
+                // Without a dialog there is nobody to send an ACK or a BYE to.
+                _ => self.leg_ended(core, id),
+            }
             if let Some(reaching) = self.reaching() {
                 reaching.leg = None;
                 reaching.attempts.clear();

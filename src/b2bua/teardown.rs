@@ -105,7 +105,7 @@ impl Call {
         self.leg_ended(core, id);
         if !is_partner {
             // A referrer that leaves once its transfer is done, or one that waits no longer for it.
-            return self.referrer_left(core, id);
+            return self.referrer_left(id);
         }
         if self.transfer_outlives(id) {
             return;
@@ -208,8 +208,7 @@ impl Call {
         let Some(purpose) = leg.purpose(key).cloned() else {
             return;
         };
-        leg.done(key);
-        core.clients.remove(&key);
+        leg.done(core, key);
         match purpose {
             Purpose::Invite => self.on_invite_failed(core, id, failure),
             Purpose::Bye(_) => self.leg_ended(core, id),

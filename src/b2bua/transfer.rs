@@ -38,8 +38,11 @@ pub(super) struct Transfer {
 
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// The target is being called.
-    Reaching(Reaching),
+    /// The target is being called, at most until then.
+    Reaching {
+        reaching: Reaching,
+        gives_up: Instant,
+    },
     /// It answered; the referrer has until then to leave by itself (TDR-708).
     Reached { leave_by: Instant },
 }
@@ -47,14 +50,14 @@ pub(super) enum Phase {
 impl Transfer {
     pub fn reaching(&mut self) -> Option<&mut Reaching> {
         match &mut self.phase {
-            Phase::Reaching(reaching) => Some(reaching),
+            Phase::Reaching { reaching, .. } => Some(reaching),
             Phase::Reached { .. } => None,
         }
     }
 
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Reaching(_) => None,
+            Phase::Reaching { gives_up, .. } => Some(gives_up),
             Phase::Reached { leave_by } => Some(leave_by),
         }
     }
@@ -132,7 +135,10 @@ impl Call {
                         called,
                         uri,
                         referred_by,
-                        phase: Phase::Reaching(reaching),
+                        phase: Phase::Reaching {
+                            reaching,
+                            gives_up: core.now + core.config.ring_timeout,
+                        },
                     });
                 }
                 self.reach(core);
@@ -313,11 +319,11 @@ impl Call {
 
     /// The referrer's BYE is in while the target still is being called: its partner waits for the target.
     pub(super) fn transfer_outlives(&self, id: LegId) -> bool {
-        matches!(&self.stage, Stage::Up { transfer: Some(Transfer { referrer, phase: Phase::Reaching(_), .. }), .. } if *referrer == id)
+        matches!(&self.stage, Stage::Up { transfer: Some(Transfer { referrer, phase: Phase::Reaching { .. }, .. }), .. } if *referrer == id)
     }
 
     /// The referrer of a transfer that is done is gone.
-    pub(super) fn referrer_left(&mut self, _core: &mut Core, id: LegId) {
+    pub(super) fn referrer_left(&mut self, id: LegId) {
         if let Stage::Up { transfer, .. } = &mut self.stage
             && transfer
                 .as_ref()
@@ -327,17 +333,26 @@ impl Call {
         }
     }
 
-    /// The referrer had its time to leave.
+    /// The target had its time to answer, or the referrer to leave.
     pub(super) fn on_transfer_time(&mut self, core: &mut Core) {
-        let Stage::Up { transfer, .. } = &mut self.stage else {
+        let Stage::Up {
+            transfer: Some(transfer),
+            ..
+        } = &self.stage
+        else {
             return;
         };
-        let due = transfer
-            .as_ref()
-            .and_then(Transfer::deadline)
-            .is_some_and(|at| at <= core.now);
-        if due && let Some(Transfer { referrer, .. }) = transfer.take() {
-            self.leave(core, referrer, None);
+        let referrer = transfer.referrer;
+        match transfer.phase {
+            Phase::Reaching { gives_up, .. } if gives_up <= core.now => {
+                self.cancel_attempt(core, None);
+                self.transfer_failed(core, &Refusal::NoAnswer);
+            }
+            Phase::Reached { leave_by } if leave_by <= core.now => {
+                self.referrer_left(referrer);
+                self.leave(core, referrer, None);
+            }
+            _ => {}
         }
     }
 }
