@@ -10,6 +10,8 @@ mod descriptions;
 mod directory;
 mod floors;
 mod messages;
+mod sim;
+mod simulated;
 mod srtp;
 mod tls;
 mod torture;

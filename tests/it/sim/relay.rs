@@ -1,0 +1,80 @@
+//! The relay, simulated: it notes what it is told, and tells when it is told nonsense.
+
+use std::collections::HashMap;
+
+use tollgate::media::{Command, LegConfig, LegId, LegReport, Play};
+
+/// What the relay knows of one leg.
+#[derive(Debug, Default)]
+pub struct Leg {
+    pub port: u16,
+    pub config: Option<LegConfig>,
+    pub partner: Option<LegId>,
+    pub play: Option<Play>,
+}
+
+#[derive(Debug, Default)]
+pub struct Relay {
+    pub open: HashMap<LegId, Leg>,
+    /// Opened so far.
+    pub opened: usize,
+}
+
+impl Relay {
+    /// Obeys; the report of a leg that was closed.
+    pub fn command(&mut self, command: Command) -> Option<(LegId, LegReport)> {
+        let id = command.leg();
+        match command {
+            Command::Open { port, .. } => {
+                let taken = self.open.values().any(|leg| leg.port == port);
+                assert!(!taken, "port {port} is opened twice");
+                let before = self.open.insert(
+                    id,
+                    Leg {
+                        port,
+                        ..Leg::default()
+                    },
+                );
+                assert!(before.is_none(), "{id:?} is opened twice");
+                self.opened += 1;
+            }
+            Command::Configure { config, .. } => self.leg(id).config = Some(*config),
+            Command::Play { play, .. } => self.leg(id).play = play,
+            Command::Connect { with, .. } => {
+                self.part(id);
+                if let Some(with) = with {
+                    self.part(with);
+                    self.leg(with).partner = Some(id);
+                }
+                self.leg(id).partner = with;
+            }
+            Command::Close { .. } => {
+                self.part(id);
+                let leg = self.open.remove(&id);
+                assert!(leg.is_some(), "{id:?} is closed, but not open");
+                return Some((
+                    id,
+                    LegReport {
+                        received: 50,
+                        sent: 50,
+                        ..LegReport::default()
+                    },
+                ));
+            }
+        }
+        None
+    }
+
+    fn leg(&mut self, id: LegId) -> &mut Leg {
+        self.open
+            .get_mut(&id)
+            .unwrap_or_else(|| panic!("a command for {id:?}, which is not open"))
+    }
+
+    fn part(&mut self, id: LegId) {
+        let partner = self.leg(id).partner.take();
+        if let Some(other) = partner.and_then(|partner| self.open.get_mut(&partner)) {
+            other.partner = None;
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Whole calls through `b2bua::Calls`, in the simulation. A file for each theme.
+
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
+
+mod basic;
+mod cancel;
+mod chaos;
+mod digest;
+mod early;
+mod failover;
+mod hold;
+mod limits;
+mod refusals;
+mod timers;
+mod transfer;

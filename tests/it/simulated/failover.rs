@@ -1,0 +1,224 @@
+//! The next trunk or proxy, when one fails by itself; never when a user has decided.
+
+use std::time::Duration;
+
+use tollgate::sip::Name;
+
+use crate::sim::World;
+use crate::sim::setup::*;
+
+fn with_backup() -> World {
+    World::with(Setup::default().with_backup(), 2)
+}
+
+/// A trunk that fails: by a status, by silence, by refusing connections, by having no address.
+#[test]
+fn a_trunk_that_fails_is_followed_by_the_next() {
+    type Failure = Box<dyn Fn(&mut World)>;
+    let mut cases: Vec<(&str, Failure)> = vec![
+        (
+            "silent",
+            Box::new(|w: &mut World| w.agents[PBX].deaf = true),
+        ),
+        (
+            "unreachable",
+            Box::new(|w: &mut World| w.agents[PBX].unreachable = true),
+        ),
+    ];
+    for status in [408, 500, 502, 503, 504] {
+        cases.push((
+            "status",
+            Box::new(move |w: &mut World| {
+                let b = w.incoming(PBX);
+                w.reject(b, status);
+            }),
+        ));
+    }
+    for (what, fail) in cases {
+        let mut w = with_backup();
+        let a = w.dial(TEAMS);
+        fail(&mut w);
+        let b = w.incoming(BACKUP);
+        w.ring(b);
+        w.provisional(a);
+        w.answer(b);
+        assert_eq!(w.outcome(a).status(), 200, "{what}");
+        w.bye(a);
+        w.hung_up(b);
+        let [cdr] = w.finish();
+        assert_eq!(cdr.trunk_id.map(|id| id.as_u128()), Some(11), "{what}");
+    }
+}
+
+/// A trunk whose name leads nowhere is passed over.
+#[test]
+fn a_trunk_without_an_address_is_passed_over() {
+    let setup = Setup::default()
+        .with_backup()
+        .trunk_with("pbx", |t| t.host = "nowhere.example".into());
+    let mut w = World::with(setup, 3);
+    let a = w.dial(TEAMS);
+    let b = w.incoming(BACKUP);
+    w.reject(b, 486);
+    assert_eq!(w.outcome(a).status(), 486);
+    let [_] = w.finish();
+}
+
+/// What a user decided is final.
+#[test]
+fn a_decision_is_final() {
+    for (status, heard) in [(486, 486), (603, 603), (404, 404), (480, 480), (600, 486)] {
+        let mut w = with_backup();
+        let a = w.dial(TEAMS);
+        let b = w.incoming(PBX);
+        w.reject(b, status);
+        assert_eq!(w.outcome(a).status(), heard);
+        assert!(w.agents[BACKUP].arrivals.is_empty());
+        let [cdr] = w.finish();
+        assert_eq!(cdr.refused_by.as_deref(), Some("far_end"));
+    }
+}
+
+/// Once it rang, another phone must not.
+#[test]
+fn no_failover_once_it_rang() {
+    let mut w = with_backup();
+    let a = w.dial(TEAMS);
+    let b = w.incoming(PBX);
+    w.ring(b);
+    w.provisional(a);
+    w.reject(b, 503);
+    assert_eq!(w.outcome(a).status(), 503);
+    assert!(w.agents[BACKUP].arrivals.is_empty());
+    let [_] = w.finish();
+}
+
+/// Every trunk fails: the caller hears 503, so that Teams tries another SBC.
+#[test]
+fn all_trunks_fail() {
+    let mut w = with_backup();
+    for who in [PBX, BACKUP] {
+        w.agents[who].unreachable = true;
+    }
+    let a = w.dial(TEAMS);
+    let refusal = w.outcome(a);
+    assert_eq!(refusal.status(), 503);
+    let reason = refusal.header(Name::Reason).unwrap();
+    assert!(reason.text().unwrap().starts_with("Q.850;cause=38"));
+    let [cdr] = w.finish();
+    assert_eq!(cdr.refused_by.as_deref(), Some("route"));
+}
+
+/// More trunks fail than a call may have legs at once: each is tried and forgotten.
+#[test]
+fn a_dozen_trunks_fail_one_after_the_other() {
+    let mut setup = Setup::default();
+    for n in 0..11u8 {
+        let mut more = setup.trunk("pbx").clone();
+        (more.id, more.name) = (
+            uuid::Uuid::from_u128(1000 + u128::from(n)),
+            format!("pbx{n}"),
+        );
+        (more.priority, more.acl) = (u16::from(n) + 1, Vec::new());
+        setup.rows.trunks.push(more);
+    }
+    let mut w = World::with(setup, 4);
+    let a = w.dial(TEAMS);
+    for _ in 0..12 {
+        let b = w.incoming(PBX);
+        w.reject(b, 500);
+        w.pass(Duration::from_secs(1));
+    }
+    assert_eq!(w.outcome(a).status(), 503);
+    assert_eq!(w.relay.opened, 13);
+    let [_] = w.finish();
+}
+
+/// TDR-212: 503 with Retry-After at the first proxy leads to the second at once, and the next call begins there.
+#[test]
+fn a_busy_proxy_is_followed_by_the_next() {
+    let mut w = World::new();
+    let a = w.dial(PBX);
+    let first = w.incoming(TEAMS);
+    w.reply(first, 503, None, |draft| {
+        draft.header(Name::RetryAfter, "20");
+    });
+    let b = w.incoming(TEAMS2);
+    assert!(
+        w.sides[b.0]
+            .invite
+            .request_uri()
+            .contains("@sip2.pstnhub.microsoft.com")
+    );
+    w.answer(b);
+    assert_eq!(w.outcome(a).status(), 200);
+    w.acknowledged(b);
+    let next = w.dial(PBX);
+    let c = w.incoming(TEAMS2);
+    w.reject(c, 486);
+    assert_eq!(w.outcome(next).status(), 486);
+    // Its OPTIONS are answered, so it is first again.
+    w.pass(Duration::from_secs(70));
+    let later = w.dial(PBX);
+    let d = w.incoming(TEAMS);
+    w.reject(d, 486);
+    assert_eq!(w.outcome(later).status(), 486);
+    w.bye(a);
+    w.hung_up(b);
+    let [_, _, _] = w.finish();
+}
+
+/// TDR-211, TDR-213: no connection, or no 100 within a few seconds.
+#[test]
+fn a_proxy_that_is_not_there_is_followed_by_the_next() {
+    for silent in [true, false] {
+        let mut w = World::new();
+        w.pass(Duration::from_secs(1));
+        (w.agents[TEAMS].deaf, w.agents[TEAMS].unreachable) = (silent, !silent);
+        let start = w.now;
+        let a = w.dial(PBX);
+        let b = w.incoming(TEAMS2);
+        assert!(w.now - start < Duration::from_secs(6));
+        w.answer(b);
+        assert_eq!(w.outcome(a).status(), 200);
+        w.bye(a);
+        w.hung_up(b);
+        let [_] = w.finish();
+    }
+}
+
+/// TDR-213: a 4xx or 6xx of Teams is never tried again.
+#[test]
+fn a_decision_at_teams_is_final() {
+    for (status, heard) in [(404, 404), (603, 603), (488, 488)] {
+        let mut w = World::new();
+        let a = w.dial(PBX);
+        let b = w.incoming(TEAMS);
+        w.reject(b, status);
+        assert_eq!(w.outcome(a).status(), heard);
+        assert_eq!(w.audit.invites.len(), 1);
+        let [_] = w.finish();
+    }
+}
+
+/// TDR-208, TDR-218: OPTIONS go to each proxy in the name of the region's base domain; a drained SBC sends none.
+#[test]
+fn options_keep_the_trunk_alive_until_it_is_drained() {
+    let mut w = World::new();
+    w.pass(Duration::from_secs(1));
+    assert_eq!(w.calls.peers().count(), 3);
+    assert!(
+        w.calls
+            .peers()
+            .all(|(_, _, health)| *health == tollgate::b2bua::Health::Up)
+    );
+    w.agents[TEAMS3].options = 503;
+    w.pass(Duration::from_secs(60));
+    let up = w
+        .calls
+        .peers()
+        .filter(|(_, _, health)| **health == tollgate::b2bua::Health::Up)
+        .count();
+    assert_eq!(up, 2);
+    let [] = w.finish();
+}

@@ -1,0 +1,370 @@
+//! Hold, resume, music, refreshes, other codecs: requests that change a call which is up.
+
+use std::time::Duration;
+
+use tollgate::b2bua::Music;
+use tollgate::media::Play;
+use tollgate::sip::{Method, Name};
+
+use crate::sim::World;
+use crate::sim::sdp::{direction, formats, line};
+use crate::sim::setup::*;
+
+/// TDR-604: Teams holds and resumes, as caller and as called. It is answered as it asked, the other side sees no
+/// re-INVITE, and hears music meanwhile.
+#[test]
+fn teams_holds_and_resumes() {
+    for teams_calls in [true, false] {
+        for (form, answered) in [("inactive", "inactive"), ("sendonly", "recvonly")] {
+            let mut w = World::new();
+            let (a, b) = if teams_calls {
+                w.call_from_teams()
+            } else {
+                w.call_to_teams()
+            };
+            let (teams, pbx) = if teams_calls { (a, b) } else { (b, a) };
+            let held = w.reinvite(teams, form);
+            assert_eq!(
+                (held.status(), direction(&held.body()).as_str()),
+                (200, answered)
+            );
+            assert_eq!(w.music(pbx), Some(Play::MusicAlaw(8)), "{form}");
+            assert_eq!(w.music(teams), None);
+            assert!(!w.has_heard(pbx, Method::Invite));
+            let resumed = w.reinvite(teams, "sendrecv");
+            assert_eq!(direction(&resumed.body()), "sendrecv");
+            assert!(w.talk(a, b));
+            assert!(!w.has_heard(pbx, Method::Invite));
+            w.bye(a);
+            w.hung_up(b);
+            let [cdr] = w.finish();
+            assert_eq!(cdr.music, Some(Music::BuiltIn));
+        }
+    }
+}
+
+/// TDR-601, TDR-602: in whatever way a PBX holds, Teams sees none of it. It hears our music, or with sendonly that of
+/// the PBX.
+#[test]
+fn a_pbx_holds_in_every_way() {
+    let ways = [
+        ("sendonly", "recvonly"),
+        ("recvonly", "sendonly"),
+        ("inactive", "inactive"),
+        ("0.0.0.0", ""),
+    ];
+    for (way, answered) in ways {
+        for teams_calls in [true, false] {
+            let mut w = World::new();
+            let (a, b) = if teams_calls {
+                w.call_from_teams()
+            } else {
+                w.call_to_teams()
+            };
+            let (teams, pbx) = if teams_calls { (a, b) } else { (b, a) };
+            let sdp = if way == "0.0.0.0" {
+                let sdp = w.describe(pbx, "sendrecv");
+                sdp.replace("c=IN IP4 192.0.2.10", "c=IN IP4 0.0.0.0")
+            } else {
+                w.describe(pbx, way)
+            };
+            w.send(pbx, Method::Invite, Some(sdp), |_| {});
+            let held = w.outcome_of(pbx, Method::Invite);
+            assert_eq!(held.status(), 200, "{way}");
+            if !answered.is_empty() {
+                assert_eq!(direction(&held.body()), answered);
+            }
+            let text = String::from_utf8(held.body().to_vec()).unwrap();
+            assert_eq!(line(&text, "c=IN IP4 "), Some("192.0.2.1"));
+            let music = (way != "sendonly" && way != "0.0.0.0").then_some(Play::MusicAlaw(8));
+            assert_eq!(w.music(teams), music, "{way}");
+            assert!(!w.has_heard(teams, Method::Invite), "{way}");
+            assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
+            assert!(w.talk(a, b), "{way}");
+            w.bye(b);
+            w.hung_up(a);
+            let [_] = w.finish();
+        }
+    }
+}
+
+/// Both hold: each is held by the other, and both resume.
+#[test]
+fn both_hold() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    assert_eq!(w.reinvite(a, "inactive").status(), 200);
+    assert_eq!(w.reinvite(b, "inactive").status(), 200);
+    assert_eq!(w.reinvite(a, "sendrecv").status(), 200);
+    assert_eq!(w.music(a), Some(Play::MusicAlaw(8)));
+    assert_eq!(w.reinvite(b, "sendrecv").status(), 200);
+    assert!(w.talk(a, b));
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// TDR-607: a re-INVITE without a description is answered with a full offer; the ACK brings the answer.
+#[test]
+fn resumed_without_an_offer() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    assert_eq!(w.reinvite(b, "inactive").status(), 200);
+    assert!(w.music(a).is_some());
+    let answer = w.describe(b, "sendrecv");
+    w.sides[b.0].ack_sdp = Some(answer);
+    w.send(b, Method::Invite, None, |_| {});
+    let offer = w.outcome_of(b, Method::Invite);
+    assert_eq!(
+        (offer.status(), direction(&offer.body()).as_str()),
+        (200, "sendrecv")
+    );
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(a, b));
+    assert!(!w.has_heard(a, Method::Invite));
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// RFC 3311: an UPDATE holds and resumes as a re-INVITE does, and without a description just refreshes.
+#[test]
+fn held_by_update() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    for (form, music) in [("inactive", Some(Play::MusicAlaw(8))), ("sendrecv", None)] {
+        let sdp = w.describe(b, form);
+        w.send(b, Method::Update, Some(sdp), |_| {});
+        let answer = w.outcome_of(b, Method::Update);
+        assert_eq!(
+            (answer.status(), direction(&answer.body()).as_str()),
+            (200, form)
+        );
+        assert_eq!(w.music(a), music);
+    }
+    w.send(b, Method::Update, None, |_| {});
+    let answer = w.outcome_of(b, Method::Update);
+    assert_eq!((answer.status(), answer.body().len()), (200, 0));
+    assert!(w.talk(a, b));
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// `pbx_moh`: the PBX is told that Teams holds, and plays the music; the relay plays none.
+#[test]
+fn the_pbx_plays_the_music() {
+    for teams_calls in [true, false] {
+        let mut w = World::with(Setup::default().acme_with(|c| c.pbx_moh = true), 5);
+        let (a, b) = if teams_calls {
+            w.call_from_teams()
+        } else {
+            w.call_to_teams()
+        };
+        let (teams, pbx) = if teams_calls { (a, b) } else { (b, a) };
+        for (form, told, answer) in [
+            ("inactive", "sendonly", "recvonly"),
+            ("sendrecv", "sendrecv", "sendrecv"),
+        ] {
+            assert_eq!(w.reinvite(teams, form).status(), 200);
+            let request = w.request(pbx, Method::Invite);
+            assert_eq!(direction(&request.1.body()), told);
+            let sdp = w.describe(pbx, answer);
+            w.respond(pbx, &request, 200, Some(sdp), |_| {});
+            w.acknowledged(pbx);
+            assert_eq!(w.music(pbx), None);
+        }
+        assert!(w.talk(a, b));
+        w.bye(a);
+        w.hung_up(b);
+        let [cdr] = w.finish();
+        assert_eq!(cdr.music, Some(Music::Pbx));
+    }
+}
+
+/// The PBX is told of a hold with a re-INVITE that meets one of its own: after both, it knows.
+#[test]
+fn a_hold_is_told_in_spite_of_glare() {
+    let mut w = World::with(Setup::default().acme_with(|c| c.pbx_moh = true), 6);
+    let (a, b) = w.call_from_teams();
+    assert_eq!(w.reinvite(a, "inactive").status(), 200);
+    let first = w.request(b, Method::Invite);
+    w.respond(b, &first, 491, None, |_| {});
+    w.pass(Duration::from_millis(50));
+    assert_eq!(w.reinvite(b, "sendrecv").status(), 200, "theirs goes first");
+    let again = w.request(b, Method::Invite);
+    assert_eq!(direction(&again.1.body()), "sendonly");
+    let sdp = w.describe(b, "recvonly");
+    w.respond(b, &again, 200, Some(sdp), |_| {});
+    w.acknowledged(b);
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// TDR-512, TDR-513: a refresh with an unchanged description gets the same answer, version and all, and stays on its
+/// own leg.
+#[test]
+fn a_refresh_changes_nothing() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    for (side, other) in [(a, b), (b, a)] {
+        let before = w.described(side);
+        let same = w.sides[side.0].media.again("sendrecv");
+        w.send(side, Method::Invite, Some(same), |_| {});
+        let answer = w.outcome_of(side, Method::Invite);
+        assert_eq!(answer.status(), 200);
+        if side == a {
+            assert_eq!(answer.body(), before);
+        }
+        assert!(!w.has_heard(other, Method::Invite));
+        assert!(w.talk(a, b));
+    }
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// A codec that the other side has not agreed to must cross, or nobody would understand. The first request waits for
+/// the other side's word.
+#[test]
+fn another_codec_crosses() {
+    let mut w = World::new();
+    let (a, b) = only_a_law(&mut w);
+    w.sides[b.0].media.codecs = vec![0, 101];
+    let sdp = w.describe(b, "sendrecv");
+    w.send(b, Method::Invite, Some(sdp), |_| {});
+    let request = w.request(a, Method::Invite);
+    assert_eq!(formats(&request.1.body())[0], 0);
+    w.sides[a.0].media.codecs = vec![0, 101];
+    let sdp = w.describe(a, "sendrecv");
+    w.respond(a, &request, 200, Some(sdp), |_| {});
+    let answer = w.outcome_of(b, Method::Invite);
+    assert_eq!((answer.status(), formats(&answer.body())[0]), (200, 0));
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(a, b));
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// The other side will not have the codec: 488, and the call goes on as it was.
+#[test]
+fn another_codec_is_refused() {
+    let mut w = World::new();
+    let (a, b) = only_a_law(&mut w);
+    let port = w.sides[b.0].media.port;
+    w.sides[b.0].media.codecs = vec![0, 101];
+    let sdp = w.describe(b, "sendrecv");
+    w.send(b, Method::Invite, Some(sdp), |_| {});
+    let request = w.request(a, Method::Invite);
+    w.respond(a, &request, 488, None, |_| {});
+    assert_eq!(w.outcome_of(b, Method::Invite).status(), 488);
+    assert_eq!(w.sides[b.0].media.port, port);
+    assert!(w.talk(a, b));
+    assert_eq!(
+        w.reinvite(a, "inactive").status(),
+        200,
+        "the leg is free for the next exchange"
+    );
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// RFC 3261 §14.1: our re-INVITE meets theirs. Each is refused with 491; theirs comes again first, then ours, and
+/// whoever waited for it has an answer.
+#[test]
+fn glare_with_a_codec_change() {
+    for theirs_comes_between in [true, false] {
+        let mut w = World::new();
+        let (a, b) = only_a_law(&mut w);
+        w.sides[b.0].media.codecs = vec![0, 101];
+        let sdp = w.describe(b, "sendrecv");
+        w.send(b, Method::Invite, Some(sdp), |_| {});
+        let ours = w.request(a, Method::Invite);
+        assert_eq!(w.reinvite(a, "sendrecv").status(), 491, "ours is out");
+        w.respond(a, &ours, 491, None, |_| {});
+        w.pass(Duration::from_millis(100));
+        if theirs_comes_between {
+            assert_eq!(w.reinvite(a, "sendrecv").status(), 200);
+        }
+        let again = w.request(a, Method::Invite);
+        w.sides[a.0].media.codecs = vec![0, 101];
+        let sdp = w.describe(a, "sendrecv");
+        w.respond(a, &again, 200, Some(sdp), |_| {});
+        assert_eq!(w.outcome_of(b, Method::Invite).status(), 200);
+        w.pass(Duration::from_millis(100));
+        assert!(w.talk(a, b));
+        w.bye(b);
+        w.hung_up(a);
+        let [_] = w.finish();
+    }
+}
+
+/// A peer that answers 491 for ever does not keep the other one waiting for ever.
+#[test]
+fn glare_without_end() {
+    let mut w = World::new();
+    let (a, b) = only_a_law(&mut w);
+    w.sides[b.0].media.codecs = vec![0, 101];
+    let sdp = w.describe(b, "sendrecv");
+    w.send(b, Method::Invite, Some(sdp), |_| {});
+    for _ in 0..5 {
+        let ours = w.request(a, Method::Invite);
+        w.respond(a, &ours, 491, None, |_| {});
+    }
+    assert_eq!(w.outcome_of(b, Method::Invite).status(), 491);
+    w.bye(b);
+    w.hung_up(a);
+    let [_] = w.finish();
+}
+
+/// BYE comes while a re-INVITE of ours waits for its next try: the waiting request is answered 487, nothing is left.
+#[test]
+fn bye_amid_glare() {
+    let mut w = World::new();
+    let (a, b) = only_a_law(&mut w);
+    w.sides[b.0].media.codecs = vec![0, 101];
+    let sdp = w.describe(b, "sendrecv");
+    w.send(b, Method::Invite, Some(sdp), |_| {});
+    let ours = w.request(a, Method::Invite);
+    w.respond(a, &ours, 491, None, |_| {});
+    w.pass(Duration::from_millis(50));
+    assert_eq!(w.bye(a), 200);
+    assert_eq!(w.outcome_of(b, Method::Invite).status(), 487);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// An offer that Teams may not make (plain RTP), and a body that is none: refused, and the call goes on.
+#[test]
+fn an_offer_inside_the_call_is_refused() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    let plain = w.describe(b, "sendrecv");
+    w.send(a, Method::Invite, Some(plain), |_| {});
+    assert_eq!(w.outcome_of(a, Method::Invite).status(), 488);
+    w.send(a, Method::Invite, None, |draft| {
+        draft.body("text/plain", "hello");
+    });
+    let refused = w.outcome_of(a, Method::Invite);
+    assert_eq!(refused.status(), 415);
+    assert!(refused.header(Name::Extension("Accept")).is_some());
+    assert!(w.talk(a, b));
+    w.bye(a);
+    w.hung_up(b);
+    let [_] = w.finish();
+}
+
+/// A call between Teams and its PBX in which Teams took PCMA alone.
+fn only_a_law(w: &mut World) -> (crate::sim::agent::Side, crate::sim::agent::Side) {
+    let a = w.dial(PBX);
+    let b = w.incoming(TEAMS);
+    w.sides[b.0].media.codecs = vec![8, 101];
+    w.answer(b);
+    assert_eq!(w.outcome(a).status(), 200);
+    w.acknowledged(b);
+    w.pass(Duration::from_millis(100));
+    (b, a)
+}
