@@ -61,6 +61,8 @@ pub struct World {
     pub reports: Vec<Report>,
     pub audit: Audit,
     pub random: Random,
+    /// Real time that `calls` has taken so far.
+    pub spent: Duration,
     start: Instant,
     seed: u64,
     ports: usize,
@@ -137,6 +139,7 @@ impl World {
             reports: Vec::new(),
             audit: Audit::default(),
             random,
+            spent: Duration::ZERO,
             start: now,
             seed,
             ports: free,
@@ -268,7 +271,9 @@ impl World {
             let arrival = entry.remove();
             self.arrive(arrival);
         } else if self.calls.deadline().is_some_and(|d| d <= at) {
+            let begun = Instant::now();
             self.calls.expire(self.now);
+            self.spent += begun.elapsed();
             let next = self.calls.deadline();
             assert!(
                 next.is_none_or(|next| next > self.now),
@@ -285,7 +290,7 @@ impl World {
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let now = self.now;
+        let (now, begun) = (self.now, Instant::now());
         match arrival {
             Arrival::AtSbc(bytes, source) => self.calls.receive(bytes, source, now),
             Arrival::Resolved(id, targets) => self.calls.resolved(id, targets, now),
@@ -303,9 +308,10 @@ impl World {
                     local: agent.address,
                     certificate: None,
                 };
-                agent.endpoint.receive(bytes, source, now);
+                return agent.endpoint.receive(bytes, source, now);
             }
         }
+        self.spent += begun.elapsed();
     }
 
     /// Carries out what the SBC and the agents want done now.
