@@ -102,6 +102,8 @@ impl Observer {
     /// Everything that is counted elsewhere, and what stands at a level.
     pub fn look(&self, calls: &Calls, network: &Network, relay: &RelayHandle) {
         let directory = self.directory.load();
+        // Seen from the start, so that "none failed" can be told from "nobody counts".
+        metrics::CDR_FAILED.add([], 0);
         metrics::DIRECTORY_GENERATION.set([], directory.generation as f64);
         metrics::CALLS_ACTIVE.set([], calls.active() as f64);
         metrics::CALLS_LIMIT.set([], self.max_calls as f64);

@@ -36,7 +36,7 @@ impl Refused {
 }
 
 /// Extensions that an INVITE may require of us.
-const SUPPORTED: [&str; 2] = ["replaces", "timer"];
+const SUPPORTED: [&str; 1] = ["timer"];
 
 impl Calls {
     /// An INVITE outside a dialog: it becomes a call, or is refused, and either way ends as one CDR.
@@ -164,6 +164,10 @@ impl Calls {
             if !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(name)) {
                 return Err(with_peer(Refusal::Extension(name.to_owned())).into());
             }
+        }
+        // Without a name for it in Supported, whoever sends it must not be rung through as a new call.
+        if message.header(Name::Replaces).is_some() {
+            return Err(with_peer(Refusal::Extension("replaces".to_owned())).into());
         }
         let caller = caller(message).map_err(|e| with_peer(Refusal::Malformed(e)))?;
         let request = Attempt {

@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 use super::session_timer::Due;
 use super::setup::is_sdp;
 use super::teardown::Ended;
+use crate::directory::Hold;
 use crate::media::{Command, LegId};
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::{Challenge, Credentials};
@@ -269,7 +270,10 @@ impl Call {
         let passes = pbx_music && holder.peer.is_teams() && !held.peer.is_teams();
         let holds = holder.direction != Direction::SendRecv;
         let wanted = if passes && holds {
-            Direction::SendOnly
+            match held.peer.profile().hold {
+                Hold::SendOnly => Direction::SendOnly,
+                Hold::Inactive => Direction::Inactive,
+            }
         } else {
             Direction::SendRecv
         };
@@ -365,7 +369,7 @@ impl Call {
             return;
         };
         draft
-            .header(Name::Supported, "replaces, timer")
+            .header(Name::Supported, "timer")
             .header(Name::Allow, Core::allow(&leg.peer));
         if let Some(expires) = leg.session.header() {
             let least = leg.peer.profile().min_se_s;
@@ -630,7 +634,7 @@ impl Leg {
         draft
             .header(Name::Contact, &self.contact)
             .header(Name::Allow, Core::allow(&self.peer))
-            .header(Name::Supported, "replaces, timer");
+            .header(Name::Supported, "timer");
         self.write_session_expires(&mut draft);
         if let Some(sdp) = sdp {
             draft.body("application/sdp", sdp);

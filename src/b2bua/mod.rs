@@ -553,7 +553,7 @@ impl Calls {
             .to_tag(&core.random.token(10))
             .header_fmt(Name::Allow, format_args!("{}, REFER", core::ALLOW))
             .header(Name::Extension("Accept"), "application/sdp")
-            .header(Name::Supported, "replaces, timer");
+            .header(Name::Supported, "timer");
         match named {
             Some((fqdn, port)) if teams => draft.header_fmt(
                 Name::Contact,

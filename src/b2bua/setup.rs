@@ -1,6 +1,7 @@
 //! From an admitted INVITE to an answer: attempts one after the other, and what the caller hears meanwhile.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::{debug, info};
@@ -273,7 +274,12 @@ impl Call {
             outgoing: true,
         });
         self.record.attempted(&leg);
+        let rings = Duration::from_secs(leg.peer.profile().ring_timeout_s.into())
+            .min(core.config.ring_timeout);
         self.legs.push(leg);
+        if let Stage::Setup { gives_up, .. } = &mut self.stage {
+            *gives_up = core.now + rings;
+        }
         self.send_invite(core, id);
         Ok(id)
     }
@@ -296,7 +302,7 @@ impl Call {
             .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq))
             .header(Name::Contact, &leg.contact)
             .header(Name::Allow, Core::allow(&leg.peer))
-            .header(Name::Supported, "replaces, timer")
+            .header(Name::Supported, "timer")
             .header(Name::UserAgent, &core.config.product);
         if let Some(seconds) = outgoing.session_expires {
             let least = leg.peer.profile().min_se_s;
@@ -552,7 +558,7 @@ impl Call {
             .to_tag(&caller.local_tag)
             .header(Name::Contact, &caller.contact)
             .header(Name::Allow, Core::allow(&caller.peer))
-            .header(Name::Supported, "replaces, timer");
+            .header(Name::Supported, "timer");
         caller.write_session_expires(&mut draft);
         let body = if caller.late_offer {
             // One voice codec: the answer in the ACK cannot then differ from what the called party agreed to.

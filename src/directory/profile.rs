@@ -31,8 +31,6 @@ pub struct Profile {
     /// Whether a 183 with a session description from this peer goes on as early media; if not it goes on as 180
     /// (TDR-505).
     pub early_media: bool,
-    /// How long the peer may take to any response before the next target is tried, in seconds (TDR-213).
-    pub trying_timeout_s: u32,
     /// How long the peer may ring, in seconds.
     pub ring_timeout_s: u32,
 }
@@ -71,7 +69,6 @@ impl Profile {
             pass_asserted_identity: false,
             pass_diversion: false,
             early_media: true,
-            trying_timeout_s: 5,
             ring_timeout_s: 180,
         }
     }

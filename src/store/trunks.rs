@@ -316,13 +316,6 @@ impl TrunkSettings {
                 "must be min_se_s to 86400",
             );
         }
-        let trying = (1..=32).contains(&profile.trying_timeout_s);
-        faults.demand(
-            trying,
-            "profile.trying_timeout_s",
-            "range",
-            "must be 1 to 32",
-        );
         let ring = (5..=600).contains(&profile.ring_timeout_s);
         faults.demand(ring, "profile.ring_timeout_s", "range", "must be 5 to 600");
         faults.demand(
@@ -657,7 +650,7 @@ mod tests {
         let bad = settings(json!({
             "name": "", "host": "a b", "port": 0, "auth": "digest", "acl": ["::/0", "x", "10.0.0.0/8"], "options_ping_s": 1,
             "number_format": "national", "trunk_prefix": "a",
-            "profile": { "min_se_s": 89, "session_expires_s": 60, "trying_timeout_s": 0, "ring_timeout_s": 0, "codecs": ["a/b"] },
+            "profile": { "min_se_s": 89, "session_expires_s": 60, "ring_timeout_s": 0, "codecs": ["a/b"] },
         }));
         let Err(StoreError::Faults(faults)) =
             insert(&mut store.read().await.unwrap(), None, &bad).await
@@ -680,7 +673,6 @@ mod tests {
                 "country_code",
                 "profile.min_se_s",
                 "profile.session_expires_s",
-                "profile.trying_timeout_s",
                 "profile.ring_timeout_s",
                 "profile.codecs[0]",
             ]

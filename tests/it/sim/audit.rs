@@ -118,7 +118,7 @@ fn to_teams(message: &Message) {
 
 /// TDR section 4.
 fn initial_invite(message: &Message, text: &str) {
-    assert!(message.has_token(Name::Supported, "replaces"), "{text}");
+    assert!(message.has_token(Name::Supported, "timer"), "{text}");
     assert_eq!(
         message.content_type(),
         Some("application/sdp"),
