@@ -89,7 +89,11 @@ impl Shard {
                         self.arrived(event);
                     }
                 }
-                Some(event) = self.media.recv() => {
+                event = self.media.recv() => {
+                    let Some(event) = event else {
+                        tracing::error!("the relay has ended, and without it no call has sound");
+                        break;
+                    };
                     self.heard(event);
                     for _ in 1..BATCH {
                         let Ok(event) = self.media.try_recv() else { break };

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod load;
 mod parts;
+mod ranges;
 mod rules;
 
 pub use address::HostPort;

@@ -8,14 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Part {
     /// The program is starting, or ends.
     Program,
-    /// Its certificates.
-    Certificates,
-    /// The routing snapshot.
-    Directory,
     /// The database; calls go on without it, but nothing can be changed.
     Store,
-    /// The thread that forwards media.
-    Relay,
 }
 
 impl Part {
@@ -23,10 +17,7 @@ impl Part {
     pub fn name(self) -> &'static str {
         match self {
             Self::Program => "program",
-            Self::Certificates => "certificates",
-            Self::Directory => "directory",
             Self::Store => "store",
-            Self::Relay => "relay",
         }
     }
 }

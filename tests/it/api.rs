@@ -264,10 +264,10 @@ async fn health_and_description_need_no_token_and_tell_no_secret() {
         get("/readyz").await.json::<Value>().await.unwrap(),
         json!({ "ready": true, "generation": 1, "reasons": [] })
     );
-    api.health.down(Part::Relay, "the thread ended");
+    api.health.down(Part::Store, "the disk is full");
     let response = get("/readyz").await;
     assert_eq!(response.status(), 503);
-    let reasons = json!([{ "part": "relay", "reason": "the thread ended" }]);
+    let reasons = json!([{ "part": "store", "reason": "the disk is full" }]);
     assert_eq!(response.json::<Value>().await.unwrap()["reasons"], reasons);
 }
 

@@ -104,18 +104,15 @@ pub enum Down {
     Dns,
     /// It answers that it cannot serve (503, 403 and the like).
     Response,
-    /// Taken out of service here.
-    Disabled,
 }
 
 /// Sets [`PEER_UP`] and [`PEER_DOWN`] of one peer; `kind` is `teams` or `trunk`.
 pub fn peer(kind: &'static str, peer: &str, down: Option<Down>) {
-    const REASONS: [(Down, &str); 5] = [
+    const REASONS: [(Down, &str); 4] = [
         (Down::Timeout, "timeout"),
         (Down::Transport, "transport"),
         (Down::Dns, "dns"),
         (Down::Response, "response"),
-        (Down::Disabled, "disabled"),
     ];
     PEER_UP.set([kind, peer], if down.is_none() { 1.0 } else { 0.0 });
     for (reason, name) in REASONS {
