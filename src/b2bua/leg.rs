@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use super::core::Core;
 use super::header_policy;
-use super::refusal::Towards;
+use super::refusal::{Refusal, Towards};
 use super::session_timer::SessionTimer;
-use crate::directory::{ChannelPermit, Gateway, Profile, Role, Trunk};
-use crate::media::{Anchor, LegId, LegReport, PortPair};
+use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, Trunk};
+use crate::media::{Anchor, Command, LegId, LegReport, MediaPolicy, PortPair, SrtpPolicy};
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::Challenge;
-use crate::sip::{ClientKey, Dialog, Hop, Message, Realm, ServerKey, Source};
+use crate::sip::{ClientKey, Dialog, Hop, Message, Realm, ServerKey, Source, Transport};
 
 /// Who is at the other end of a leg.
 #[derive(Debug, Clone)]
@@ -209,6 +209,77 @@ pub(super) struct Leg {
 const MAX_EARLY_DIALOGS: usize = 16;
 
 impl Leg {
+    /// A leg with ports and an anchor; nothing is open yet.
+    pub fn new(
+        core: &mut Core,
+        peer: Peer,
+        local_tag: String,
+        user: &str,
+        transport: Transport,
+    ) -> Result<Self, Refusal> {
+        let ports = core
+            .ports
+            .take(core.now)
+            .ok_or(Refusal::Overloaded("media ports"))?;
+        let profile = peer.profile();
+        let policy = MediaPolicy {
+            srtp: match profile.srtp {
+                Srtp::Required => SrtpPolicy::Required,
+                Srtp::Optional => SrtpPolicy::Optional,
+                Srtp::Never => SrtpPolicy::Never,
+            },
+            rtcp_mux: profile.rtcp_mux,
+            codecs: profile.codecs.clone(),
+            latch: profile.latch,
+            lifetime: profile.srtp_lifetime,
+        };
+        let anchor = Anchor::new(
+            core.config.advertised_address,
+            ports.rtp(),
+            policy,
+            &mut core.random,
+        );
+        Ok(Self {
+            id: core.new_leg_id(),
+            contact: core.contact(&peer, user, transport),
+            state: State::Ended,
+            local_tag,
+            dialog: None,
+            early: Vec::new(),
+            outgoing: None,
+            incoming: None,
+            anchor,
+            ports,
+            offered: Vec::new(),
+            direction: Direction::SendRecv,
+            session: SessionTimer::default(),
+            session_expires: None,
+            exchange: Default::default(),
+            late_offer: false,
+            pending: Vec::new(),
+            invites: Vec::new(),
+            challenge: None,
+            challenged: 0,
+            remote: None,
+            party: String::new(),
+            permit: None,
+            media_open: false,
+            media_closing: false,
+            report: None,
+            peer,
+        })
+    }
+
+    /// Has the relay bind this leg's ports.
+    pub fn open_media(&mut self, core: &mut Core) {
+        self.media_open = true;
+        core.media(Command::Open {
+            leg: self.id,
+            address: core.config.media_address,
+            port: self.ports.rtp(),
+        });
+    }
+
     /// Whether the peer takes part in the call, or still may.
     pub fn is_alive(&self) -> bool {
         !matches!(

@@ -4,7 +4,7 @@
 //! questions, commands to the relay, CDRs and reports. Each leg has a Call-ID, tags, CSeq and Contact of its own, and
 //! nothing crosses from one to the other that `header_policy` does not name.
 //!
-//! `setup` leads from the first INVITE to an answer, `bridge` keeps two legs joined, `transfer` obeys REFER,
+//! `setup` leads from the first INVITE to an answer, `invite` writes ours, `bridge` keeps two legs joined, `transfer` obeys REFER,
 //! `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
 mod admission;
@@ -13,6 +13,7 @@ mod call;
 mod cdr;
 mod core;
 mod header_policy;
+mod invite;
 mod leg;
 mod record;
 mod refusal;

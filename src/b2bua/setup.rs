@@ -1,23 +1,20 @@
 //! From an admitted INVITE to an answer: attempts one after the other, and what the caller hears meanwhile.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::Report;
-use super::call::{Attempt, Call, MAX_LEGS, Progress, Reaching, Stage};
-use super::core::{Core, escape};
-use super::header_policy::Crossing;
-use super::leg::{Leg, Outgoing, Peer, Purpose, State};
+use super::call::{Attempt, Call, Progress, Reaching, Stage};
+use super::core::Core;
+use super::leg::State;
 use super::refusal::{Refusal, Towards};
-use super::session_timer::SessionTimer;
 use super::watch::Down;
-use crate::directory::{NumberFormat, Route, Srtp};
-use crate::media::{Anchor, Command, LegId, MediaError, MediaPolicy, SrtpPolicy};
+use crate::directory::Route;
+use crate::media::{LegId, MediaError};
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Dialog, Failure, Hop, Message, Method, Name, NextHop, Transport};
+use crate::sip::{Dialog, Failure, Message, Method, Name, NextHop};
 
 /// Every try that the routes allow, in order; peers known to be down come last, not never: what we know may be old.
 pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
@@ -50,79 +47,6 @@ pub(super) fn is_sdp(message: &Message) -> bool {
 
 /// Tries to reach one called party.
 const MAX_ATTEMPTS: usize = 12;
-
-impl Leg {
-    /// A leg with ports and an anchor; nothing is open yet.
-    pub(super) fn new(
-        core: &mut Core,
-        peer: Peer,
-        local_tag: String,
-        user: &str,
-        transport: Transport,
-    ) -> Result<Self, Refusal> {
-        let ports = core
-            .ports
-            .take(core.now)
-            .ok_or(Refusal::Overloaded("media ports"))?;
-        let profile = peer.profile();
-        let policy = MediaPolicy {
-            srtp: match profile.srtp {
-                Srtp::Required => SrtpPolicy::Required,
-                Srtp::Optional => SrtpPolicy::Optional,
-                Srtp::Never => SrtpPolicy::Never,
-            },
-            rtcp_mux: profile.rtcp_mux,
-            codecs: profile.codecs.clone(),
-            latch: profile.latch,
-            lifetime: profile.srtp_lifetime,
-        };
-        let anchor = Anchor::new(
-            core.config.advertised_address,
-            ports.rtp(),
-            policy,
-            &mut core.random,
-        );
-        Ok(Self {
-            id: core.new_leg_id(),
-            contact: core.contact(&peer, user, transport),
-            state: State::Ended,
-            local_tag,
-            dialog: None,
-            early: Vec::new(),
-            outgoing: None,
-            incoming: None,
-            anchor,
-            ports,
-            offered: Vec::new(),
-            direction: Direction::SendRecv,
-            session: SessionTimer::default(),
-            session_expires: None,
-            exchange: Default::default(),
-            late_offer: false,
-            pending: Vec::new(),
-            invites: Vec::new(),
-            challenge: None,
-            challenged: 0,
-            remote: None,
-            party: String::new(),
-            permit: None,
-            media_open: false,
-            media_closing: false,
-            report: None,
-            peer,
-        })
-    }
-
-    /// Has the relay bind this leg's ports.
-    pub(super) fn open_media(&mut self, core: &mut Core) {
-        self.media_open = true;
-        core.media(Command::Open {
-            leg: self.id,
-            address: core.config.media_address,
-            port: self.ports.rtp(),
-        });
-    }
-}
 
 impl Call {
     /// The party that this call, or a transfer inside it, is trying to reach.
@@ -196,140 +120,6 @@ impl Call {
                 .map_or(Towards::Pbx, |leg| leg.peer.towards()),
         );
         self.finish(core);
-    }
-
-    fn start_attempt(&mut self, core: &mut Core, attempt: &Attempt) -> Result<LegId, Refusal> {
-        if self.legs.len() >= MAX_LEGS {
-            let is_done = |leg: &mut Leg| !leg.media_open && matches!(leg.state, State::Ended);
-            // The caller stays: its report belongs in the record.
-            for leg in self.legs.extract_if(1.., is_done) {
-                core.forget_leg(&leg);
-            }
-            if self.legs.len() >= MAX_LEGS {
-                return Err(Refusal::Overloaded("legs"));
-            }
-        }
-        let peer = match &attempt.route {
-            Route::Trunk(trunk) => Peer::Trunk(trunk.clone()),
-            Route::Teams(gateway) => {
-                Peer::Teams(gateway.clone(), core.config.teams_profile.clone())
-            }
-        };
-        let permit = match peer.trunk() {
-            Some(trunk) if !self.admission.emergency => {
-                Some(core.ledger.take_trunk(trunk).ok_or(Refusal::TrunkBusy)?)
-            }
-            _ => None,
-        };
-        let wanted = self.wanted();
-        let local_tag = core.random.token(12);
-        let transport = attempt.hop.transport.unwrap_or(Transport::Udp);
-        let mut leg = Leg::new(core, peer, local_tag, &wanted.caller, transport)?;
-        leg.permit = permit;
-        leg.party = wanted.called.clone();
-        let sdp = leg
-            .anchor
-            .offer(&wanted.codecs, Direction::SendRecv, wanted.ptime)
-            .map_err(Refusal::Media)?;
-        let (uri, to) = wanted.uri.map_or_else(
-            || request_uri(&leg.peer, &attempt.hop, &wanted.called),
-            |uri| (uri.clone(), uri),
-        );
-        let call_id = core.random.token(26);
-        leg.outgoing = Some(Outgoing {
-            from: from(
-                core,
-                &leg.peer,
-                transport,
-                &wanted.caller,
-                wanted.display.as_deref(),
-            ),
-            to,
-            uri,
-            call_id: call_id.clone(),
-            cseq: 1,
-            max_forwards: self
-                .invite
-                .max_forwards()
-                .ok()
-                .flatten()
-                .unwrap_or(70)
-                .saturating_sub(1),
-            hop: attempt.hop.clone(),
-            sdp,
-            session_expires: leg.peer.profile().session_expires_s,
-            sent: None,
-            crossing: Crossing::of(&self.invite, &leg.peer),
-            referred_by: wanted.referred_by,
-        });
-        leg.open_media(core);
-        let id = leg.id;
-        if let Some(home) = core.homes.get(&self.legs[0].id).copied() {
-            core.homes.insert(id, home);
-            core.call_ids.insert(call_id, home);
-        }
-        core.dialogs.insert(leg.local_tag.clone(), id);
-        core.report(Report::Invite {
-            peer: leg.peer.name().to_owned(),
-            outgoing: true,
-        });
-        self.record.attempted(&leg);
-        let rings = Duration::from_secs(leg.peer.profile().ring_timeout_s.into())
-            .min(core.config.ring_timeout);
-        self.legs.push(leg);
-        if let Stage::Setup { gives_up, .. } = &mut self.stage {
-            *gives_up = core.now + rings;
-        }
-        self.send_invite(core, id);
-        Ok(id)
-    }
-
-    /// Sends, or sends again with what was learnt, this leg's INVITE.
-    fn send_invite(&mut self, core: &mut Core, id: LegId) {
-        let Some(leg) = self.leg_mut(id) else { return };
-        let Some(outgoing) = leg.outgoing.as_mut() else {
-            return;
-        };
-        let mut draft = crate::sip::Builder::request(Method::Invite, &outgoing.uri);
-        let mut from = outgoing.from.clone();
-        from.extend_from_slice(b";tag=");
-        from.extend_from_slice(leg.local_tag.as_bytes());
-        draft
-            .header_fmt(Name::MaxForwards, format_args!("{}", outgoing.max_forwards))
-            .header(Name::From, &from)
-            .header_fmt(Name::To, format_args!("<{}>", outgoing.to))
-            .header(Name::CallId, &outgoing.call_id)
-            .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq))
-            .header(Name::Contact, &leg.contact)
-            .header(Name::Allow, Core::allow(&leg.peer))
-            .header(Name::Supported, "timer")
-            .header(Name::UserAgent, &core.config.product);
-        if let Some(seconds) = outgoing.session_expires {
-            let least = leg.peer.profile().min_se_s;
-            draft
-                .header_fmt(Name::SessionExpires, format_args!("{seconds}"))
-                .header_fmt(Name::MinSe, format_args!("{least}"));
-        }
-        if leg.peer.is_teams() {
-            draft.header(Name::Extension("X-MS-SBC"), &core.config.x_ms_sbc);
-        }
-        if let Some(referred_by) = &outgoing.referred_by {
-            draft.header(Name::ReferredBy, referred_by);
-        }
-        outgoing.crossing.write(&mut draft);
-        leg.credentials(core, Method::Invite, &mut draft);
-        let Some(outgoing) = leg.outgoing.as_mut() else {
-            return;
-        };
-        draft.body("application/sdp", &outgoing.sdp);
-        outgoing.sent = Some(draft.clone().finish(None));
-        let hop = outgoing.hop.clone();
-        let key = core.endpoint.request(draft, NextHop::Hop(hop), core.now);
-        leg.state = State::Calling {
-            invite: key,
-            rang: false,
-        };
-        leg.await_answer(core, key, Purpose::Invite);
     }
 
     /// A response to an INVITE of ours that opened, or is to open, a leg.
@@ -698,53 +488,6 @@ impl Call {
             core.endpoint.cancel(invite, reason, core.now);
         }
     }
-
-    /// What the next attempt asks for: in a set-up, what A wants; in a transfer, what the REFER wants.
-    fn wanted(&self) -> Wanted {
-        match &self.stage {
-            Stage::Up {
-                transfer: Some(transfer),
-                ..
-            } => {
-                let stays = self.leg(transfer.stays);
-                Wanted {
-                    called: transfer.called.clone(),
-                    uri: transfer.uri.clone(),
-                    caller: stays.map(|leg| leg.party.clone()).unwrap_or_default(),
-                    display: None,
-                    codecs: stays.map(|leg| leg.codecs().to_vec()).unwrap_or_default(),
-                    ptime: None,
-                    referred_by: transfer.referred_by.clone(),
-                }
-            }
-            _ => {
-                let a = &self.legs[0];
-                Wanted {
-                    called: self.admission.called.clone(),
-                    uri: None,
-                    caller: self.admission.caller.clone(),
-                    display: self.display.clone(),
-                    codecs: if a.late_offer {
-                        Codec::basic()
-                    } else {
-                        a.offered.clone()
-                    },
-                    ptime: None,
-                    referred_by: None,
-                }
-            }
-        }
-    }
-}
-
-struct Wanted {
-    called: String,
-    uri: Option<String>,
-    caller: String,
-    display: Option<Bytes>,
-    codecs: Vec<Codec>,
-    ptime: Option<u16>,
-    referred_by: Option<Bytes>,
 }
 
 /// The first voice codec and what only accompanies it.
@@ -755,71 +498,4 @@ fn first_voice(codecs: &[Codec]) -> Vec<Codec> {
         .filter(|codec| !codec.is_voice() || Some(*codec) == first)
         .cloned()
         .collect()
-}
-
-/// Request-URI and To of an INVITE to `called` (TDR-406; trunks as their number format says).
-fn request_uri(peer: &Peer, hop: &Hop, called: &str) -> (String, String) {
-    let host = if hop.host.contains(':') {
-        format!("[{}]", hop.host)
-    } else {
-        hop.host.clone()
-    };
-    let port = hop.port.map(|p| format!(":{p}")).unwrap_or_default();
-    match peer {
-        Peer::Teams(..) => {
-            let to = format!("sip:{}@{host}{port};user=phone", escape(called));
-            (format!("{to};transport=tls"), to)
-        }
-        Peer::Trunk(trunk) => {
-            let number = trunk.number_format.write(called);
-            let phone = if number.starts_with('+') && trunk.number_format == NumberFormat::E164 {
-                ";user=phone"
-            } else {
-                ""
-            };
-            let to = format!("sip:{}@{host}{port}{phone}", escape(&number));
-            let parameter = match trunk.transport {
-                Transport::Udp => "",
-                Transport::Tcp => ";transport=tcp",
-                Transport::Tls => ";transport=tls",
-            };
-            (format!("{to}{parameter}"), to)
-        }
-    }
-}
-
-/// From without its tag. On Teams legs the host is the customer's FQDN (TDR-409).
-fn from(
-    core: &Core,
-    peer: &Peer,
-    transport: Transport,
-    caller: &str,
-    display: Option<&[u8]>,
-) -> Vec<u8> {
-    let mut value = Vec::with_capacity(96);
-    if let Some(display) = display.filter(|d| !d.is_empty()) {
-        value.push(b'"');
-        value.extend(
-            display
-                .iter()
-                .filter(|b| !matches!(b, b'"' | b'\\' | b'\r' | b'\n' | 0)),
-        );
-        value.extend_from_slice(b"\" ");
-    }
-    let uri = match (caller, peer) {
-        ("anonymous", _) => "<sip:anonymous@anonymous.invalid>".to_owned(),
-        (_, Peer::Teams(gateway, _)) => format!(
-            "<sip:{}@{}:{};user=phone>",
-            escape(caller),
-            gateway.fqdn,
-            gateway.sip_port
-        ),
-        (_, Peer::Trunk(trunk)) => format!(
-            "<sip:{}@{}>",
-            escape(&trunk.number_format.write(caller)),
-            core.own(transport)
-        ),
-    };
-    value.extend_from_slice(uri.as_bytes());
-    value
 }
