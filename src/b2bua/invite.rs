@@ -17,7 +17,11 @@ use crate::sip::{Hop, Method, Name, NextHop, Transport};
 
 impl Call {
     /// Takes what a leg needs and sends its INVITE.
-    pub(super) fn start_attempt(&mut self, core: &mut Core, attempt: &Attempt) -> Result<LegId, Refusal> {
+    pub(super) fn start_attempt(
+        &mut self,
+        core: &mut Core,
+        attempt: &Attempt,
+    ) -> Result<LegId, Refusal> {
         if self.legs.len() >= MAX_LEGS {
             let is_done = |leg: &mut Leg| !leg.media_open && matches!(leg.state, State::Ended);
             // The caller stays: its report belongs in the record.

@@ -288,6 +288,39 @@ impl EmuCall {
         .map(drop)
     }
 
+    /// Waits until a melody of three notes or more is heard in which `silenced` Hz does not sound; what was heard then.
+    /// What was under way when the melody began is given time to arrive.
+    pub async fn hears_melody(&self, silenced: f64) -> Result<Heard, CallError> {
+        let ends = tokio::time::Instant::now() + self.agent.patience;
+        loop {
+            let heard = self
+                .hears(|heard| heard.notes().len() >= 3 && heard.silence() < 0.5)
+                .await?;
+            if heard.tone(silenced) == 0.0 {
+                return Ok(heard);
+            }
+            if tokio::time::Instant::now() >= ends {
+                return Err(CallError::Patience);
+            }
+        }
+    }
+
+    /// Waits until nothing has come for 300 ms.
+    pub async fn falls_silent(&self) -> Result<(), CallError> {
+        const GAP: Duration = Duration::from_millis(300);
+        let ends = tokio::time::Instant::now() + self.agent.patience;
+        loop {
+            let from = std::time::Instant::now();
+            tokio::time::sleep(GAP).await;
+            if self.heard().since(from).windows.is_empty() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= ends {
+                return Err(CallError::Patience);
+            }
+        }
+    }
+
     async fn reinvite(&self, offer: Offer) -> Result<(), CallError> {
         let (done, outcome) = oneshot::channel();
         self.tell(Command::Reinvite(offer, done)).await;

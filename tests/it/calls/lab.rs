@@ -1,6 +1,7 @@
 //! A running SBC between an emulated Teams and an emulated PBX, with one customer, on loopback at free ports.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ impl Lab {
         let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
         let mut settings = TeamsConfig::new(nowhere, theirs.clone(), theirs, public.pem());
         settings.tone = TEAMS_TONE;
+        settings.patience = PATIENCE;
         settings.gateways = vec![Gateway {
             fqdn: GATEWAY.into(),
             numbers: vec![TEAMS_NUMBER.into()],
@@ -90,6 +92,7 @@ impl Lab {
 
         let mut settings = PbxConfig::new(sip.udp[0]);
         settings.tone = PBX_TONE;
+        settings.patience = PATIENCE;
         (setup.pbx)(&mut settings);
         if setup.trunk["transport"] == "tcp" {
             settings.sbc = sip.tcp[0];
@@ -149,7 +152,7 @@ impl Lab {
                 .map(|c| self.sbc.ledger().usage(c.id).in_use)
                 .sum()
         };
-        for _ in 0..250 {
+        for _ in 0..1000 {
             if in_use() == 0 {
                 break;
             }
@@ -177,8 +180,7 @@ fn configuration(directory: &tempfile::TempDir, teams: SocketAddr) -> String {
         .iter()
         .map(|name| format!("\"{name}\" = [\"127.0.0.1\"]"))
         .collect();
-    // Below the ports that sockets without one of their own get; each test has its own range.
-    let port_min = 12_000 + 64 * (rand::random::<u16>() % 280);
+    let port_min = media_ports();
     format!(
         "data_dir = {:?}\n[sip]\nudp = [\"127.0.0.1:0\"]\ntcp = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:0\"]\n\
          [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
@@ -193,6 +195,16 @@ fn configuration(directory: &tempfile::TempDir, teams: SocketAddr) -> String {
         port_min + 63,
         hosts.join(", "),
     )
+}
+
+/// The first of 64 ports that no other test of this process uses, below those that sockets without one of their own
+/// get. Where it starts differs from one process to the next.
+fn media_ports() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let turn = std::process::id()
+        .wrapping_mul(37)
+        .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    12_000 + 64 * (turn % 280) as u16
 }
 
 async fn provision(store: &store::Store, setup: &Setup, tls_port: u16, pbx: SocketAddr) {
@@ -245,5 +257,7 @@ fn merged(mut base: Value, over: &Value) -> Value {
     base
 }
 
+/// How long a test waits for what must happen: a busy machine may take its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Time that a test gives to what must not happen.
 pub const A_WHILE: Duration = Duration::from_millis(400);
