@@ -41,6 +41,12 @@ pub enum StartError {
         /// The operating system's words.
         error: std::io::Error,
     },
+    /// Another process works on the data directory: two would spend each customer's channels twice.
+    #[error("data_dir {path}: another tollgate runs on it")]
+    DataDirInUse {
+        /// As configured.
+        path: String,
+    },
     /// The database.
     #[error("database: {0}")]
     Store(#[from] StoreError),
@@ -88,6 +94,8 @@ pub struct Sbc {
     shard: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
     patience: Duration,
+    /// Held as long as this lives.
+    _lock: std::fs::File,
 }
 
 /// Where a running SBC listens.
@@ -116,6 +124,7 @@ impl Sbc {
         health.down(Part::Program, "starting");
         start::check_limits(config)?;
         start::make_data_dir(config)?;
+        let lock = start::lock_data_dir(config)?;
         let store = Store::open(&config.database(), config.directory()).await?;
         let spool = Arc::new(Spool::open(&config.data_dir.join("cdr"))?);
         spool.settle(&store).await?;
@@ -172,6 +181,7 @@ impl Sbc {
             drain: drained,
             directory: directory.clone(),
             generation: directory.load().generation,
+            renewed: None,
             spool: spool.clone(),
             observer: observe::Observer {
                 directory: directory.clone(),
@@ -205,6 +215,7 @@ impl Sbc {
             shard,
             tasks,
             patience,
+            _lock: lock,
         })
     }
 

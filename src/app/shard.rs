@@ -17,6 +17,7 @@ use crate::directory::Directory;
 use crate::media;
 use crate::net::relay::RelayHandle;
 use crate::net::{self, Network};
+use crate::sip::Realm;
 use crate::store::Spool;
 
 /// Refuse new calls, wait so long for those that are, then end them; answered when none is left.
@@ -30,6 +31,8 @@ pub(super) struct Drain {
 const BATCH: usize = 64;
 /// Between two looks at gauges and the wall clock.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Connections to Teams are not renewed more often than this because of new names: many customers may come at once.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// How long ended calls may take to be answered before the process goes down anyway.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
@@ -46,6 +49,8 @@ pub(super) struct Shard {
     pub directory: Arc<ArcSwap<Directory>>,
     /// Of the directory that calls have.
     pub generation: u64,
+    /// What connections to Teams were last renewed for, and when.
+    pub renewed: Option<(u64, Instant)>,
     pub spool: Arc<Spool>,
     pub observer: Observer,
 }
@@ -109,6 +114,7 @@ impl Shard {
                 _ = sleep_until(TokioInstant::from_std(deadline.unwrap_or(far))) => self.calls.expire(Instant::now()),
                 _ = look.tick() => {
                     self.follow_directory();
+                    self.renew_for_new_names(Instant::now());
                     self.calls.set_wall_clock(OffsetDateTime::now_utc(), Instant::now());
                     self.observer.look(&self.calls, &self.network, &self.relay);
                     observe::queue("arrivals", &self.arrivals);
@@ -129,6 +135,20 @@ impl Shard {
             self.generation = newest.generation;
             self.calls
                 .set_directory(Arc::clone(&newest), Instant::now());
+        }
+    }
+
+    /// Teams keeps for each connection what it knew of our names when it was opened (TDR-145, TDR-1213).
+    fn renew_for_new_names(&mut self, now: Instant) {
+        let names = self.directory.load().teams_names;
+        match self.renewed {
+            None => self.renewed = Some((names, now)),
+            Some((known, at)) if known != names && now >= at + RENEW_EVERY => {
+                tracing::info!("names at Teams have changed, its connections are renewed");
+                self.network.renew(Realm::Teams);
+                self.renewed = Some((names, now));
+            }
+            Some(_) => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a start checks before it opens anything, and what only a running SBC knows.
 
+use std::fs::{File, TryLockError};
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::StartError;
@@ -49,6 +51,23 @@ pub(super) fn make_data_dir(config: &Config) -> Result<(), StartError> {
             path: config.data_dir.display().to_string(),
             error,
         })
+}
+
+/// Makes this process the only one that runs on the data directory. The system takes the lock back however it ends.
+pub(super) fn lock_data_dir(config: &Config) -> Result<File, StartError> {
+    let path = || config.data_dir.display().to_string();
+    let lock = File::create(config.data_dir.join("lock")).map_err(|error| StartError::DataDir {
+        path: path(),
+        error,
+    })?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StartError::DataDirInUse { path: path() }),
+        Err(TryLockError::Error(error)) => Err(StartError::DataDir {
+            path: path(),
+            error,
+        }),
+    }
 }
 
 /// How peers reach us: as configured, or as it turned out.

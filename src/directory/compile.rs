@@ -3,7 +3,7 @@ use super::{Customer, Directory, Gateway, Number, PhoneNumber, Region, Trunk, Tr
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::Hash;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -138,6 +138,7 @@ impl Directory {
         }
         Ok(Self {
             generation: rows.generation,
+            teams_names: teams_names(regions.values(), gateways.values()),
             teams_ranges: rows.config.teams_ranges,
             emergency_numbers: rows.config.emergency_numbers,
             access: AccessList::new(trunks.values()),
@@ -150,6 +151,22 @@ impl Directory {
             trunks_by_customer,
         })
     }
+}
+
+/// A number for all that Teams knows of us, in whatever order it comes.
+fn teams_names<'a>(
+    regions: impl Iterator<Item = &'a Arc<Region>>,
+    gateways: impl Iterator<Item = &'a Arc<Gateway>>,
+) -> u64 {
+    let regions = regions.map(|r| fingerprint((&r.base_fqdn, r.sip_port, r.enabled)));
+    let gateways = gateways.map(|g| fingerprint((&g.fqdn, g.sip_port, g.state.name())));
+    regions.chain(gateways).fold(0, u64::wrapping_add)
+}
+
+fn fingerprint(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 type Index<K, V> = HashMap<K, Arc<V>>;

@@ -39,6 +39,9 @@ use uuid::Uuid;
 pub struct Directory {
     /// Grows with every change; a call keeps the one it was admitted by.
     pub generation: u64,
+    /// Differs when Teams would have to know other names, ports or states of ours than before: its connections keep
+    /// what it knew when they were opened (TDR-145).
+    pub teams_names: u64,
     teams_ranges: Vec<IpNet>,
     emergency_numbers: Vec<String>,
     regions: HashMap<String, Arc<Region>>,

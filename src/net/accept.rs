@@ -153,7 +153,7 @@ async fn carry<S: AsyncRead + AsyncWrite>(
     local: SocketAddr,
     certificate: Option<Arc<PeerCertificate>>,
 ) {
-    let (link, mut queue) = hub.new_link();
+    let (link, mut queue) = hub.new_link(certificate.as_ref().map(|c| c.realm));
     let source = Source {
         transport,
         flow: link.flow,

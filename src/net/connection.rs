@@ -225,9 +225,27 @@ async fn flush(
 
 /// Watches the clock: pings, renewal, idleness.
 async fn tend(link: &Link, own: Option<&Target>, hub: &Hub) -> Ending {
-    let Some(target) = own else {
-        return idle(hub.config.idle_timeout, || link.unheard()).await;
-    };
+    let config = &hub.config;
+    match own {
+        Some(target) => {
+            if let Some(ending) = tend_own(link, target, hub).await {
+                return ending;
+            }
+        }
+        None => tokio::select! {
+            ending = idle(config.idle_timeout, || link.unheard()) => return ending,
+            () = link.retirement() => (),
+        },
+    }
+    let limit = Instant::now() + config.drain_limit;
+    tokio::select! {
+        _ = idle(config.drain_idle, || link.unused()) => Ending::Replaced,
+        () = tokio::time::sleep_until(limit) => Ending::Replaced,
+    }
+}
+
+/// Keeps a connection of ours alive until it ends for want of use, or is retired.
+async fn tend_own(link: &Link, target: &Target, hub: &Hub) -> Option<Ending> {
     let config = &hub.config;
     // Not all at once, when many were opened at once.
     let renew = config
@@ -242,7 +260,7 @@ async fn tend(link: &Link, own: Option<&Target>, hub: &Hub) -> Ending {
         }
         if link.unused() >= config.own_idle_timeout {
             hub.release(target, link.flow);
-            return Ending::Idle;
+            return Some(Ending::Idle);
         }
         if link.unspoken() >= config.keep_alive {
             link.speaks();
@@ -257,11 +275,7 @@ async fn tend(link: &Link, own: Option<&Target>, hub: &Hub) -> Ending {
             () = link.retirement() => (),
         }
     }
-    let limit = Instant::now() + config.drain_limit;
-    tokio::select! {
-        _ = idle(config.drain_idle, || link.unused()) => Ending::Replaced,
-        () = tokio::time::sleep_until(limit) => Ending::Replaced,
-    }
+    None
 }
 
 /// Returns once the silence has lasted so long.

@@ -213,7 +213,7 @@ impl Hub {
             self.counters.refused_total.add();
             return Err("as many connections as allowed are open".to_owned());
         }
-        let (link, queue) = self.new_link();
+        let (link, queue) = self.new_link(Some(target.realm));
         table.ours += 1;
         table.own.insert(target.clone(), Own::Link(link.clone()));
         table.flows.insert(link.flow, link.clone());
@@ -253,9 +253,10 @@ impl Hub {
     }
 
     /// A link under a new flow number; responses find it once it is added.
-    pub fn new_link(&self) -> (Arc<Link>, mpsc::Receiver<Outgoing>) {
+    pub fn new_link(&self, realm: Option<Realm>) -> (Arc<Link>, mpsc::Receiver<Outgoing>) {
         let flow = Flow(self.flows.fetch_add(1, Ordering::Relaxed));
-        let (link, queue) = Link::new(flow, self.config.write_queue, self.config.write_queue_bytes);
+        let config = &self.config;
+        let (link, queue) = Link::new(flow, realm, config.write_queue, config.write_queue_bytes);
         (Arc::new(link), queue)
     }
 
@@ -288,16 +289,18 @@ impl Hub {
         }
     }
 
-    /// New requests of this realm get new connections; the old ones end when nothing is expected on them any more.
+    /// New requests of this realm get new connections; the old ones, peers' too, end when nothing is expected on them
+    /// any more.
     pub fn renew(&self, realm: Realm) {
         let mut table = self.table();
-        let counters = &self.counters;
-        table.own.retain(|target, own| match own {
-            Own::Link(link) if target.realm == realm => {
-                counters.renewed.add();
+        for link in table.flows.values() {
+            if link.realm == Some(realm) && !link.is_retired() {
+                self.counters.renewed.add();
                 link.retire();
-                false
             }
+        }
+        table.own.retain(|target, own| match own {
+            Own::Link(_) if target.realm == realm => false,
             // What kept us from reaching it may have gone.
             Own::Resting(..) => target.realm != realm,
             Own::Link(..) => true,

@@ -5,12 +5,14 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use crate::sip::{Flow, SendId};
+use crate::sip::{Flow, Realm, SendId};
 
 /// The near end of one TCP or TLS connection: what is to be written goes in here, also before it is open.
 #[derive(Debug)]
 pub(super) struct Link {
     pub flow: Flow,
+    /// Whom it leads to; nothing where a peer showed no certificate.
+    pub realm: Option<Realm>,
     queue: mpsc::Sender<Outgoing>,
     queued: AtomicUsize,
     limit: usize,
@@ -54,10 +56,16 @@ pub(super) enum Unsent {
 }
 
 impl Link {
-    pub fn new(flow: Flow, messages: usize, bytes: usize) -> (Self, mpsc::Receiver<Outgoing>) {
+    pub fn new(
+        flow: Flow,
+        realm: Option<Realm>,
+        messages: usize,
+        bytes: usize,
+    ) -> (Self, mpsc::Receiver<Outgoing>) {
         let (queue, waiting) = mpsc::channel(messages.max(1));
         let link = Self {
             flow,
+            realm,
             queue,
             queued: AtomicUsize::new(0),
             limit: bytes,
@@ -176,17 +184,17 @@ mod tests {
     /// A link takes so many messages and so many bytes; what has left makes room. A single message always fits.
     #[tokio::test]
     async fn the_queue_is_bounded_both_ways() {
-        let (link, mut waiting) = Link::new(Flow(1), 3, 100);
+        let (link, mut waiting) = Link::new(Flow(1), None, 3, 100);
         assert!(link.push(message(60)).is_ok());
         assert!(matches!(link.push(message(60)), Err(Unsent::Full(_))));
         assert!(link.push(message(20)).is_ok() && link.push(message(20)).is_ok());
         assert!(matches!(link.push(message(0)), Err(Unsent::Full(_))));
         link.taken(waiting.recv().await.unwrap().bytes().len());
         assert!(link.push(message(60)).is_ok());
-        let (gone, waiting) = Link::new(Flow(2), 3, 100);
+        let (gone, waiting) = Link::new(Flow(2), None, 3, 100);
         drop(waiting);
         assert!(matches!(gone.push(message(1)), Err(Unsent::Closed(_))));
-        let (long, _waiting) = Link::new(Flow(3), 3, 100);
+        let (long, _waiting) = Link::new(Flow(3), None, 3, 100);
         assert!(long.push(message(5000)).is_ok());
     }
 }

@@ -205,13 +205,13 @@ impl Network {
         });
     }
 
-    /// Gives new requests of this realm new connections. The old ones stay until nothing is expected on them any
-    /// more; then they are closed.
+    /// Gives new requests of this realm new connections. The old ones, those that peers opened too, stay until nothing
+    /// is expected on them any more; then they are closed.
     pub fn renew(&self, realm: Realm) {
         self.hub.renew(realm);
     }
 
-    /// Reads certificates, keys and roots again, and renews all connections of ours. If anything is wrong with the
+    /// Reads certificates, keys and roots again, and renews all connections over TLS (TDR-131). If anything is wrong with the
     /// files, what was in use stays.
     pub fn reload(&self) -> Result<(), TlsErrors> {
         let Some(tls) = &self.hub.tls else {

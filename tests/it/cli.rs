@@ -272,6 +272,19 @@ fn a_taken_address_is_named() {
     );
 }
 
+/// Two processes on one data directory would count each customer's channels apart: the second one says so and ends.
+#[test]
+fn a_data_directory_in_use_is_named() {
+    let here = tempfile::tempdir().unwrap();
+    std::fs::create_dir(here.path().join("data")).unwrap();
+    let lock = std::fs::File::create(here.path().join("data/lock")).unwrap();
+    lock.lock().unwrap();
+    let output = tollgate(here.path(), &["run"], &[]);
+    assert_eq!(output.status.code(), Some(64));
+    let told = text(&output.stderr);
+    assert!(told.contains("another tollgate runs on it"), "{told}");
+}
+
 /// The printed description of the API is JSON and knows the customers.
 #[test]
 fn the_api_is_described() {

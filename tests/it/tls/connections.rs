@@ -195,6 +195,29 @@ async fn connections_are_renewed() {
     assert_eq!(sbc.network.counters().renewed.get(), 1);
 }
 
+/// A connection that Teams opened is renewed too (TDR-131, TDR-145): what comes on it is answered there, and after some
+/// silence it is closed, so that Teams dials again and sees what is new.
+#[tokio::test]
+async fn connections_of_peers_are_renewed() {
+    let lab = Lab::new();
+    let mut sbc = lab.start_with(ClientCertificates::Required, |config| {
+        config.drain_idle = Duration::from_secs(3);
+    });
+    let mut teams = lab.teams_client(&sbc).await;
+    say(&mut teams, "before").await;
+    let source = sbc.received().await.1;
+    sbc.network.renew(Realm::Trunk);
+    sbc.network.renew(Realm::Teams);
+    sbc.send(
+        1,
+        SendTo::Flow(source.flow, source.remote),
+        options("reply"),
+    );
+    assert_eq!(hear(&mut teams).await, "reply");
+    assert!(is_closed(&mut teams).await);
+    assert_eq!(sbc.network.counters().renewed.get(), 1);
+}
+
 /// Age alone renews a connection, too (TDR-145).
 #[tokio::test]
 async fn old_connections_are_renewed_by_themselves() {
