@@ -120,7 +120,11 @@ fn act(w: &mut World, ringing: &mut Vec<Side>, dice: &mut Dice) {
             let Some(side) = dice.pick(&up) else {
                 return;
             };
-            transfer(w, side, &up, dice);
+            if dice.roll(3) == 1 {
+                replace(w, side, ringing, dice);
+            } else {
+                transfer(w, side, &up, dice);
+            }
         }
         18 => {
             let who = dice.pick(&[TEAMS, PBX, BACKUP]).unwrap();
@@ -227,11 +231,53 @@ fn transfer(w: &mut World, side: Side, up: &[Side], dice: &mut Dice) {
         replaces,
         format!("sip:+442075550999@{ACME_FQDN}"),
         "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:a".to_owned(),
+        "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=28:music".to_owned(),
+        "sip:4711@192.0.2.1?Replaces=internal%3Bto-tag%3Da%3Bfrom-tag%3Db".to_owned(),
+        "sip:4711@192.0.2.1".to_owned(),
         "sip:evil@evil.example".to_owned(),
     ];
     let target = &targets[dice.roll(targets.len())];
+    let silent = dice.roll(4) == 1;
     w.send(side, Method::Refer, None, |draft| {
         draft.header_fmt(Name::ReferTo, format_args!("<{target}>"));
+        if silent {
+            draft.header(Name::ReferSub, "false");
+        }
+    });
+}
+
+/// An INVITE that names this side's dialog, or one that rings: mostly of its own peer, and mostly by another proxy.
+fn replace(w: &mut World, side: Side, ringing: &[Side], dice: &mut Dice) {
+    let side = match dice.roll(3) {
+        1 => dice.pick(ringing).unwrap_or(side),
+        _ => side,
+    };
+    let state = &w.sides[side.0];
+    let (call_id, sbc) = match &state.dialog {
+        Some(dialog) => (dialog.id().call_id.clone(), dialog.id().remote_tag.clone()),
+        None => {
+            let invite = &state.invite;
+            let call_id = invite.call_id().unwrap_or_default().to_owned();
+            (call_id, invite.from_tag().map(str::to_owned))
+        }
+    };
+    let replaces = format!(
+        "{call_id};to-tag={};from-tag={}",
+        sbc.unwrap_or_default(),
+        state.tag
+    );
+    let who = match dice.roll(8) {
+        1 => dice.pick(&[PBX, RIVAL, TEAMS3]).unwrap_or(TEAMS),
+        _ if state.who <= TEAMS3 => TEAMS2,
+        _ => state.who,
+    };
+    let (early_only, late) = (dice.roll(5) == 1, dice.roll(6) == 1);
+    w.dial_with(who, if who <= TEAMS3 { OUTSIDE } else { ALICE }, |draft| {
+        let early_only = if early_only { ";early-only" } else { "" };
+        draft.header_fmt(Name::Replaces, format_args!("{replaces}{early_only}"));
+        if late {
+            draft.body("application/sdp", "").remove(Name::ContentType);
+        }
     });
 }
 

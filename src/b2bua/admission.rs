@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::call::{Call, CallKey, Progress, Reaching, Stage};
 use super::core::Core;
-use super::leg::{Leg, Peer, State};
+use super::leg::{Leg, Peer, Side};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::setup::{attempts, is_sdp};
@@ -16,7 +16,7 @@ use super::{Calls, Direction, Report};
 use crate::base::Redact;
 use crate::directory::{Attempt, Auth, Customer};
 use crate::sip::auth::AuthFailure;
-use crate::sip::{Dialog, Message, Name, ServerKey, Source, Uri};
+use crate::sip::{Message, Name, ServerKey, Source, Uri};
 
 /// A refused INVITE, with as much as was found out about it.
 struct Refused {
@@ -36,7 +36,7 @@ impl Refused {
 }
 
 /// Extensions that an INVITE may require of us.
-const SUPPORTED: [&str; 1] = ["timer"];
+const SUPPORTED: [&str; 2] = ["timer", "replaces"];
 
 impl Calls {
     /// An INVITE outside a dialog: it becomes a call, or is refused, and either way ends as one CDR.
@@ -46,7 +46,8 @@ impl Calls {
             return;
         }
         match self.admit(key, &message, source, &local_tag) {
-            Ok(call_key) => {
+            Ok(None) => {}
+            Ok(Some(call_key)) => {
                 if let Some(call) = self.calls.get_mut(&call_key) {
                     call.reach(&mut self.core);
                 }
@@ -125,14 +126,15 @@ impl Calls {
         true
     }
 
-    /// The decision order of provisioning.md section 7; nothing is sent out before the channel is taken.
+    /// The decision order of provisioning.md section 7; nothing is sent out before the channel is taken. No new call
+    /// comes of an INVITE that replaces a leg of one that is there.
     fn admit(
         &mut self,
         key: ServerKey,
         message: &Message,
         source: &Source,
         local_tag: &str,
-    ) -> Result<CallKey, Box<Refused>> {
+    ) -> Result<Option<CallKey>, Box<Refused>> {
         let core = &mut self.core;
         let malformed =
             |error: &dyn std::fmt::Display| Refused::new(Refusal::Malformed(error.to_string()));
@@ -165,9 +167,9 @@ impl Calls {
                 return Err(with_peer(Refusal::Extension(name.to_owned())).into());
             }
         }
-        // Without a name for it in Supported, whoever sends it must not be rung through as a new call.
         if message.header(Name::Replaces).is_some() {
-            return Err(with_peer(Refusal::Extension("replaces".to_owned())).into());
+            let replaced = self.replace(key, message, source, local_tag, peer.as_ref());
+            return replaced.map(|()| None).map_err(|r| with_peer(r).into());
         }
         let caller = caller(message).map_err(|e| with_peer(Refusal::Malformed(e)))?;
         let request = Attempt {
@@ -221,38 +223,12 @@ impl Calls {
             ),
             _ => None,
         };
-        let mut leg = Leg::new(
-            core,
-            peer.clone(),
-            local_tag.to_owned(),
-            &admission.called,
-            source.transport,
-        )
-        .map_err(&refused)?;
+        let called = &admission.called;
+        let mut leg = Leg::incoming(core, peer.clone(), key, message, source, local_tag, called)
+            .map_err(&refused)?;
+        leg.side = Side::A;
         leg.party = admission.caller.clone();
         leg.permit = trunk_permit;
-        leg.remote = Some(source.remote.ip());
-        leg.state = State::Incoming { invite: key };
-        leg.incoming = Some(message.clone());
-        leg.dialog = Some(
-            Dialog::uas(message, local_tag)
-                .map_err(|e| refused(Refusal::Malformed(e.to_string())))?,
-        );
-        if message.body().is_empty() {
-            leg.late_offer = true;
-        } else {
-            let offer = leg
-                .anchor
-                .accept_offer(&message.body())
-                .map_err(|e| refused(Refusal::Media(e)))?;
-            leg.direction = offer.effective_direction();
-            leg.offered = offer.codecs;
-        }
-        let expires = leg
-            .session
-            .answer(message, leg.peer.profile().min_se_s, core.now)
-            .map_err(|()| refused(Refusal::IntervalTooSmall))?;
-        leg.session_expires = expires;
         leg.open_media(core);
 
         let call_key = self.next_key();
@@ -277,6 +253,7 @@ impl Calls {
                 gives_up: core.now + core.config.ring_timeout,
             },
             legs: vec![leg],
+            given: None,
             customer,
             admission,
             permit: Some(permit),
@@ -294,17 +271,17 @@ impl Calls {
             direction,
         });
         self.calls.insert(call_key, call);
-        Ok(call_key)
+        Ok(Some(call_key))
     }
 }
 
 /// Who calls, by From, or by P-Asserted-Identity where From hides it (RFC 3325).
-struct Caller {
-    number: String,
-    display: Option<Bytes>,
+pub(super) struct Caller {
+    pub number: String,
+    pub display: Option<Bytes>,
 }
 
-fn caller(message: &Message) -> Result<Caller, String> {
+pub(super) fn caller(message: &Message) -> Result<Caller, String> {
     let from = message.from().map_err(|e| e.to_string())?;
     let display = from.display.map(Bytes::copy_from_slice);
     let user = |uri: &str| Uri::parse(uri).ok().and_then(|u| u.user.map(str::to_owned));

@@ -10,9 +10,9 @@ use tracing::{debug, info};
 
 use super::Music;
 use super::call::{Call, Stage};
-use super::core::Core;
+use super::core::{Core, SUPPORTED};
 use super::leg::{Exchange, Leg, Peer, Purpose, Reinvite, ReinviteReason, State, glare_delay};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Towards};
 use super::session_timer::Due;
 use super::setup::is_sdp;
 use super::teardown::Ended;
@@ -91,6 +91,8 @@ impl Call {
     fn modify(&mut self, core: &mut Core, id: LegId, key: ServerKey, message: Message) {
         let partner = self.partner(id);
         let Some(leg) = self.leg_mut(id) else { return };
+        // A new hold is told by an offer of ours: many a PBX looks at answers for other things only.
+        let told = leg.told;
         let teams = leg.peer.is_teams();
         let update = message.method() == Method::Update;
         let offers = !message.body().is_empty();
@@ -139,7 +141,7 @@ impl Call {
                 return leg.accept_modify(core, key, &message, None);
             }
             // Always a full offer: whoever resumes with an empty re-INVITE means sendrecv (TDR-607).
-            let offer = match leg.anchor.offer_again(Direction::SendRecv) {
+            let offer = match leg.anchor.offer_again(told) {
                 Ok(offer) => offer,
                 Err(error) => {
                     return core.refuse(
@@ -167,13 +169,12 @@ impl Call {
                 );
             }
         };
-        leg.direction = audio.effective_direction();
         let codecs = partner
             .and_then(|p| self.leg(p))
             .map_or_else(|| audio.codecs.clone(), |p| p.codecs().to_vec());
         let Some(leg) = self.leg_mut(id) else { return };
         if share_voice(&audio.codecs, &codecs) {
-            let answer = match leg.anchor.answer(&codecs, Direction::SendRecv) {
+            let answer = match leg.anchor.answer(&codecs, told) {
                 Ok(answer) => answer,
                 Err(error) => {
                     return core.refuse(
@@ -185,6 +186,7 @@ impl Call {
                     );
                 }
             };
+            leg.direction = audio.effective_direction();
             if !update {
                 leg.expect_ack(core, key);
             }
@@ -199,17 +201,20 @@ impl Call {
             request: key,
             message,
         };
-        let Some(other) = partner else { return };
-        self.reinvite(
-            core,
-            other,
-            Reinvite {
-                why: ReinviteReason::Codecs,
-                codecs: Some(audio.codecs),
-                direction: Direction::SendRecv,
-                glares: 0,
-            },
-        );
+        if let Some(other) = partner {
+            self.ask_for_codecs(core, other, audio.codecs);
+        }
+    }
+
+    /// Has this leg's peer agree to codecs that its partner can use.
+    pub(super) fn ask_for_codecs(&mut self, core: &mut Core, id: LegId, codecs: Vec<Codec>) {
+        let reinvite = Reinvite {
+            why: ReinviteReason::Codecs,
+            codecs: Some(codecs),
+            direction: self.leg(id).map_or(Direction::SendRecv, |leg| leg.told),
+            glares: 0,
+        };
+        self.reinvite(core, id, reinvite);
     }
 
     /// The ACK of a 2xx of ours.
@@ -241,61 +246,79 @@ impl Call {
             return self.leave(core, id, reason);
         }
         if !late {
-            return;
+            return self.tell(core, id);
         }
         match leg.anchor.accept_answer(&message.body()) {
             Ok(audio) => {
                 leg.direction = audio.effective_direction();
                 self.on_direction(core, id);
+                self.tell(core, id);
             }
             Err(error) => {
                 info!(call = %self.id, %error, "no usable answer in the ACK");
-                self.hang_up(core, Ended::BadMedia(id));
+                self.lose(core, id, Ended::BadMedia(id));
             }
         }
     }
 
     /// A peer holds, resumes, or just changed an address: the relay learns it, and the partner hears music or voice.
-    fn on_direction(&mut self, core: &mut Core, id: LegId) {
+    pub(super) fn on_direction(&mut self, core: &mut Core, id: LegId) {
         let Some(other) = self.partner(id) else {
             return;
         };
         if !matches!(self.stage, Stage::Up { .. }) {
             return;
         }
-        let pbx_music = self.customer.pbx_moh;
-        let Some((holder, held)) = self.pair_mut(id, other) else {
-            return;
-        };
-        let passes = pbx_music && holder.peer.is_teams() && !held.peer.is_teams();
-        let holds = holder.direction != Direction::SendRecv;
-        let wanted = if passes && holds {
-            match held.peer.profile().hold {
-                Hold::SendOnly => Direction::SendOnly,
-                Hold::Inactive => Direction::Inactive,
-            }
-        } else {
-            Direction::SendRecv
-        };
-        let tell = passes
-            && held.anchor.direction() != Some(wanted)
-            && matches!(held.exchange, Exchange::Idle);
-        if holds {
+        if let Some(holder) = self.leg(id).filter(|l| l.direction != Direction::SendRecv) {
+            let pbx = match holder.peer {
+                Peer::Teams(..) => self.tells(other) != Direction::SendRecv,
+                Peer::Trunk(_) => holder.direction == Direction::SendOnly,
+            };
             self.record
-                .held(if passes { Music::Pbx } else { Music::BuiltIn });
+                .held(if pbx { Music::Pbx } else { Music::BuiltIn });
         }
         self.join(core, id, other);
-        if tell {
-            self.reinvite(
-                core,
-                other,
-                Reinvite {
-                    why: ReinviteReason::Hold,
-                    codecs: None,
-                    direction: wanted,
-                    glares: 0,
-                },
-            );
+        self.tell(core, other);
+    }
+
+    /// What this leg's peer is to know of its partner: a hold, where Teams holds and the customer wants its PBX to play
+    /// the music.
+    fn tells(&self, id: LegId) -> Direction {
+        let held = self
+            .partner(id)
+            .and_then(|partner| self.leg(partner))
+            .is_some_and(|p| p.peer.is_teams() && p.direction != Direction::SendRecv);
+        match self.leg(id) {
+            Some(leg) if held && self.pbx_plays(leg) => match leg.peer.profile().hold {
+                Hold::SendOnly => Direction::SendOnly,
+                Hold::Inactive => Direction::Inactive,
+            },
+            _ => Direction::SendRecv,
+        }
+    }
+
+    /// Whether music for this leg's peer is its own business: it is a PBX, and its customer wants it so. A carrier plays
+    /// none.
+    fn pbx_plays(&self, leg: &Leg) -> bool {
+        self.customer.pbx_moh && leg.peer.towards() == Towards::Pbx
+    }
+
+    /// Tells this leg's peer what it does not know yet. While another exchange runs that waits; its end comes here.
+    fn tell(&mut self, core: &mut Core, id: LegId) {
+        let direction = self.tells(id);
+        let waits = |leg: &Leg| {
+            leg.told != direction
+                && matches!(leg.state, State::Confirmed)
+                && matches!(leg.exchange, Exchange::Idle)
+        };
+        if matches!(self.stage, Stage::Up { .. }) && self.leg(id).is_some_and(waits) {
+            let hold = Reinvite {
+                why: ReinviteReason::Hold,
+                codecs: None,
+                direction,
+                glares: 0,
+            };
+            self.reinvite(core, id, hold);
         }
     }
 
@@ -310,15 +333,14 @@ impl Call {
         } else {
             core.config.media_inactivity
         };
-        let pbx_music = self.customer.pbx_moh;
-        let Some((a, b)) = self.pair_mut(one, other) else {
+        let (Some(a), Some(b)) = (self.leg(one), self.leg(other)) else {
             return;
         };
         // One that left while its transfer goes on: its partner has nobody to talk to yet.
         if !(a.has_media() && b.has_media()) {
             return;
         }
-        for (leg, partner) in [(&*a, &*b), (&*b, &*a)] {
+        for (leg, partner) in [(a, b), (b, a)] {
             if let Some(mut config) = leg.anchor.negotiated() {
                 config.payload_map = leg.anchor.payload_map(&partner.anchor);
                 config.inactivity = inactivity;
@@ -332,17 +354,25 @@ impl Call {
             leg: one,
             with: Some(other),
         });
-        for (listener, holder) in [(&*a, &*b), (&*b, &*a)] {
-            let play = if hears_music(holder, listener, pbx_music) {
-                listener.music_payload()
-            } else {
-                None
-            };
-            core.media(Command::Play {
-                leg: listener.id,
-                play,
-            });
-        }
+        self.play(core, one);
+        self.play(core, other);
+    }
+
+    /// Has the relay play what this leg's peer is to hear instead of its partner: ringback while it is handed on, music
+    /// while it is held, or nothing.
+    pub(super) fn play(&self, core: &mut Core, id: LegId) {
+        let Some(listener) = self.leg(id).filter(|leg| leg.has_media()) else {
+            return;
+        };
+        let holder = self.partner(id).and_then(|partner| self.leg(partner));
+        let play = if self.hears_ringback(id) {
+            listener.ringback()
+        } else if holder.is_some_and(|h| hears_music(h, self.pbx_plays(listener))) {
+            listener.music()
+        } else {
+            None
+        };
+        core.media(Command::Play { leg: id, play });
     }
 
     /// Sends a re-INVITE; one that must wait for another exchange is dropped, because that one decides anew.
@@ -369,7 +399,7 @@ impl Call {
             return;
         };
         draft
-            .header(Name::Supported, "timer")
+            .header(Name::Supported, SUPPORTED)
             .header(Name::Allow, Core::allow(&leg.peer));
         if let Some(expires) = leg.session.header() {
             let least = leg.peer.profile().min_se_s;
@@ -410,7 +440,7 @@ impl Call {
                 Purpose::Invite => {}
                 Purpose::Reinvite(reinvite) => self.reinvite(core, id, reinvite),
                 Purpose::Bye(reason) => leg.send_bye(core, reason),
-                Purpose::Notify { body, last } => leg.notify(core, body, last),
+                Purpose::Notify { body, last } => leg.notify(core, &body, last),
             };
         }
         leg.challenged = 0;
@@ -454,11 +484,13 @@ impl Call {
                 leg.session.answered(message, core.now);
                 match leg.anchor.accept_answer(&message.body()) {
                     Ok(audio) => {
-                        leg.direction = if reinvite.direction == Direction::SendRecv {
-                            audio.effective_direction()
-                        } else {
-                            Direction::SendRecv
-                        };
+                        // The answer to a hold says nothing of what the peer itself would do.
+                        if reinvite.direction == Direction::SendRecv {
+                            leg.direction = audio.effective_direction();
+                        }
+                        if reinvite.why == ReinviteReason::Hold {
+                            leg.told = reinvite.direction;
+                        }
                     }
                     Err(error) => {
                         info!(call = %self.id, %error, "answer to a re-INVITE not usable");
@@ -466,11 +498,12 @@ impl Call {
                     }
                 }
                 if reinvite.why == ReinviteReason::Codecs {
-                    return self.release_waiting(core, id);
+                    self.release_waiting(core, id);
                 }
                 if let Some(other) = self.partner(id) {
                     self.join(core, id, other);
                 }
+                self.tell(core, id);
             }
             491 if reinvite.glares < MAX_GLARES => {
                 let owner = leg.outgoing.is_some();
@@ -484,7 +517,7 @@ impl Call {
                 };
             }
             // RFC 3261 §12.2.1.2: the peer knows of no such call, or does not answer at all.
-            408 | 481 => self.hang_up(core, Ended::DialogGone(id)),
+            408 | 481 => self.lose(core, id, Ended::DialogGone(id)),
             _ => self.reinvite_failed(core, id, &reinvite, status),
         }
     }
@@ -503,17 +536,8 @@ impl Call {
         if reinvite.why != ReinviteReason::Codecs {
             return;
         }
-        let Some(other) = self.partner(id).and_then(|p| self.leg_mut(p)) else {
-            return;
-        };
-        if let Exchange::TheirsWaits { request, message } = std::mem::take(&mut other.exchange) {
-            other.settled(core, request);
-            core.answer(
-                request,
-                &message,
-                if status == 491 { 491 } else { 488 },
-                other.peer.is_teams(),
-            );
+        if let Some(other) = self.partner(id).and_then(|p| self.leg_mut(p)) {
+            other.refuse_waiting_request(core, if status == 491 { 491 } else { 488 });
         }
     }
 
@@ -525,22 +549,28 @@ impl Call {
         let Some((agreed, waiting)) = self.pair_mut(id, other) else {
             return;
         };
-        if let Exchange::TheirsWaits { request, message } = std::mem::take(&mut waiting.exchange) {
-            match waiting.anchor.answer(agreed.codecs(), Direction::SendRecv) {
-                Ok(answer) => waiting.accept_modify(core, request, &message, Some(answer)),
-                Err(error) => {
-                    waiting.settled(core, request);
-                    core.refuse(
-                        request,
-                        &message,
-                        &Refusal::Media(error),
-                        Some(&waiting.peer),
-                        "",
-                    );
+        let (request, message) = match std::mem::take(&mut waiting.exchange) {
+            Exchange::TheirsWaits { request, message } => (request, message),
+            other => {
+                waiting.exchange = other;
+                return;
+            }
+        };
+        match waiting.anchor.answer(agreed.codecs(), waiting.told) {
+            Ok(answer) => {
+                if let Some(theirs) = waiting.anchor.remote() {
+                    waiting.direction = theirs.effective_direction();
                 }
+                waiting.accept_modify(core, request, &message, Some(answer));
+                self.on_direction(core, other);
+                self.tell(core, other);
+            }
+            Err(error) => {
+                waiting.settled(core, request);
+                let refusal = Refusal::Media(error);
+                core.refuse(request, &message, &refusal, Some(&waiting.peer), "");
             }
         }
-        self.join(core, other, id);
     }
 
     /// What the time asks for on the legs.
@@ -560,10 +590,26 @@ impl Call {
             {
                 let reinvite = reinvite.clone();
                 leg.exchange = Exchange::Idle;
-                self.reinvite(core, id, reinvite);
+                let told = leg.told;
+                // What is to be told may have changed meanwhile.
+                let direction = match reinvite.why {
+                    ReinviteReason::Hold => self.tells(id),
+                    _ => reinvite.direction,
+                };
+                if reinvite.why != ReinviteReason::Hold || direction != told {
+                    let reinvite = Reinvite {
+                        direction,
+                        ..reinvite
+                    };
+                    self.reinvite(core, id, reinvite);
+                }
                 continue;
             }
             if !leg.is_confirmed() {
+                continue;
+            }
+            if leg.leave_by.is_some_and(|by| by <= core.now) {
+                self.leave(core, id, None);
                 continue;
             }
             match leg.session.due(core.now) {
@@ -580,19 +626,19 @@ impl Call {
                         },
                     );
                 }
-                Some(Due::Expired) => self.hang_up(core, Ended::SessionExpired(id)),
+                Some(Due::Expired) => self.lose(core, id, Ended::SessionExpired(id)),
                 None => {}
             }
         }
     }
 }
 
-/// Whether `listener` hears our music because of what `holder` said. A PBX that holds with sendonly brings its own
-/// (TDR-602); Teams never does.
-fn hears_music(holder: &Leg, listener: &Leg, pbx_music: bool) -> bool {
+/// Whether somebody hears our music because of what `holder` said, unless its own PBX plays some. A PBX that holds with
+/// sendonly brings its own (TDR-602); Teams never does.
+fn hears_music(holder: &Leg, pbx_plays: bool) -> bool {
     match (&holder.peer, holder.direction) {
         (_, Direction::SendRecv) => false,
-        (Peer::Teams(..), _) => !pbx_music || listener.peer.is_teams(),
+        (Peer::Teams(..), _) => !pbx_plays,
         (Peer::Trunk(_), direction) => direction != Direction::SendOnly,
     }
 }
@@ -634,7 +680,7 @@ impl Leg {
         draft
             .header(Name::Contact, &self.contact)
             .header(Name::Allow, Core::allow(&self.peer))
-            .header(Name::Supported, "timer");
+            .header(Name::Supported, SUPPORTED);
         self.write_session_expires(&mut draft);
         if let Some(sdp) = sdp {
             draft.body("application/sdp", sdp);

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::Report;
 use super::core::Core;
-use super::leg::{Leg, State};
+use super::leg::{Leg, Side, State};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::transfer::Transfer;
 use crate::directory::{Admission, ChannelPermit, Customer, Route};
-use crate::media::{Command, LegId};
+use crate::media::{Command, LegId, LegReport};
 use crate::sip::{Hop, Message};
 
 /// A call's place in [`super::Calls`]; never used again.
@@ -65,12 +65,22 @@ pub(super) enum Stage {
     Over { record_due: Instant },
 }
 
+/// A leg that moved to another call.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub side: Side,
+    /// What went through it before it came here, if it came from yet another call.
+    pub before: Option<LegReport>,
+}
+
 #[derive(Debug)]
 pub(super) struct Call {
     pub id: Uuid,
     pub stage: Stage,
     /// The A leg first. At most [`MAX_LEGS`].
     pub legs: Vec<Leg>,
+    /// The leg that another call took over from this one, until it is known what went through it.
+    pub given: Option<Given>,
     pub customer: Arc<Customer>,
     pub admission: Admission,
     /// Taken before anything is sent out, given back when the call is over, however that happens.
@@ -83,7 +93,7 @@ pub(super) struct Call {
 }
 
 /// Legs of one call at once: the two that talk, and one that is to replace either.
-pub(super) const MAX_LEGS: usize = 8;
+const MAX_LEGS: usize = 8;
 
 /// How long a finished call waits for the relay's reports before its CDR is written without them.
 const REPORTS_WITHIN: Duration = Duration::from_secs(2);
@@ -123,16 +133,27 @@ impl Call {
         Some((a, b))
     }
 
+    /// Whether there is room for another leg; legs that are done with make some.
+    pub fn make_room(&mut self, core: &mut Core) -> bool {
+        if self.legs.len() >= MAX_LEGS {
+            let is_done = |leg: &mut Leg| !leg.media_open && matches!(leg.state, State::Ended);
+            // The first one tells which way the call went.
+            for leg in self.legs.extract_if(1.., is_done) {
+                self.record.media(&leg);
+                core.forget_leg(&leg);
+            }
+        }
+        self.legs.len() < MAX_LEGS
+    }
+
     /// When this call wants to hear of the time.
     pub fn deadline(&self) -> Option<Instant> {
         let own = match &self.stage {
             Stage::Setup { gives_up, .. } => Some(*gives_up),
-            Stage::Up { transfer, ends, .. } => {
-                [transfer.as_ref().and_then(Transfer::deadline), *ends]
-                    .into_iter()
-                    .flatten()
-                    .min()
-            }
+            Stage::Up { transfer, ends, .. } => [transfer.as_ref().map(Transfer::deadline), *ends]
+                .into_iter()
+                .flatten()
+                .min(),
             Stage::Over { record_due } => (!self.record.is_written()).then_some(*record_due),
         };
         self.legs.iter().filter_map(Leg::deadline).chain(own).min()
@@ -170,7 +191,7 @@ impl Call {
         let Stage::Over { record_due } = self.stage else {
             return;
         };
-        let reported = self.legs.iter().all(|leg| !leg.media_open);
+        let reported = self.given.is_none() && self.legs.iter().all(|leg| !leg.media_open);
         if self.record.is_written() || (!reported && core.now < record_due) {
             return;
         }
@@ -185,8 +206,16 @@ impl Call {
         core.write(self.record.write());
     }
 
+    /// It is known what went through the leg that another call took over.
+    pub fn on_counted(&mut self, core: &mut Core, report: &LegReport) {
+        if let Some(given) = self.given.take() {
+            self.record.count(given.side, report, given.before.as_ref());
+        }
+        self.write_record_if_complete(core);
+    }
+
     /// A media report came in.
-    pub fn on_media_closed(&mut self, core: &mut Core, id: LegId, report: crate::media::LegReport) {
+    pub fn on_media_closed(&mut self, core: &mut Core, id: LegId, report: LegReport) {
         if let Some(leg) = self.leg_mut(id) {
             leg.media_open = false;
             leg.report = Some(report);

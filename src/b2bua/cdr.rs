@@ -53,10 +53,10 @@ pub struct Cdr {
     pub ended_by: Option<EndedBy>,
     /// Whether a held party heard our music, or the PBX's.
     pub music: Option<Music>,
-    /// Whom the call was handed on to by REFER.
+    /// Whom the call was handed on to, by REFER or by an INVITE with Replaces.
     #[serde(default)]
     pub transferred_to: Option<String>,
-    /// What the A leg's peer sent and got; none without media.
+    /// What the A leg's peer sent and got, and whoever took its place; none without media.
     pub a_media: Option<MediaCounts>,
     /// The same of the B leg.
     pub b_media: Option<MediaCounts>,
@@ -140,6 +140,42 @@ pub struct MediaCounts {
     pub malformed: u64,
 }
 
+impl MediaCounts {
+    /// The counts of two legs, one after the other, on the same side of a call.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            sent: self.sent + other.sent,
+            lost: self.lost + other.lost,
+            jitter: self.jitter.max(other.jitter),
+            authentication_failures: self.authentication_failures + other.authentication_failures,
+            replayed: self.replayed + other.replayed,
+            wrong_source: self.wrong_source + other.wrong_source,
+            malformed: self.malformed + other.malformed,
+        }
+    }
+
+    /// What of these counts came after those.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let later = |now: u64, then: u64| now.saturating_sub(then);
+        Self {
+            received: later(self.received, before.received),
+            sent: later(self.sent, before.sent),
+            lost: later(self.lost, before.lost),
+            jitter: self.jitter,
+            authentication_failures: later(
+                self.authentication_failures,
+                before.authentication_failures,
+            ),
+            replayed: later(self.replayed, before.replayed),
+            wrong_source: later(self.wrong_source, before.wrong_source),
+            malformed: later(self.malformed, before.malformed),
+        }
+    }
+}
+
 impl From<&LegReport> for MediaCounts {
     fn from(report: &LegReport) -> Self {
         Self {
@@ -198,6 +234,28 @@ mod tests {
         let line = serde_json::to_string(&example()).unwrap();
         assert!(!line.contains('\n'));
         assert_eq!(serde_json::from_str::<Cdr>(&line).unwrap(), example());
+    }
+
+    /// Two legs after each other make one side; a leg that came from another call counts from there on.
+    #[test]
+    fn counts_of_several_legs() {
+        let (early, late) = (
+            MediaCounts {
+                received: 20,
+                lost: 3,
+                jitter: 9,
+                ..MediaCounts::default()
+            },
+            MediaCounts {
+                received: 50,
+                lost: 1,
+                jitter: 7,
+                ..MediaCounts::default()
+            },
+        );
+        let (both, rest) = (early.and(&late), late.since(&early));
+        assert_eq!((both.received, both.lost, both.jitter), (70, 4, 9));
+        assert_eq!((rest.received, rest.lost, rest.jitter), (30, 0, 7));
     }
 
     #[test]

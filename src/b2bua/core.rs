@@ -87,6 +87,8 @@ pub(super) struct Core {
     pub servers: HashMap<ServerKey, LegId>,
     /// Call-IDs of our own INVITEs, by which a loop is seen.
     pub call_ids: HashMap<String, CallKey>,
+    /// Legs that moved to another call, and the one that they left, until it knows what went through them before.
+    pub moved: HashMap<LegId, CallKey>,
     /// REFERs with Replaces that wait for both calls to be at hand.
     pub joins: Vec<Join>,
     pub challenger: Challenger,
@@ -95,6 +97,9 @@ pub(super) struct Core {
 
 /// What every 2xx and INVITE of ours allows; REFER only where the peer's profile wants it (TDR-501).
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
+
+/// What every 2xx and INVITE of ours supports (TDR-401, TDR-502).
+pub(super) const SUPPORTED: &str = "replaces, timer";
 
 impl Core {
     #[allow(clippy::too_many_arguments, reason = "the one place that joins them")]
@@ -132,6 +137,7 @@ impl Core {
             clients: HashMap::new(),
             servers: HashMap::new(),
             call_ids: HashMap::new(),
+            moved: HashMap::new(),
             joins: Vec::new(),
             challenger,
             next_leg: 0,
@@ -176,6 +182,7 @@ impl Core {
     pub fn forget_leg(&mut self, leg: &Leg) {
         for (key, _) in &leg.pending {
             self.clients.remove(key);
+            self.endpoint.forget(*key);
         }
         for key in &leg.invites {
             self.servers.remove(key);

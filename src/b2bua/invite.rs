@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Report;
-use super::call::{Attempt, Call, MAX_LEGS, Stage};
-use super::core::{Core, escape};
+use super::call::{Attempt, Call, Stage};
+use super::core::{Core, SUPPORTED, escape};
 use super::header_policy::Crossing;
 use super::leg::{Leg, Outgoing, Peer, Purpose, State};
 use super::refusal::Refusal;
@@ -22,15 +22,8 @@ impl Call {
         core: &mut Core,
         attempt: &Attempt,
     ) -> Result<LegId, Refusal> {
-        if self.legs.len() >= MAX_LEGS {
-            let is_done = |leg: &mut Leg| !leg.media_open && matches!(leg.state, State::Ended);
-            // The caller stays: its report belongs in the record.
-            for leg in self.legs.extract_if(1.., is_done) {
-                core.forget_leg(&leg);
-            }
-            if self.legs.len() >= MAX_LEGS {
-                return Err(Refusal::Overloaded("legs"));
-            }
+        if !self.make_room(core) {
+            return Err(Refusal::Overloaded("legs"));
         }
         let peer = match &attempt.route {
             Route::Trunk(trunk) => Peer::Trunk(trunk.clone()),
@@ -84,6 +77,7 @@ impl Call {
             sent: None,
             crossing: Crossing::of(&self.invite, &leg.peer),
             referred_by: wanted.referred_by,
+            replaces: wanted.replaces,
         });
         leg.open_media(core);
         let id = leg.id;
@@ -125,7 +119,7 @@ impl Call {
             .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq))
             .header(Name::Contact, &leg.contact)
             .header(Name::Allow, Core::allow(&leg.peer))
-            .header(Name::Supported, "timer")
+            .header(Name::Supported, SUPPORTED)
             .header(Name::UserAgent, &core.config.product);
         if let Some(seconds) = outgoing.session_expires {
             let least = leg.peer.profile().min_se_s;
@@ -138,6 +132,11 @@ impl Call {
         }
         if let Some(referred_by) = &outgoing.referred_by {
             draft.header(Name::ReferredBy, referred_by);
+        }
+        if let Some(replaces) = &outgoing.replaces {
+            draft
+                .header(Name::Replaces, replaces)
+                .header(Name::Require, "replaces");
         }
         outgoing.crossing.write(&mut draft);
         leg.credentials(core, Method::Invite, &mut draft);
@@ -171,6 +170,7 @@ impl Call {
                     codecs: stays.map(|leg| leg.codecs().to_vec()).unwrap_or_default(),
                     ptime: None,
                     referred_by: transfer.referred_by.clone(),
+                    replaces: transfer.replaces.clone(),
                 }
             }
             _ => {
@@ -187,6 +187,7 @@ impl Call {
                     },
                     ptime: None,
                     referred_by: None,
+                    replaces: None,
                 }
             }
         }
@@ -201,6 +202,7 @@ struct Wanted {
     codecs: Vec<Codec>,
     ptime: Option<u16>,
     referred_by: Option<Bytes>,
+    replaces: Option<String>,
 }
 
 /// Request-URI and To of an INVITE to `called` (TDR-406; trunks as their number format says).

@@ -11,7 +11,7 @@ use super::header_policy;
 use super::refusal::{Refusal, Towards};
 use super::session_timer::SessionTimer;
 use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, Trunk};
-use crate::media::{Anchor, Command, LegId, LegReport, MediaPolicy, PortPair, SrtpPolicy};
+use crate::media::{Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, SrtpPolicy};
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::Challenge;
 use crate::sip::{ClientKey, Dialog, Hop, Message, Realm, ServerKey, Source, Transport};
@@ -66,6 +66,15 @@ impl Peer {
             Self::Trunk(trunk) => Some(trunk),
         }
     }
+}
+
+/// Whose place a leg has in its call: who takes over a leg's conversation takes its side too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The caller's.
+    A,
+    /// The called party's.
+    B,
 }
 
 /// Where a leg stands. A state is not an event: what arrives and changes nothing here is not a state.
@@ -135,7 +144,7 @@ pub(super) enum Purpose {
     Invite,
     Reinvite(Reinvite),
     Bye(ByeReason),
-    Notify { body: &'static str, last: bool },
+    Notify { body: Bytes, last: bool },
 }
 
 /// An INVITE of ours, kept whole so that it can be sent again with credentials or another session interval.
@@ -156,12 +165,15 @@ pub(super) struct Outgoing {
     /// What else crosses from the other leg's INVITE, by the header policy.
     pub crossing: header_policy::Crossing,
     pub referred_by: Option<Bytes>,
+    /// The dialog at a PBX that this call is to replace there; never at Teams (TDR-412).
+    pub replaces: Option<String>,
 }
 
 #[derive(Debug)]
 pub(super) struct Leg {
     pub id: LegId,
     pub peer: Peer,
+    pub side: Side,
     pub state: State,
     /// Our tag in every dialog of this leg.
     pub local_tag: String,
@@ -177,6 +189,8 @@ pub(super) struct Leg {
     pub offered: Vec<Codec>,
     /// What the peer does with media, by its last description.
     pub direction: Direction,
+    /// What we last told the peer of its partner: on hold, or not.
+    pub told: Direction,
     pub session: SessionTimer,
     pub exchange: Exchange,
     /// Our requests that are not done with; an INVITE of ours stays, for its forks.
@@ -190,6 +204,12 @@ pub(super) struct Leg {
     pub remote: Option<IpAddr>,
     /// Who is at this end, as the other end's caller identity.
     pub party: String,
+    /// The Event of our NOTIFYs about the peer's last REFER; none if it sent none, or wants none (RFC 4488).
+    pub event: Option<String>,
+    /// Whether the peer sent a REFER: NOTIFYs about further ones say which they are about (RFC 3515 §2.4.6).
+    pub referred: bool,
+    /// Its partner was handed on as it asked for; if it has not left by then, we say BYE (TDR-708).
+    pub leave_by: Option<Instant>,
     /// The trunk's channel, if the peer is one.
     pub permit: Option<ChannelPermit>,
     /// The peer's INVITE, while it is unanswered: each response is made from it.
@@ -203,6 +223,8 @@ pub(super) struct Leg {
     /// The relay was told to close it.
     pub media_closing: bool,
     pub report: Option<LegReport>,
+    /// What went through it before it moved here from another call.
+    pub counted: Option<LegReport>,
 }
 
 /// Dialogs that forks of one INVITE may open.
@@ -241,6 +263,7 @@ impl Leg {
         );
         Ok(Self {
             id: core.new_leg_id(),
+            side: Side::B,
             contact: core.contact(&peer, user, transport),
             state: State::Ended,
             local_tag,
@@ -252,6 +275,7 @@ impl Leg {
             ports,
             offered: Vec::new(),
             direction: Direction::SendRecv,
+            told: Direction::SendRecv,
             session: SessionTimer::default(),
             session_expires: None,
             exchange: Default::default(),
@@ -262,12 +286,46 @@ impl Leg {
             challenged: 0,
             remote: None,
             party: String::new(),
+            event: None,
+            referred: false,
+            leave_by: None,
             permit: None,
             media_open: false,
             media_closing: false,
             report: None,
+            counted: None,
             peer,
         })
+    }
+
+    /// A leg for a peer's INVITE outside a dialog, with its offer judged; nothing is open or answered yet.
+    pub fn incoming(
+        core: &mut Core,
+        peer: Peer,
+        key: ServerKey,
+        message: &Message,
+        source: &Source,
+        local_tag: &str,
+        user: &str,
+    ) -> Result<Self, Refusal> {
+        let mut leg = Self::new(core, peer, local_tag.to_owned(), user, source.transport)?;
+        leg.remote = Some(source.remote.ip());
+        leg.state = State::Incoming { invite: key };
+        leg.incoming = Some(message.clone());
+        let dialog = Dialog::uas(message, local_tag);
+        leg.dialog = Some(dialog.map_err(|e| Refusal::Malformed(e.to_string()))?);
+        if message.body().is_empty() {
+            leg.late_offer = true;
+        } else {
+            let offer = leg.anchor.accept_offer(&message.body());
+            let offer = offer.map_err(Refusal::Media)?;
+            leg.direction = offer.effective_direction();
+            leg.offered = offer.codecs;
+        }
+        let least = leg.peer.profile().min_se_s;
+        let expires = leg.session.answer(message, least, core.now);
+        leg.session_expires = expires.map_err(|()| Refusal::IntervalTooSmall)?;
+        Ok(leg)
     }
 
     /// Has the relay bind this leg's ports.
@@ -352,7 +410,8 @@ impl Leg {
             .is_confirmed()
             .then(|| self.session.deadline())
             .flatten();
-        [glare, session].into_iter().flatten().min()
+        let leave = self.leave_by.filter(|_| self.is_confirmed());
+        [glare, session, leave].into_iter().flatten().min()
     }
 
     /// What can be sent to this leg's peer: agreed on, or else what it offered.
@@ -365,11 +424,20 @@ impl Leg {
     }
 
     /// How music is played to this leg's peer, if it takes a codec that the music exists in.
-    pub fn music_payload(&self) -> Option<crate::media::Play> {
+    pub fn music(&self) -> Option<Play> {
+        self.playable(Play::MusicAlaw, Play::MusicMulaw)
+    }
+
+    /// How ringback is played to this leg's peer, on the same condition.
+    pub fn ringback(&self) -> Option<Play> {
+        self.playable(Play::RingbackAlaw, Play::RingbackMulaw)
+    }
+
+    fn playable(&self, alaw: fn(u8) -> Play, mulaw: fn(u8) -> Play) -> Option<Play> {
         self.codecs().iter().find_map(|codec| {
             match (codec.name.to_ascii_uppercase().as_str(), codec.clock) {
-                ("PCMA", 8000) => Some(crate::media::Play::MusicAlaw(codec.payload_type)),
-                ("PCMU", 8000) => Some(crate::media::Play::MusicMulaw(codec.payload_type)),
+                ("PCMA", 8000) => Some(alaw(codec.payload_type)),
+                ("PCMU", 8000) => Some(mulaw(codec.payload_type)),
                 _ => None,
             }
         })

@@ -4,8 +4,8 @@
 //! questions, commands to the relay, CDRs and reports. Each leg has a Call-ID, tags, CSeq and Contact of its own, and
 //! nothing crosses from one to the other that `header_policy` does not name.
 //!
-//! `setup` leads from the first INVITE to an answer, `invite` writes ours, `bridge` keeps two legs joined, `transfer` obeys REFER,
-//! `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
+//! `setup` leads from the first INVITE to an answer, `invite` writes ours, `bridge` keeps two legs joined, `transfer`
+//! obeys REFER, `replaces` INVITEs that go on with a call, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
 mod admission;
 mod bridge;
@@ -17,6 +17,7 @@ mod invite;
 mod leg;
 mod record;
 mod refusal;
+mod replaces;
 mod session_timer;
 mod setup;
 mod teardown;
@@ -264,22 +265,26 @@ impl Calls {
     /// What the relay said.
     pub fn media(&mut self, event: media::Event, now: Instant) {
         self.core.now = now;
+        if let media::Event::Counted { leg, report } = event {
+            return self.on_counted(leg, *report);
+        }
         let leg = match &event {
-            media::Event::Failed { leg, .. }
+            media::Event::Counted { leg, .. }
+            | media::Event::Failed { leg, .. }
             | media::Event::Flowing { leg }
             | media::Event::Inactive { leg }
             | media::Event::Closed { leg, .. } => *leg,
         };
         self.with_leg(leg, |call, core| match event {
-            media::Event::Flowing { .. } => {}
+            media::Event::Flowing { .. } | media::Event::Counted { .. } => {}
             media::Event::Failed { reason, .. } => {
                 tracing::warn!(call = %call.id, %reason, "the relay cannot serve a leg");
                 if let Some(leg) = call.leg_mut(leg) {
                     leg.media_open = false;
                 }
-                call.hang_up(core, Ended::BadMedia(leg));
+                call.lose(core, leg, Ended::BadMedia(leg));
             }
-            media::Event::Inactive { .. } => call.hang_up(core, Ended::MediaTimeout(leg)),
+            media::Event::Inactive { .. } => call.lose(core, leg, Ended::MediaTimeout(leg)),
             media::Event::Closed { report, .. } => call.on_media_closed(core, leg, *report),
         });
         self.run();
@@ -387,6 +392,7 @@ impl Calls {
             + core.clients.len()
             + core.servers.len()
             + core.call_ids.len()
+            + core.moved.len()
             + self.deadlines.len()
     }
 
@@ -554,7 +560,7 @@ impl Calls {
             .to_tag(&core.random.token(10))
             .header_fmt(Name::Allow, format_args!("{}, REFER", core::ALLOW))
             .header(Name::Extension("Accept"), "application/sdp")
-            .header(Name::Supported, "timer");
+            .header(Name::Supported, core::SUPPORTED);
         match named {
             Some((fqdn, port)) if teams => draft.header_fmt(
                 Name::Contact,
@@ -618,6 +624,7 @@ impl Calls {
             && let Some(call) = self.calls.remove(&key)
         {
             self.core.forget(&call);
+            self.core.moved.retain(|_, left| *left != key);
         }
     }
 }

@@ -6,10 +6,11 @@ use uuid::Uuid;
 use super::call::Call;
 use super::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
 use super::core::Core;
-use super::leg::{Leg, Peer};
+use super::leg::{Leg, Peer, Side};
 use super::refusal::{Answer, Refusal, Towards};
 use super::teardown::Ended;
 use crate::directory::{Admission, Customer, Dialled};
+use crate::media::LegReport;
 use crate::sip::{Message, Uri};
 
 #[derive(Debug)]
@@ -137,15 +138,22 @@ impl Record {
         self.cdr.end = at;
     }
 
-    /// What went through a leg that leaves this call.
-    pub fn media(&mut self, is_caller: bool, leg: &Leg) {
-        let Some(report) = &leg.report else { return };
-        let counts = MediaCounts::from(report);
-        if is_caller {
-            self.cdr.a_media.get_or_insert(counts);
-        } else {
-            self.cdr.b_media = Some(counts);
+    /// Adds what went through a leg to its side.
+    pub fn media(&mut self, leg: &Leg) {
+        if let Some(report) = &leg.report {
+            self.count(leg.side, report, leg.counted.as_ref());
         }
+    }
+
+    /// Adds to a side what this report has and an earlier one has not.
+    pub fn count(&mut self, side: Side, report: &LegReport, before: Option<&LegReport>) {
+        let counts = match side {
+            Side::A => &mut self.cdr.a_media,
+            Side::B => &mut self.cdr.b_media,
+        };
+        let own =
+            MediaCounts::from(report).since(&before.map(MediaCounts::from).unwrap_or_default());
+        *counts = Some(counts.unwrap_or_default().and(&own));
     }
 
     /// How a call that was up ended.
@@ -165,6 +173,15 @@ impl Record {
         self.cdr.transferred_to = Some(cut(to));
     }
 
+    /// Somebody took over this side: it was handed on, or came back to who had it.
+    pub fn taken_over(&mut self, side: Side, by: &str) {
+        let first = match side {
+            Side::A => &self.cdr.from,
+            Side::B => &self.cdr.to,
+        };
+        self.cdr.transferred_to = (cut(by) != *first).then(|| cut(by));
+    }
+
     /// The finished record, once.
     pub fn write(&mut self) -> Cdr {
         self.written = true;
@@ -175,8 +192,8 @@ impl Record {
 impl Call {
     /// Takes the relay's reports into the record.
     pub(super) fn record_media(&mut self) {
-        for (at, leg) in self.legs.iter().enumerate() {
-            self.record.media(at == 0, leg);
+        for leg in &self.legs {
+            self.record.media(leg);
         }
     }
 }

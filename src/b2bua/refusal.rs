@@ -42,6 +42,15 @@ pub enum Refusal {
     /// A session interval below our minimum (RFC 4028 §5).
     #[error("the session interval is too small")]
     IntervalTooSmall,
+    /// Replaces names no dialog that the peer may replace (RFC 3891 §3).
+    #[error("there is no such dialog to replace")]
+    NoDialog,
+    /// Replaces names a dialog that is about to end.
+    #[error("the dialog to replace is over")]
+    DialogOver,
+    /// Replaces wants an early dialog, and this one is answered.
+    #[error("the dialog to replace is answered already")]
+    DialogAnswered,
     /// A header or the body breaks its grammar.
     #[error("bad request: {0}")]
     Malformed(String),
@@ -124,6 +133,9 @@ impl Refusal {
             Self::Extension(_) => (420, Some(127)),
             Self::IntervalTooSmall => (422, None),
             Self::Malformed(_) => (400, Some(127)),
+            Self::NoDialog => (481, None),
+            Self::DialogOver => (603, None),
+            Self::DialogAnswered => (486, None),
             Self::Loop => (482, Some(25)),
             Self::TooManyHops => (483, Some(25)),
             Self::NoAnswer => (480, Some(19)),
@@ -162,6 +174,7 @@ impl Refusal {
             | Self::Extension(_)
             | Self::IntervalTooSmall
             | Self::Malformed(_) => "malformed",
+            Self::NoDialog | Self::DialogOver | Self::DialogAnswered => "dialog",
             Self::Loop | Self::TooManyHops => "loop",
             Self::NoAnswer => "no_answer",
             Self::Cancelled => "cancelled",

@@ -7,7 +7,7 @@ use tracing::{debug, info};
 
 use super::Report;
 use super::call::{Attempt, Call, Progress, Reaching, Stage};
-use super::core::Core;
+use super::core::{Core, SUPPORTED};
 use super::leg::State;
 use super::refusal::{Refusal, Towards};
 use super::watch::Down;
@@ -50,13 +50,13 @@ const MAX_ATTEMPTS: usize = 12;
 
 impl Call {
     /// The party that this call, or a transfer inside it, is trying to reach.
-    fn reaching(&mut self) -> Option<&mut Reaching> {
+    pub(super) fn reaching(&mut self) -> Option<&mut Reaching> {
         match &mut self.stage {
             Stage::Setup { reaching, .. } => Some(reaching),
             Stage::Up {
                 transfer: Some(transfer),
                 ..
-            } => transfer.reaching(),
+            } => Some(&mut transfer.reaching),
             _ => None,
         }
     }
@@ -217,11 +217,13 @@ impl Call {
         retry_after: Option<u64>,
         health: Option<Down>,
     ) {
+        let once = self.asks_once();
         let Some(leg) = self.leg_mut(id) else { return };
         let rang = matches!(leg.state, State::Calling { rang: true, .. });
         let next = !rang
             && match &refusal {
                 Refusal::Unreachable(_) => true,
+                Refusal::FarEnd { .. } if once => false,
                 Refusal::FarEnd { status, .. } => matches!(status, 401 | 407 | 408 | 500..=599),
                 _ => false,
             };
@@ -333,6 +335,11 @@ impl Call {
         if !matches!(self.stage, Stage::Setup { .. }) {
             return self.transfer_answered(core, id);
         }
+        self.answer_caller(core, id);
+    }
+
+    /// The call has its two parties: the caller gets its 200.
+    pub(super) fn answer_caller(&mut self, core: &mut Core, id: LegId) {
         let a = self.legs[0].id;
         let Some((caller, called)) = self.pair_mut(a, id) else {
             return;
@@ -348,7 +355,7 @@ impl Call {
             .to_tag(&caller.local_tag)
             .header(Name::Contact, &caller.contact)
             .header(Name::Allow, Core::allow(&caller.peer))
-            .header(Name::Supported, "timer");
+            .header(Name::Supported, SUPPORTED);
         caller.write_session_expires(&mut draft);
         let body = if caller.late_offer {
             // One voice codec: the answer in the ACK cannot then differ from what the called party agreed to.
@@ -491,7 +498,7 @@ impl Call {
 }
 
 /// The first voice codec and what only accompanies it.
-fn first_voice(codecs: &[Codec]) -> Vec<Codec> {
+pub(super) fn first_voice(codecs: &[Codec]) -> Vec<Codec> {
     let first = codecs.iter().find(|codec| codec.is_voice());
     codecs
         .iter()

@@ -6,7 +6,7 @@ use tracing::info;
 use super::call::{Call, Stage};
 use super::core::Core;
 use super::header_policy;
-use super::leg::{ByeReason, Exchange, Leg, Purpose, State};
+use super::leg::{ByeReason, Exchange, Leg, Purpose, Side, State};
 use super::refusal::{Refusal, q850_text};
 use crate::media::LegId;
 use crate::sip::{ClientKey, Failure, Message, Method, Name, ServerKey};
@@ -103,9 +103,9 @@ impl Call {
             return;
         }
         self.leg_ended(core, id);
+        // A referrer leaves once its transfer is done; one that was replaced may say so, too.
         if !is_partner {
-            // A referrer that leaves once its transfer is done, or one that waits no longer for it.
-            return self.referrer_left(id);
+            return;
         }
         if self.transfer_outlives(id) {
             return;
@@ -121,6 +121,20 @@ impl Call {
             q850_text(why.cause())
         );
         self.end(core, why, Some(Bytes::from(reason)));
+    }
+
+    /// A leg failed, and the call with it, unless the two who talk do not need that leg: it was replaced, it has handed
+    /// its partner on, or it is the target of a transfer.
+    pub(super) fn lose(&mut self, core: &mut Core, id: LegId, why: Ended) {
+        if !matches!(self.stage, Stage::Up { .. }) || self.partner(id).is_some() {
+            return self.hang_up(core, why);
+        }
+        info!(call = %self.id, leg = id.0, why = why.label(), "a leg ended that nobody talks with");
+        if self.reaching().is_some_and(|r| r.leg == Some(id)) {
+            self.cancel_attempt(core, None);
+            return self.transfer_failed(core, &Refusal::Overloaded("media ports"));
+        }
+        self.leave(core, id, None);
     }
 
     fn end(&mut self, core: &mut Core, why: Ended, reason: ByeReason) {
@@ -140,10 +154,10 @@ impl Call {
         }
         self.cancel_attempt(core, None);
         info!(call = %self.id, why = why.label(), leg = why.leg().map(|l| l.0), "call ended");
-        let by_caller = self
-            .legs
-            .first()
-            .is_some_and(|leg| Some(leg.id) == why.leg());
+        let by_caller = why
+            .leg()
+            .and_then(|id| self.leg(id))
+            .is_some_and(|leg| leg.side == Side::A);
         self.record.ended_because(why, by_caller);
         let ids: Vec<LegId> = self.legs.iter().map(|leg| leg.id).collect();
         for id in ids {
@@ -192,7 +206,7 @@ impl Call {
             }
         }
         if leg.is_alive() {
-            self.hang_up(core, Ended::NoAck(id));
+            self.lose(core, id, Ended::NoAck(id));
         }
     }
 
@@ -214,7 +228,7 @@ impl Call {
             Purpose::Bye(_) => self.leg_ended(core, id),
             Purpose::Reinvite(_) => {
                 leg.exchange = Exchange::Idle;
-                self.hang_up(core, Ended::DialogGone(id));
+                self.lose(core, id, Ended::DialogGone(id));
             }
             Purpose::Notify { .. } => {}
         }
@@ -236,9 +250,19 @@ impl Leg {
 
     /// RFC 3261 §15.1.2: what the peer still waits for is answered 487.
     fn refuse_open_requests(&mut self, core: &mut Core) {
-        if let Exchange::TheirsWaits { request, message } = std::mem::take(&mut self.exchange) {
-            self.settled(core, request);
-            core.answer(request, &message, 487, self.peer.is_teams());
+        self.refuse_waiting_request(core, 487);
+        self.exchange = Exchange::Idle;
+    }
+
+    /// The peer's re-INVITE or UPDATE, if it waits for the other leg, gets this status.
+    pub(super) fn refuse_waiting_request(&mut self, core: &mut Core, status: u16) {
+        match std::mem::take(&mut self.exchange) {
+            Exchange::TheirsWaits { request, message } => {
+                self.anchor.withdraw();
+                self.settled(core, request);
+                core.answer(request, &message, status, self.peer.is_teams());
+            }
+            other => self.exchange = other,
         }
     }
 }

@@ -4,24 +4,26 @@
 //! A REFER never crosses to the other leg, and its target is never anything but these: a stranger's URI would make us
 //! an open relay.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::info;
 
 use super::bridge::{REFERRER_LEAVES_WITHIN, share_voice};
-use super::call::{Attempt, Call, CallKey, Reaching, Stage};
+use super::call::{Attempt, Call, CallKey, Given, Reaching, Stage};
 use super::core::Core;
-use super::leg::{Leg, Peer, Purpose, Reinvite, ReinviteReason, State};
+use super::leg::{Leg, Peer, Purpose, Side, State};
 use super::refusal::Refusal;
+use super::replaces::Replaces;
 use super::teardown::Ended;
 use super::{Calls, setup};
-use crate::directory::{Attempt as Request, Origin, Route};
-use crate::media::LegId;
-use crate::sdp::Direction;
+use crate::directory::{Attempt as Request, Gateway, Origin, Route, Trunk, TrunkState};
+use crate::media::{Command, LegId, LegReport};
+use crate::sip::message::phrase;
 use crate::sip::{Hop, Message, Method, Name, NameAddr, Realm, ServerKey, Transport, Uri};
 
-/// A REFER that is being obeyed.
+/// A REFER that is being obeyed: the target is being called.
 #[derive(Debug)]
 pub(super) struct Transfer {
     /// Whose REFER it is; it hears of the progress by NOTIFY.
@@ -33,46 +35,47 @@ pub(super) struct Transfer {
     /// Microsoft's own URI, to be used byte for byte (TDR-706).
     pub uri: Option<String>,
     pub referred_by: Option<Bytes>,
-    pub phase: Phase,
+    /// The dialog that the target is to give up for this call.
+    pub replaces: Option<String>,
+    pub reaching: Reaching,
+    pub gives_up: Instant,
+    pub ringback: Ringback,
 }
 
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// The target is being called, at most until then.
-    Reaching {
-        reaching: Reaching,
-        gives_up: Instant,
-    },
-    /// It answered; the referrer has until then to leave by itself (TDR-708).
-    Reached { leave_by: Instant },
+/// Whether who is handed on hears the target ring (TDR-605, TDR-710).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ringback {
+    /// Nothing rings, or it is not to be heard.
+    Silent,
+    /// From then on.
+    Due(Instant),
+    Sounds,
 }
 
 impl Transfer {
-    pub fn reaching(&mut self) -> Option<&mut Reaching> {
-        match &mut self.phase {
-            Phase::Reaching { reaching, .. } => Some(reaching),
-            Phase::Reached { .. } => None,
-        }
-    }
-
-    pub fn deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Reaching { gives_up, .. } => Some(gives_up),
-            Phase::Reached { leave_by } => Some(leave_by),
+    pub fn deadline(&self) -> Instant {
+        match self.ringback {
+            Ringback::Due(at) => at.min(self.gives_up),
+            Ringback::Silent | Ringback::Sounds => self.gives_up,
         }
     }
 }
 
 /// Where a Refer-To leads.
 enum Target {
-    /// Another INVITE, and what its Request-URI is if not made from the number.
-    Call {
-        called: String,
-        uri: Option<String>,
-        attempts: Vec<Attempt>,
-    },
-    /// The party at the far end of this dialog of ours: Call-ID and our tag.
-    Party { call_id: String, local_tag: String },
+    /// Another INVITE.
+    Call(Wanted),
+    /// The party at the far end of the dialog of ours that this Replaces names.
+    Party(String),
+}
+
+/// Whom a REFER wants to be called.
+struct Wanted {
+    called: String,
+    /// The Request-URI, if it is not made from the number.
+    uri: Option<String>,
+    replaces: Option<String>,
+    attempts: Vec<Attempt>,
 }
 
 impl Call {
@@ -111,80 +114,85 @@ impl Call {
         let Some(leg) = self.leg_mut(id) else { return };
         let mut accepted = core.response(message, 202, teams);
         accepted.header(Name::Contact, &leg.contact);
-        core.endpoint.respond(key, accepted, core.now);
-        leg.notify(core, "SIP/2.0 100 Trying\r\n", false);
+        if leg.subscribes(message) {
+            core.endpoint.respond(key, accepted, core.now);
+            leg.notify(core, &sipfrag(100), false);
+        } else {
+            accepted.header(Name::ReferSub, "false");
+            core.endpoint.respond(key, accepted, core.now);
+        }
         match target {
-            Target::Call {
-                called,
-                uri,
-                attempts,
-            } => {
-                info!(call = %self.id, "transfer begins");
-                let referred_by = message
-                    .header(Name::ReferredBy)
-                    .map(|v| Bytes::copy_from_slice(v.bytes()));
-                let reaching = Reaching {
-                    attempts: attempts.into(),
-                    leg: None,
-                    failed: None,
-                };
-                if let Stage::Up { transfer, .. } = &mut self.stage {
-                    *transfer = Some(Transfer {
-                        referrer: id,
-                        stays,
-                        called,
-                        uri,
-                        referred_by,
-                        phase: Phase::Reaching {
-                            reaching,
-                            gives_up: core.now + core.config.ring_timeout,
-                        },
-                    });
-                }
-                self.reach(core);
-            }
-            Target::Party { call_id, local_tag } => core.joins.push(Join {
+            Target::Call(wanted) => self.begin_transfer(core, id, stays, message, wanted),
+            Target::Party(replaces) => core.joins.push(Join {
                 referrer: id,
-                stays,
-                call_id,
-                local_tag,
+                replaces,
             }),
         }
     }
 
+    fn begin_transfer(
+        &mut self,
+        core: &mut Core,
+        referrer: LegId,
+        stays: LegId,
+        refer: &Message,
+        wanted: Wanted,
+    ) {
+        info!(call = %self.id, "transfer begins");
+        if let Stage::Up { transfer, .. } = &mut self.stage {
+            *transfer = Some(Transfer {
+                referrer,
+                stays,
+                called: wanted.called,
+                uri: wanted.uri,
+                referred_by: refer
+                    .header(Name::ReferredBy)
+                    .map(|v| Bytes::copy_from_slice(v.bytes())),
+                replaces: wanted.replaces,
+                reaching: Reaching {
+                    attempts: wanted.attempts.into(),
+                    leg: None,
+                    failed: None,
+                },
+                gives_up: core.now + core.config.ring_timeout,
+                ringback: Ringback::Silent,
+            });
+        }
+        self.reach(core);
+    }
+
     /// Decides where a Refer-To leads, or with what status it is refused.
     fn target(&self, core: &Core, leg: &Leg, message: &Message) -> Result<Target, u16> {
-        let value = message.header(Name::ReferTo).ok_or(400u16)?;
+        let mut values = message.values(Name::ReferTo);
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(400);
+        };
         let refer_to = NameAddr::parse(value.bytes()).map_err(|_| 400u16)?;
         let uri = Uri::parse(refer_to.uri).map_err(|_| 400u16)?;
-        if let Some(replaces) = uri.headers.and_then(replaces) {
-            return Ok(replaces);
+        if !uri.is_sip() {
+            return Err(400);
         }
-        if leg.peer.is_teams() && is_microsoft(core, uri.host) {
-            let Peer::Teams(gateway, _) = &leg.peer else {
-                return Err(403);
+        if let Some(replaces) = uri.headers.and_then(replaces) {
+            let named = Replaces::parse(&replaces).ok_or(400u16)?;
+            let is_ours = core.dialogs.contains_key(named.local_tag);
+            let Some(trunk) = self.own_trunk(leg).filter(|_| !is_ours) else {
+                return Ok(Target::Party(replaces));
             };
-            let hop = Hop {
-                host: uri.host.to_owned(),
-                port: uri.port.or(Some(5061)),
-                transport: Some(Transport::Tls),
-                realm: Realm::Teams,
-            };
-            let whole = refer_to
-                .uri
-                .split('?')
-                .next()
-                .unwrap_or(refer_to.uri)
-                .to_owned();
-            let called = uri.user.unwrap_or("teams").to_owned();
-            return Ok(Target::Call {
-                called,
-                uri: Some(whole),
-                attempts: vec![Attempt {
-                    route: Route::Teams(gateway.clone()),
-                    hop,
-                }],
-            });
+            // A dialog between two parties of the PBX: the PBX itself makes one of the three.
+            return Ok(Target::Call(Wanted {
+                called: uri.user.ok_or(404u16)?.to_owned(),
+                uri: None,
+                attempts: setup::attempts(core, &[Route::Trunk(trunk.clone())]).into(),
+                replaces: Some(replaces),
+            }));
+        }
+        if let (Peer::Teams(gateway, _), true) = (&leg.peer, is_microsoft(core, uri.host)) {
+            return Ok(Target::Call(back_to_teams(
+                core,
+                gateway,
+                refer_to.uri,
+                &uri,
+            )));
         }
         let called = uri.user.ok_or(404u16)?;
         let (origin, own) = match &leg.peer {
@@ -210,19 +218,42 @@ impl Call {
         let routes = match core.directory.admit(&request) {
             Ok(admission) if admission.customer.id == self.customer.id => admission.routes,
             Ok(_) => return Err(403),
-            // A PBX hands a call on to one of its own extensions: back to where it came from.
-            Err(_) => match &leg.peer {
-                Peer::Trunk(trunk) if trunk.customer == Some(self.customer.id) => {
-                    vec![Route::Trunk(trunk.clone())]
-                }
-                _ => return Err(404),
-            },
+            // A PBX hands a call on to one of its own extensions, or to a number that another one has.
+            Err(_) => self.exchanges(core, leg).ok_or(404u16)?,
         };
-        Ok(Target::Call {
+        Ok(Target::Call(Wanted {
             called: called.to_owned(),
             uri: None,
             attempts: setup::attempts(core, &routes).into(),
-        })
+            replaces: None,
+        }))
+    }
+
+    /// The leg's trunk, if it is the customer's own.
+    fn own_trunk<'a>(&self, leg: &'a Leg) -> Option<&'a Arc<Trunk>> {
+        let trunk = leg.peer.trunk()?;
+        (trunk.customer == Some(self.customer.id)).then_some(trunk)
+    }
+
+    /// The trunks of the customer, beginning with that of this leg, if it is the customer's own. No carrier: a REFER
+    /// reaches nobody whom an INVITE would not.
+    fn exchanges(&self, core: &Core, leg: &Leg) -> Option<Vec<Route>> {
+        let own = self.own_trunk(leg)?;
+        let mut others: Vec<_> = core
+            .directory
+            .trunks()
+            .filter(|t| t.customer == own.customer && t.id != own.id)
+            .filter(|t| t.state == TrunkState::InService)
+            .collect();
+        others.sort_by_key(|trunk| trunk.priority);
+        let all = std::iter::once(own).chain(others);
+        Some(all.cloned().map(Route::Trunk).collect())
+    }
+
+    /// Whether the party being reached may be asked at one place only: a Microsoft URI that was processed once must not
+    /// be sent again (TDR-709).
+    pub(super) fn asks_once(&self) -> bool {
+        matches!(&self.stage, Stage::Up { transfer: Some(transfer), .. } if transfer.uri.is_some())
     }
 
     /// The target rings, or says something else that is not final.
@@ -234,67 +265,106 @@ impl Call {
         else {
             return;
         };
-        let referrer = transfer.referrer;
-        if status == 180
-            && let Some(leg) = self.leg_mut(referrer)
-        {
-            leg.notify(core, "SIP/2.0 180 Ringing\r\n", false);
+        let (referrer, rings) = (transfer.referrer, transfer.ringback);
+        let Some(leg) = self.leg_mut(referrer) else {
+            return;
+        };
+        if status == 180 && leg.is_alive() {
+            leg.notify(core, &sipfrag(180), false);
         }
+        let after = leg.peer.profile().transfer_ringback_s;
+        if let Stage::Up {
+            transfer: Some(transfer),
+            ..
+        } = &mut self.stage
+            && rings == Ringback::Silent
+            && after > 0
+        {
+            transfer.ringback = Ringback::Due(core.now + Duration::from_secs(after.into()));
+        }
+    }
+
+    /// Whether this leg's peer hears the party ring that it is handed on to.
+    pub(super) fn hears_ringback(&self, id: LegId) -> bool {
+        matches!(&self.stage, Stage::Up { transfer: Some(transfer), .. }
+            if transfer.stays == id && transfer.ringback == Ringback::Sounds)
     }
 
     /// The target answered: it takes the referrer's place.
     pub(super) fn transfer_answered(&mut self, core: &mut Core, target: LegId) {
-        let now = core.now;
+        let Stage::Up { transfer, .. } = &mut self.stage else {
+            return;
+        };
+        let Some(Transfer {
+            referrer, called, ..
+        }) = transfer.take()
+        else {
+            return;
+        };
+        info!(call = %self.id, "transfer done");
+        self.record.transferred(&called);
+        self.hand_over(core, referrer, target);
+    }
+
+    /// Tells the referrer, silences it, and lets the other two talk. The referrer has some time to leave by itself.
+    fn hand_over(&mut self, core: &mut Core, referrer: LegId, target: LegId) {
+        if let Some(leg) = self.leg_mut(referrer) {
+            if leg.is_alive() {
+                leg.notify(core, &sipfrag(200), true);
+            }
+            leg.close_media(core);
+            leg.leave_by = Some(core.now + REFERRER_LEAVES_WITHIN);
+        }
+        self.take_place(core, referrer, target);
+        let Some(stays) = self.partner(target) else {
+            return;
+        };
+        let Some((stays, target)) = self.pair_mut(stays, target) else {
+            return;
+        };
+        if !share_voice(stays.codecs(), target.codecs()) {
+            let (id, codecs) = (stays.id, target.codecs().to_vec());
+            self.ask_for_codecs(core, id, codecs);
+        }
+    }
+
+    /// A leg is replaced while a transfer runs: who is handed on may be somebody else now; without the referrer there
+    /// is nothing to hand on.
+    pub(super) fn transfer_without(&mut self, core: &mut Core, old: LegId, new: LegId) {
         let Stage::Up {
-            a,
-            b,
             transfer: Some(transfer),
             ..
         } = &mut self.stage
         else {
             return;
         };
-        transfer.phase = Phase::Reached {
-            leave_by: now + REFERRER_LEAVES_WITHIN,
-        };
-        let (referrer, stays, called) =
-            (transfer.referrer, transfer.stays, transfer.called.clone());
-        if *a == referrer {
-            *a = target;
-        } else {
-            *b = target;
+        if transfer.stays == old {
+            transfer.stays = new;
         }
-        info!(call = %self.id, "transfer done");
-        self.record.transferred(&called);
-        self.hand_over(core, referrer, stays, target);
+        if transfer.referrer == old {
+            self.cancel_attempt(core, None);
+            if let Stage::Up { transfer, .. } = &mut self.stage {
+                *transfer = None;
+            }
+        }
     }
 
-    /// Tells the referrer, silences it, and lets the other two talk.
-    fn hand_over(&mut self, core: &mut Core, referrer: LegId, stays: LegId, target: LegId) {
-        if let Some(leg) = self.leg_mut(referrer) {
-            if leg.is_alive() {
-                leg.notify(core, "SIP/2.0 200 OK\r\n", true);
-            }
-            leg.close_media(core);
+    /// One leg takes over the conversation of another, and whoever held it is gone: the partner hears the new one.
+    pub(super) fn take_place(&mut self, core: &mut Core, of: LegId, new: LegId) {
+        let side = self.leg(of).map_or(Side::B, |leg| leg.side);
+        if let Stage::Up { a, b, .. } = &mut self.stage {
+            let place = if *a == of { a } else { b };
+            *place = new;
         }
-        // Whoever was held to make the transfer is so no more.
-        self.join(core, stays, target);
-        let Some((stays, target)) = self.pair_mut(stays, target) else {
-            return;
-        };
-        if !share_voice(stays.codecs(), target.codecs()) {
-            let (id, codecs) = (stays.id, Some(target.codecs().to_vec()));
-            self.reinvite(
-                core,
-                id,
-                Reinvite {
-                    why: ReinviteReason::Codecs,
-                    codecs,
-                    direction: Direction::SendRecv,
-                    glares: 0,
-                },
-            );
+        if let Some(leg) = self.leg_mut(new) {
+            leg.side = side;
         }
+        let partner = self.partner(new).and_then(|id| self.leg_mut(id));
+        if let Some(partner) = partner {
+            // Its request waited for the codecs of somebody who is gone; it may come again.
+            partner.refuse_waiting_request(core, 491);
+        }
+        self.on_direction(core, new);
     }
 
     /// The target could not be reached: the referrer hears why and has its call back (TDR-709).
@@ -302,7 +372,10 @@ impl Call {
         let Stage::Up { transfer, .. } = &mut self.stage else {
             return;
         };
-        let Some(Transfer { referrer, .. }) = transfer.take() else {
+        let Some(Transfer {
+            referrer, stays, ..
+        }) = transfer.take()
+        else {
             return;
         };
         info!(call = %self.id, %refusal, "transfer failed");
@@ -313,46 +386,32 @@ impl Call {
             return self.hang_up(core, Ended::Bye(referrer));
         }
         let answer = refusal.answer(leg.peer.towards());
-        let body = sipfrag(answer.status);
-        leg.notify(core, body, true);
+        leg.notify(core, &sipfrag(answer.status), true);
+        self.play(core, stays);
     }
 
     /// The referrer's BYE is in while the target still is being called: its partner waits for the target.
     pub(super) fn transfer_outlives(&self, id: LegId) -> bool {
-        matches!(&self.stage, Stage::Up { transfer: Some(Transfer { referrer, phase: Phase::Reaching { .. }, .. }), .. } if *referrer == id)
+        matches!(&self.stage, Stage::Up { transfer: Some(transfer), .. } if transfer.referrer == id)
     }
 
-    /// The referrer of a transfer that is done is gone.
-    pub(super) fn referrer_left(&mut self, id: LegId) {
-        if let Stage::Up { transfer, .. } = &mut self.stage
-            && transfer
-                .as_ref()
-                .is_some_and(|t| t.referrer == id && matches!(t.phase, Phase::Reached { .. }))
-        {
-            *transfer = None;
-        }
-    }
-
-    /// The target had its time to answer, or the referrer to leave.
+    /// The target had its time to answer, or rings for long enough to be heard.
     pub(super) fn on_transfer_time(&mut self, core: &mut Core) {
         let Stage::Up {
             transfer: Some(transfer),
             ..
-        } = &self.stage
+        } = &mut self.stage
         else {
             return;
         };
-        let referrer = transfer.referrer;
-        match transfer.phase {
-            Phase::Reaching { gives_up, .. } if gives_up <= core.now => {
-                self.cancel_attempt(core, None);
-                self.transfer_failed(core, &Refusal::NoAnswer);
-            }
-            Phase::Reached { leave_by } if leave_by <= core.now => {
-                self.referrer_left(referrer);
-                self.leave(core, referrer, None);
-            }
-            _ => {}
+        if transfer.gives_up <= core.now {
+            self.cancel_attempt(core, None);
+            return self.transfer_failed(core, &Refusal::NoAnswer);
+        }
+        if matches!(transfer.ringback, Ringback::Due(at) if at <= core.now) {
+            transfer.ringback = Ringback::Sounds;
+            let stays = transfer.stays;
+            self.play(core, stays);
         }
     }
 }
@@ -361,22 +420,21 @@ impl Call {
 #[derive(Debug)]
 pub(super) struct Join {
     pub referrer: LegId,
-    pub stays: LegId,
-    pub call_id: String,
-    pub local_tag: String,
+    /// The Replaces value of its Refer-To.
+    pub replaces: String,
 }
 
 impl Calls {
     /// Gives the far party of the other call to the call whose REFER named it. The other call ends: its channel is
     /// free, its CDR says that it was transferred.
     pub(super) fn join_calls(&mut self, join: &Join) {
-        let failed = |calls: &mut Self, body| {
+        let failed = |calls: &mut Self, status| {
             if let Some(leg) = calls
                 .home(join.referrer)
                 .and_then(|k| calls.calls.get_mut(&k))
                 .and_then(|c| c.leg_mut(join.referrer))
             {
-                leg.notify(&mut calls.core, body, true);
+                leg.notify(&mut calls.core, &sipfrag(status), true);
             }
         };
         let Some(home) = self.home(join.referrer) else {
@@ -384,48 +442,63 @@ impl Calls {
         };
         let Some((other_home, party)) = self.replaced(join, home) else {
             info!("a REFER names a call that does not exist");
-            return failed(self, "SIP/2.0 481 Call/Transaction Does Not Exist\r\n");
+            return failed(self, 481);
         };
+        let room = self.calls.get_mut(&home);
+        if !room.is_some_and(|call| call.make_room(&mut self.core)) {
+            return failed(self, 503);
+        }
         let Some(other) = self.calls.get_mut(&other_home) else {
             return;
         };
         let Some(at) = other.legs.iter().position(|leg| leg.id == party) else {
             return;
         };
-        let taken = other.legs.remove(at);
+        let mut taken = other.legs.remove(at);
+        if taken.has_media() {
+            self.core.media(Command::Count { leg: party });
+            self.core.moved.insert(party, other_home);
+            other.given = Some(Given {
+                side: taken.side,
+                before: taken.counted.take(),
+            });
+        }
         other.hang_up(&mut self.core, Ended::Transferred);
         self.settle(other_home);
         self.core.homes.insert(party, home);
         let Some(call) = self.calls.get_mut(&home) else {
             return;
         };
-        let called = taken.party.clone();
+        info!(call = %call.id, "transfer done");
+        call.record.transferred(&taken.party);
         call.legs.push(taken);
-        let leave_by = self.core.now + REFERRER_LEAVES_WITHIN;
-        if let Stage::Up { transfer, .. } = &mut call.stage {
-            *transfer = Some(Transfer {
-                referrer: join.referrer,
-                stays: join.stays,
-                called,
-                uri: None,
-                referred_by: None,
-                phase: Phase::Reached { leave_by },
-            });
-        }
-        call.transfer_answered(&mut self.core, party);
+        call.hand_over(&mut self.core, join.referrer, party);
         self.settle(home);
+    }
+
+    /// What went through a leg before it moved to another call: the record of the one that it left has it.
+    pub(super) fn on_counted(&mut self, leg: LegId, report: LegReport) {
+        if let Some(left) = self.core.moved.remove(&leg) {
+            self.with_call(left, |call, core| call.on_counted(core, &report));
+        }
+        self.with_leg(leg, |call, _| {
+            if let Some(leg) = call.leg_mut(leg) {
+                leg.counted = Some(report);
+            }
+        });
     }
 
     /// The other call, and the partner of its leg that is named: of the same customer and up.
     fn replaced(&self, join: &Join, home: CallKey) -> Option<(CallKey, LegId)> {
-        let replaced = *self.core.dialogs.get(&join.local_tag)?;
+        let named = Replaces::parse(&join.replaces)?;
+        let replaced = *self.core.dialogs.get(named.local_tag)?;
         let other_home = self.home(replaced).filter(|other| *other != home)?;
         let other = self.calls.get(&other_home)?;
         if other.customer.id != self.calls.get(&home)?.customer.id {
             return None;
         }
         let leg = other.leg(replaced)?;
-        if !leg.is_confirmed() || leg.dialog.as_ref()?.id().call_id != join.call_id {
+        if !leg.is_confirmed() || !leg.is_named_by(&named) {
             return None;
         }
         let party = other.partner(replaced)?;
@@ -436,12 +509,30 @@ impl Calls {
 }
 
 impl Leg {
+    /// Takes note of how the peer wants to hear of its REFER; `false` if it does not (RFC 4488).
+    fn subscribes(&mut self, refer: &Message) -> bool {
+        let silent = refer
+            .header(Name::ReferSub)
+            .and_then(|v| v.text()?.split(';').next().map(str::trim))
+            .is_some_and(|v| v.eq_ignore_ascii_case("false"));
+        self.event = match (silent, self.referred, refer.cseq()) {
+            (true, ..) => None,
+            (false, true, Ok(cseq)) => Some(format!("refer;id={}", cseq.number)),
+            _ => Some("refer".to_owned()),
+        };
+        self.referred = true;
+        !silent
+    }
+
     /// A NOTIFY of the REFER's implicit subscription (RFC 3515 §2.4.4, TDR-702).
-    pub(super) fn notify(&mut self, core: &mut Core, body: &'static str, last: bool) {
+    pub(super) fn notify(&mut self, core: &mut Core, body: &Bytes, last: bool) {
+        let Some(event) = self.event.clone() else {
+            return;
+        };
         let Some(mut draft) = self.request(core, Method::Notify) else {
             return;
         };
-        draft.header(Name::Event, "refer").header(
+        draft.header(Name::Event, event).header(
             Name::SubscriptionState,
             if last {
                 "terminated;reason=noresource"
@@ -450,7 +541,36 @@ impl Leg {
             },
         );
         draft.body("message/sipfrag;version=2.0", body);
+        let body = body.clone();
         self.send(core, draft, Purpose::Notify { body, last });
+    }
+}
+
+/// The INVITE that a Refer-To with a Microsoft URI asks for: to Teams and nowhere else, whoever it is for (TDR-703). Its
+/// own proxy comes first; the others are asked only if that one says nothing.
+fn back_to_teams(core: &Core, gateway: &Arc<Gateway>, whole: &str, uri: &Uri) -> Wanted {
+    let named = Hop {
+        host: uri.host.to_owned(),
+        port: uri.port.or(Some(5061)),
+        transport: Some(Transport::Tls),
+        realm: Realm::Teams,
+    };
+    let others = core
+        .config
+        .teams_proxies
+        .iter()
+        .filter(|hop| !hop.host.eq_ignore_ascii_case(uri.host));
+    let attempts = std::iter::once(&named).chain(others).map(|hop| Attempt {
+        route: Route::Teams(gateway.clone()),
+        hop: hop.clone(),
+    });
+    let party = uri.user.or_else(|| uri.params.get("x-m").flatten());
+    Wanted {
+        called: party.unwrap_or("teams").to_owned(),
+        // RFC 3261 §19.1.5: headers of a URI have no place in a Request-URI.
+        uri: whole.split('?').next().map(str::to_owned),
+        replaces: None,
+        attempts: attempts.collect(),
     }
 }
 
@@ -469,19 +589,13 @@ fn is_microsoft(core: &Core, host: &str) -> bool {
 }
 
 /// `Replaces` among the headers of a Refer-To URI (RFC 3891 §3, RFC 5589 §7).
-fn replaces(headers: &str) -> Option<Target> {
+fn replaces(headers: &str) -> Option<String> {
     let value = headers.split('&').find_map(|header| {
         let (name, value) = header.split_once('=')?;
         name.eq_ignore_ascii_case("Replaces").then_some(value)
     })?;
-    let value = unescape(value)?;
-    let mut parts = value.split(';').map(str::trim);
-    let call_id = parts.next()?.to_owned();
-    // Our tag is the peer's to-tag.
-    let local_tag = parts
-        .find_map(|part| part.strip_prefix("to-tag="))?
-        .to_owned();
-    Some(Target::Party { call_id, local_tag })
+    // What cannot be read names nothing, and is refused as such.
+    Some(unescape(value).unwrap_or_default())
 }
 
 /// RFC 3986 §2.1.
@@ -500,33 +614,27 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The failures that a referrer can hear of, as sipfrag.
-fn sipfrag(status: u16) -> &'static str {
-    match status {
-        403 => "SIP/2.0 403 Forbidden\r\n",
-        404 => "SIP/2.0 404 Not Found\r\n",
-        486 => "SIP/2.0 486 Busy Here\r\n",
-        487 => "SIP/2.0 487 Request Terminated\r\n",
-        488 => "SIP/2.0 488 Not Acceptable Here\r\n",
-        480 => "SIP/2.0 480 Temporarily Unavailable\r\n",
-        603 => "SIP/2.0 603 Decline\r\n",
-        _ => "SIP/2.0 503 Service Unavailable\r\n",
-    }
+/// The start line of a response, as a referrer hears of it (RFC 3420).
+fn sipfrag(status: u16) -> Bytes {
+    format!("SIP/2.0 {status} {}\r\n", phrase(status)).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A Refer-To with an escaped Replaces names the other dialog by our own tag.
+    /// A Refer-To with an escaped Replaces names the other dialog.
     #[test]
     fn replaces_names_our_dialog() {
-        let headers = "Replaces=abc%40host%3Bto-tag%3Dours%3Bfrom-tag%3Dtheirs";
-        let Some(Target::Party { call_id, local_tag }) = replaces(headers) else {
-            panic!("no Replaces")
-        };
-        assert_eq!((call_id.as_str(), local_tag.as_str()), ("abc@host", "ours"));
-        assert!(replaces("Subject=hello").is_none());
-        assert!(unescape("%4").is_none());
+        let headers = "Subject=a&replaces=abc%40host%3Bto-tag%3Dours%3Bfrom-tag%3Dtheirs";
+        let named = replaces(headers).unwrap();
+        assert_eq!(named, "abc@host;to-tag=ours;from-tag=theirs");
+        assert_eq!(replaces("Subject=hello"), None);
+        assert_eq!(replaces("Replaces=%4").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_sipfrag_is_a_start_line() {
+        assert_eq!(sipfrag(486), "SIP/2.0 486 Busy Here\r\n");
     }
 }

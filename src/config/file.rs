@@ -120,6 +120,7 @@ pub struct Teams {
     pub address_ranges: Vec<IpNet>,
     #[serde(rename = "options_interval_s", deserialize_with = "seconds")]
     pub options_interval: Duration,
+    pub transfer_ringback_s: u32,
 }
 
 /// `[media]`

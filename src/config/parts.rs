@@ -129,6 +129,7 @@ impl Config {
             teams_profile: Arc::new(Profile {
                 session_expires_s: Some(seconds(self.calls.session_expires)),
                 min_se_s: seconds(self.calls.min_se),
+                transfer_ringback_s: teams.transfer_ringback_s,
                 ..Profile::teams()
             }),
             teams_proxies: teams.proxies.iter().map(hop).collect(),

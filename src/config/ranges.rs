@@ -34,6 +34,7 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("teams.names", n(teams.names.len()), 1..=16),
         ("teams.address_ranges", n(teams.address_ranges.len()), 1..=64),
         ("teams.options_interval_s", s(teams.options_interval), 10..=60),
+        ("teams.transfer_ringback_s", teams.transfer_ringback_s.into(), 0..=60),
         ("media.cool_down_s", s(media.cool_down), 0..=600),
         ("media.dscp", media.dscp.into(), 0..=63),
         ("dns.nameservers", n(dns.nameservers.len()), 0..=8),

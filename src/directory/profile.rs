@@ -33,6 +33,9 @@ pub struct Profile {
     pub early_media: bool,
     /// How long the peer may ring, in seconds.
     pub ring_timeout_s: u32,
+    /// After how many seconds of ringing whom the peer hands on hears ringback; 0 for never. A few keep it from those
+    /// who are put on hold by a REFER to music (TDR-605, TDR-710).
+    pub transfer_ringback_s: u32,
 }
 
 impl Profile {
@@ -48,6 +51,7 @@ impl Profile {
             pass_asserted_identity: true, // TDR-410
             early_media: false, // TDR-505
             refer: true, // TDR-701
+            transfer_ringback_s: 5, // TDR-605: music answers within 4
             ..Self::trunk()
         }
     }
@@ -70,6 +74,7 @@ impl Profile {
             pass_diversion: false,
             early_media: true,
             ring_timeout_s: 180,
+            transfer_ringback_s: 1,
         }
     }
 }

@@ -32,13 +32,18 @@ const NOTE: usize = RATE / 2;
 /// Samples, and G.711 octets, in one packet of 20 ms.
 pub const FRAME: usize = RATE / 50;
 const FRAMES: usize = MELODY.len() * NOTE / FRAME;
+/// Ringback sounds for one second in five, at this frequency in hertz (ITU-T E.180 §6).
+pub const RINGBACK: f32 = 425.0;
+const RINGBACK_FRAMES: usize = 5 * RATE / FRAME;
 /// Peak of a note: 18 dB below full scale, as loud as speech.
 const PEAK: f32 = 4096.0;
 
-/// The piece, encoded once for all who listen.
+/// The piece and the ringback tone, encoded once for all who listen.
 pub struct Music {
     alaw: Vec<u8>,
     mulaw: Vec<u8>,
+    ringback_alaw: Vec<u8>,
+    ringback_mulaw: Vec<u8>,
 }
 
 impl Music {
@@ -49,19 +54,24 @@ impl Music {
                 .iter()
                 .flat_map(|&pitch| (0..NOTE).map(move |n| sample(pitch, n)))
         };
+        let tone = || (0..RINGBACK_FRAMES * FRAME).map(ringback);
         Self {
             alaw: samples().map(g711::alaw).collect(),
             mulaw: samples().map(g711::mulaw).collect(),
+            ringback_alaw: tone().map(g711::alaw).collect(),
+            ringback_mulaw: tone().map(g711::mulaw).collect(),
         }
     }
 
     /// 20 ms of it, counted from its start and around.
     pub fn frame(&self, play: Play, number: usize) -> &[u8] {
-        let piece = match play {
-            Play::MusicAlaw(_) => &self.alaw,
-            Play::MusicMulaw(_) => &self.mulaw,
+        let (piece, frames) = match play {
+            Play::MusicAlaw(_) => (&self.alaw, FRAMES),
+            Play::MusicMulaw(_) => (&self.mulaw, FRAMES),
+            Play::RingbackAlaw(_) => (&self.ringback_alaw, RINGBACK_FRAMES),
+            Play::RingbackMulaw(_) => (&self.ringback_mulaw, RINGBACK_FRAMES),
         };
-        &piece[number % FRAMES * FRAME..][..FRAME]
+        &piece[number % frames * FRAME..][..FRAME]
     }
 }
 
@@ -69,6 +79,15 @@ impl Default for Music {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// One second of tone, swelling and fading in 10 ms, then silence.
+fn ringback(n: usize) -> i16 {
+    if n >= RATE {
+        return 0;
+    }
+    let edge = n.min(RATE - n) as f32 / (0.010 * RATE as f32);
+    ((TAU * RINGBACK * n as f32 / RATE as f32).sin() * PEAK * edge.min(1.0)) as i16
 }
 
 fn sample(pitch: f32, n: usize) -> i16 {
@@ -126,6 +145,30 @@ mod tests {
                         .chunks(FRAME)
                         .all(|window| recognise::note(window) == Some(pitch))
                 );
+            }
+        }
+    }
+
+    /// Ringback is one second of one frequency and four of silence, and is not taken for a note of the melody.
+    #[test]
+    fn ringback_is_recognised() {
+        let music = Music::new();
+        for (play, table) in [
+            (Play::RingbackAlaw(8), &g711::ALAW),
+            (Play::RingbackMulaw(0), &g711::MULAW),
+        ] {
+            let seconds: Vec<Vec<i16>> = (0..6)
+                .map(|second| {
+                    (0..RATE / FRAME)
+                        .flat_map(|n| music.frame(play, second * RATE / FRAME + n))
+                        .map(|octet| table[usize::from(*octet)])
+                        .collect()
+                })
+                .collect();
+            for (number, second) in seconds.iter().enumerate() {
+                let sounds = recognise::power(second, RINGBACK) > 1_000_000.0;
+                assert_eq!(sounds, number % 5 == 0, "second {number}");
+                assert_eq!(recognise::note(&second[..NOTE]), None);
             }
         }
     }

@@ -40,6 +40,11 @@ pub enum Command {
         /// What.
         play: Option<Play>,
     },
+    /// Tell what went through the leg so far; the answer is [`Event::Counted`].
+    Count {
+        /// An open leg.
+        leg: LegId,
+    },
     /// Close the leg's sockets; the answer is [`Event::Closed`].
     Close {
         /// An open leg.
@@ -55,18 +60,40 @@ impl Command {
             | Self::Configure { leg, .. }
             | Self::Connect { leg, .. }
             | Self::Play { leg, .. }
+            | Self::Count { leg }
             | Self::Close { leg } => *leg,
         }
     }
 }
 
-/// Music for one leg.
+/// Music or a tone for one leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Play {
     /// The built-in piece, in G.711 A-law under this payload type (usually 8).
     MusicAlaw(u8),
     /// The built-in piece, in G.711 µ-law under this payload type (usually 0).
     MusicMulaw(u8),
+    /// The tone that tells of ringing (ITU-T E.180), in A-law.
+    RingbackAlaw(u8),
+    /// The same in µ-law.
+    RingbackMulaw(u8),
+}
+
+impl Play {
+    /// The payload type it is sent under.
+    pub fn payload_type(self) -> u8 {
+        match self {
+            Self::MusicAlaw(payload_type)
+            | Self::MusicMulaw(payload_type)
+            | Self::RingbackAlaw(payload_type)
+            | Self::RingbackMulaw(payload_type) => payload_type,
+        }
+    }
+
+    /// Whether it is the tone.
+    pub fn is_ringback(self) -> bool {
+        matches!(self, Self::RingbackAlaw(_) | Self::RingbackMulaw(_))
+    }
 }
 
 /// What was negotiated with the peer of one leg.
@@ -139,6 +166,13 @@ pub enum Event {
     Inactive {
         /// Which.
         leg: LegId,
+    },
+    /// What went through a leg so far, on [`Command::Count`].
+    Counted {
+        /// Which.
+        leg: LegId,
+        /// Not the last word.
+        report: Box<LegReport>,
     },
     /// The last word on a leg.
     Closed {

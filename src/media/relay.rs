@@ -135,6 +135,12 @@ impl Relay {
                 let playing = player.is_playing();
                 self.note_player(leg, playing, now);
             }
+            Command::Count { leg } => {
+                if let Some(counted) = self.legs.get(&leg) {
+                    let report = Box::new(counted.report());
+                    self.event(Event::Counted { leg, report });
+                }
+            }
             Command::Close { leg } => self.close(leg, now),
         }
     }

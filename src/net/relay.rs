@@ -276,7 +276,10 @@ impl Thread {
                 self.sockets.close(leg);
                 self.table.command(command, Instant::now());
             }
-            Command::Configure { .. } | Command::Connect { .. } | Command::Play { .. } => {
+            Command::Configure { .. }
+            | Command::Connect { .. }
+            | Command::Play { .. }
+            | Command::Count { .. } => {
                 self.table.command(command, Instant::now());
             }
         }

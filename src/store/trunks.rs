@@ -318,6 +318,13 @@ impl TrunkSettings {
         }
         let ring = (5..=600).contains(&profile.ring_timeout_s);
         faults.demand(ring, "profile.ring_timeout_s", "range", "must be 5 to 600");
+        let ringback = profile.transfer_ringback_s <= 60;
+        faults.demand(
+            ringback,
+            "profile.transfer_ringback_s",
+            "range",
+            "must be 0 to 60",
+        );
         faults.demand(
             profile.codecs.len() <= 16,
             "profile.codecs",

@@ -11,5 +11,6 @@ mod failover;
 mod hold;
 mod limits;
 mod refusals;
+mod replaces;
 mod timers;
 mod transfer;

@@ -49,7 +49,8 @@ impl Player {
 
     /// Starts the piece from its beginning, changes its encoding on the way, or ends it.
     pub(super) fn play(&mut self, play: Option<Play>) {
-        if self.playing.is_none() {
+        let piece = |play: Option<Play>| play.map(Play::is_ringback);
+        if self.playing.is_none() || piece(self.playing) != piece(play) {
             (self.frame, self.marker) = (0, true);
         }
         self.playing = play;
@@ -60,9 +61,8 @@ impl Player {
         let play = self.playing?;
         self.timestamp = self.timestamp_at(due);
         self.at = Some(due);
-        let (Play::MusicAlaw(payload_type) | Play::MusicMulaw(payload_type)) = play;
         let header = Header::new(
-            payload_type,
+            play.payload_type(),
             self.marker,
             self.sequence,
             self.timestamp,

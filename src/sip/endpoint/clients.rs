@@ -38,7 +38,7 @@ struct Exchange {
     alarm: Alarm,
     /// The dialogs that 2xx opened: one, unless the INVITE was forked.
     forks: Vec<Fork>,
-    /// The user did not ask for it, and hears nothing of it.
+    /// The user did not ask for it, or has forgotten it, and hears nothing of it.
     silent: bool,
 }
 
@@ -159,6 +159,13 @@ impl Clients {
                 );
             }
             Stage::Beginning | Stage::Cancelled(_) => {}
+        }
+    }
+
+    /// The user hears no more of this INVITE. Dialogs that 2xx of other forks still open are ended (RFC 3261 §13.2.2.4).
+    pub fn forget_user(&mut self, key: ClientKey) {
+        if let Some(exchange) = self.exchanges.get_mut(&key) {
+            exchange.silent = true;
         }
     }
 
@@ -418,7 +425,7 @@ impl Clients {
                 }
                 (ClientOutput::Report, None) => {
                     if let Some((message, _)) = &response {
-                        self.dismiss(number, message, was_accepted, now, core);
+                        self.dismiss(ClientKey(0), number, message, was_accepted, now, core);
                     }
                 }
                 (ClientOutput::Failed, Some(key)) => {
@@ -476,6 +483,9 @@ impl Clients {
                     to_tag: to_tag.to_owned(),
                     ack: None,
                 });
+                if silent {
+                    return self.dismiss(key, number, &message, false, now, core);
+                }
             }
             _ => self.end(key, core),
         }
@@ -542,6 +552,7 @@ impl Clients {
     /// silence. A copy only wants the ACK again.
     fn dismiss(
         &mut self,
+        key: ClientKey,
         number: u64,
         response: &Message,
         is_copy: bool,
@@ -559,7 +570,7 @@ impl Clients {
         };
         let hop = NextHop::Hop(dialog.next_hop(attempt.way.realm));
         let ack = dialog.ack(dialog.local_seq());
-        self.acknowledge(ClientKey(0), ack, hop.clone(), now, core);
+        self.acknowledge(key, ack, hop.clone(), now, core);
         if !is_copy {
             let bye = dialog.request(Method::Bye);
             self.request(bye, hop, true, now, core);

@@ -100,6 +100,12 @@ impl Endpoint {
         self.clients.cancel(key, reason, now, &mut self.core);
     }
 
+    /// The user hears no more of the INVITE `key`. Should other forks answer it after all, while its transaction lasts,
+    /// they are acknowledged and hung up on.
+    pub fn forget(&mut self, key: ClientKey) {
+        self.clients.forget_user(key);
+    }
+
     /// Sends the ACK of a 2xx to the INVITE `key`, and once more for every copy of that 2xx, which is known by its To
     /// tag.
     pub fn acknowledge(&mut self, key: ClientKey, draft: Builder, next: NextHop, now: Instant) {

@@ -343,13 +343,9 @@ impl World {
                 self.schedule(at, Arrival::Resolved(id, targets));
             }
             Output::Media(command) => {
-                if let Some((leg, report)) = self.relay.command(command) {
-                    let closed = media::Event::Closed {
-                        leg,
-                        report: Box::new(report),
-                    };
+                if let Some(event) = self.relay.command(command) {
                     let at = self.now + Duration::from_millis(2);
-                    self.schedule(at, Arrival::Media(closed));
+                    self.schedule(at, Arrival::Media(event));
                 }
             }
             Output::Cdr(cdr) => {
@@ -434,10 +430,11 @@ impl World {
     }
 
     fn resolve(&self, hop: &Hop) -> Result<Vec<Target>, String> {
+        let host = hop.host.to_ascii_lowercase();
         let agent = self.agents.iter().find(|agent| {
-            agent.address.ip().to_string() == hop.host
-                || agent.host == hop.host
-                || agent.route == Some(hop.host.as_str())
+            agent.address.ip().to_string() == host
+                || agent.host == host
+                || agent.route == Some(host.as_str())
         });
         let agent = agent.ok_or_else(|| format!("{} does not exist", hop.host))?;
         Ok(vec![Target {

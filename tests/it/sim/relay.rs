@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tollgate::media::{Command, LegConfig, LegId, LegReport, Play};
+use tollgate::media::{Command, Event, LegConfig, LegId, LegReport, Play};
 
 /// What the relay knows of one leg.
 #[derive(Debug, Default)]
@@ -20,9 +20,18 @@ pub struct Relay {
     pub opened: usize,
 }
 
+/// So many packets went each way.
+fn counts(packets: u64) -> Box<LegReport> {
+    Box::new(LegReport {
+        received: packets,
+        sent: packets,
+        ..LegReport::default()
+    })
+}
+
 impl Relay {
-    /// Obeys; the report of a leg that was closed.
-    pub fn command(&mut self, command: Command) -> Option<(LegId, LegReport)> {
+    /// Obeys; what there is to tell, such as the report of a leg that was closed.
+    pub fn command(&mut self, command: Command) -> Option<Event> {
         let id = command.leg();
         match command {
             Command::Open { port, .. } => {
@@ -52,14 +61,13 @@ impl Relay {
                 self.part(id);
                 let leg = self.open.remove(&id);
                 assert!(leg.is_some(), "{id:?} is closed, but not open");
-                return Some((
-                    id,
-                    LegReport {
-                        received: 50,
-                        sent: 50,
-                        ..LegReport::default()
-                    },
-                ));
+                let report = counts(50);
+                return Some(Event::Closed { leg: id, report });
+            }
+            Command::Count { .. } => {
+                self.leg(id);
+                let report = counts(20);
+                return Some(Event::Counted { leg: id, report });
             }
         }
         None

@@ -39,8 +39,11 @@ pub const RIVALS: &str = "+14255550200";
 pub const OUTSIDE: &str = "+442075550123";
 
 pub const ACME_FQDN: &str = "acme.eu.example";
+/// Another name of `acme` at Teams.
+pub const ACME2_FQDN: &str = "acme.us.example";
 pub const RIVAL_FQDN: &str = "rival.eu.example";
 pub const BASE_FQDN: &str = "eu.example";
+pub const BASE2_FQDN: &str = "us.example";
 
 pub const ACME: Uuid = Uuid::from_u128(0xacce);
 pub const RIVAL_ID: Uuid = Uuid::from_u128(0x4174);
@@ -110,6 +113,22 @@ impl Setup {
     /// A call from Teams tries the second exchange after the first.
     pub fn with_backup(mut self) -> Self {
         self.trunk("backup").state = TrunkState::InService;
+        self
+    }
+
+    /// `acme` has a second name at Teams, which calls from there may use.
+    pub fn with_second_gateway(mut self) -> Self {
+        self.rows.regions.push(Region {
+            code: "US".into(),
+            base_fqdn: BASE2_FQDN.into(),
+            ..self.rows.regions[0].clone()
+        });
+        self.rows.gateways.push(Gateway {
+            id: Uuid::from_u128(ACME.as_u128() + 2),
+            region: "US".into(),
+            state: GatewayState::Verified,
+            ..gateway(ACME, ACME2_FQDN)
+        });
         self
     }
 

@@ -219,3 +219,44 @@ fn max_forwards_counts_down() {
     assert_eq!(w.outcome(a).status(), 480);
     let [_] = w.finish();
 }
+
+/// RFC 3261 §13.2.2.4: the second fork answers when its call is over and forgotten. It is acknowledged and ended all the
+/// same, as long as the INVITE's transaction lasts; later nobody knows it.
+#[test]
+fn a_second_answer_after_the_call() {
+    let mut w = World::new();
+    let (a, b) = w.call_to_teams();
+    let invite = w.sides[b.0].invite.clone();
+    w.bye(a);
+    w.hung_up(b);
+    w.pass(std::time::Duration::from_secs(5));
+    assert!(w.calls.is_idle(), "the call is forgotten");
+    let contact = w.agents[TEAMS].contact();
+    let sdp = w.describe(b, "sendrecv");
+    let answer = |w: &mut World, tag: &str| {
+        let mut draft = Builder::response(&invite, 200, "");
+        draft.to_tag(tag).header(Name::Contact, &contact);
+        draft.body("application/sdp", &sdp);
+        w.inject(TEAMS, draft.finish(None).bytes().clone());
+        w.pass(std::time::Duration::from_secs(1));
+    };
+    answer(&mut w, "late");
+    answer(&mut w, "late");
+    answer(&mut w, "later");
+    w.pass(std::time::Duration::from_secs(40));
+    answer(&mut w, "too-late");
+    let strays: Vec<_> = w.agents[TEAMS]
+        .strays
+        .iter()
+        .map(|m| (m.method(), m.to_tag().unwrap()))
+        .collect();
+    let expected = [
+        (Method::Ack, "late"),
+        (Method::Bye, "late"),
+        (Method::Ack, "late"),
+        (Method::Ack, "later"),
+        (Method::Bye, "later"),
+    ];
+    assert_eq!(strays, expected);
+    let [_] = w.finish();
+}

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use tollgate::b2bua::Music;
+use tollgate::directory::Role;
 use tollgate::media::Play;
 use tollgate::sip::{Method, Name};
 
 use crate::sim::World;
+use crate::sim::agent::Side;
 use crate::sim::sdp::{direction, formats, line};
 use crate::sim::setup::*;
 
@@ -358,7 +360,7 @@ fn an_offer_inside_the_call_is_refused() {
 }
 
 /// A call between Teams and its PBX in which Teams took PCMA alone.
-fn only_a_law(w: &mut World) -> (crate::sim::agent::Side, crate::sim::agent::Side) {
+fn only_a_law(w: &mut World) -> (Side, Side) {
     let a = w.dial(PBX);
     let b = w.incoming(TEAMS);
     w.sides[b.0].media.codecs = vec![8, 101];
@@ -367,4 +369,227 @@ fn only_a_law(w: &mut World) -> (crate::sim::agent::Side, crate::sim::agent::Sid
     w.acknowledged(b);
     w.pass(Duration::from_millis(100));
     (b, a)
+}
+
+/// What must never change of a Teams leg: address, port and key (TDR-804, TDR-834).
+fn place(w: &World, side: Side) -> (Option<String>, Option<String>, Option<u16>) {
+    let sdp = w.described(side);
+    let text = std::str::from_utf8(&sdp).unwrap();
+    let own = |start| line(text, start).map(str::to_owned);
+    (own("c="), own("a=crypto:"), crate::sim::sdp::port(&sdp))
+}
+
+/// TDR-804, TDR-834: through hold and resume of either side, refreshes, UPDATE and codec changes our address, port and
+/// key towards Teams stay what they were.
+#[test]
+fn nothing_moves_the_media_of_teams() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    let before = place(&w, teams);
+    for round in 0..3 {
+        for (side, form) in [
+            (teams, "inactive"),
+            (teams, "sendrecv"),
+            (pbx, "sendonly"),
+            (pbx, "sendrecv"),
+            (teams, "sendrecv"),
+        ] {
+            assert_eq!(w.reinvite(side, form).status(), 200);
+            assert_eq!(place(&w, teams), before, "{form}");
+        }
+        w.sides[teams.0].media.codecs = vec![0, 101];
+        let sdp = w.describe(teams, "sendrecv");
+        w.send(teams, Method::Update, Some(sdp), |_| {});
+        assert_eq!(w.outcome_of(teams, Method::Update).status(), 200);
+        assert_eq!(place(&w, teams), before, "round {round}");
+        w.sides[teams.0].media.codecs = vec![8, 0, 101];
+        assert_eq!(w.reinvite(teams, "sendrecv").status(), 200);
+    }
+    assert!(w.talk(teams, pbx));
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// TDR-834: a new key of Teams begins a new receiving context and leaves ours alone; the same key again, 27 minutes on,
+/// changes nothing for the relay, so that its rollover counters go on.
+#[test]
+fn a_new_key_of_teams() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    let crypto = |w: &World| {
+        w.leg(teams)
+            .unwrap()
+            .1
+            .config
+            .clone()
+            .unwrap()
+            .crypto
+            .unwrap()
+    };
+    let first = crypto(&w);
+    w.pass(Duration::from_secs(27 * 60));
+    let same = w.sides[teams.0].media.again("sendrecv");
+    w.send(teams, Method::Invite, Some(same), |_| {});
+    assert_eq!(w.outcome_of(teams, Method::Invite).status(), 200);
+    assert_eq!(crypto(&w), first);
+    let key = "d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    w.sides[teams.0].media.key = Some(key.into());
+    assert_eq!(w.reinvite(teams, "sendrecv").status(), 200);
+    let second = crypto(&w);
+    assert_ne!(second.receive, first.receive);
+    assert_eq!(second.send, first.send);
+    assert!(w.talk(teams, pbx));
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// TDR-607: Teams holds, and its PBX sends a re-INVITE without an offer: it gets a full one, Teams is left alone, and
+/// the PBX still hears music.
+#[test]
+fn an_empty_reinvite_while_teams_holds() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    assert_eq!(w.reinvite(teams, "inactive").status(), 200);
+    let before = place(&w, teams);
+    let answer = w.describe(pbx, "sendrecv");
+    w.sides[pbx.0].ack_sdp = Some(answer);
+    w.send(pbx, Method::Invite, None, |_| {});
+    let offer = w.outcome_of(pbx, Method::Invite);
+    assert_eq!(direction(&offer.body()), "sendrecv");
+    w.pass(Duration::from_millis(100));
+    assert_eq!(w.music(pbx), Some(Play::MusicAlaw(8)));
+    assert!(!w.has_heard(teams, Method::Invite));
+    assert_eq!(w.reinvite(teams, "sendrecv").status(), 200);
+    assert_eq!(place(&w, teams), before);
+    assert!(w.talk(teams, pbx));
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// `pbx_moh` is a promise of the customer's PBX. A carrier's line is held by us, with our music, and sees no re-INVITE.
+#[test]
+fn a_carrier_plays_no_music() {
+    let setup = Setup::default()
+        .acme_with(|acme| acme.pbx_moh = true)
+        .trunk_with("pbx", |trunk| trunk.role = Role::Carrier);
+    let mut w = World::with(setup, 53);
+    let (teams, carrier) = w.call_from_teams();
+    assert_eq!(w.reinvite(teams, "inactive").status(), 200);
+    assert_eq!(w.music(carrier), Some(Play::MusicAlaw(8)));
+    w.pass(Duration::from_secs(5));
+    assert!(!w.has_heard(carrier, Method::Invite));
+    w.bye(teams);
+    w.hung_up(carrier);
+    let [cdr] = w.finish();
+    assert_eq!(cdr.music, Some(Music::BuiltIn));
+}
+
+/// Teams resumes before the PBX has answered the hold that it was told: it is told of the end as soon as it has.
+#[test]
+fn a_hold_that_is_over_before_it_is_told() {
+    let mut w = World::with(Setup::default().acme_with(|c| c.pbx_moh = true), 51);
+    let (teams, pbx) = w.call_from_teams();
+    assert_eq!(w.reinvite(teams, "inactive").status(), 200);
+    let hold = w.request(pbx, Method::Invite);
+    assert_eq!(w.reinvite(teams, "sendrecv").status(), 200);
+    for (request, answer) in [(Some(hold), "recvonly"), (None, "sendrecv")] {
+        let request = request.unwrap_or_else(|| w.request(pbx, Method::Invite));
+        let sdp = w.describe(pbx, answer);
+        w.respond(pbx, &request, 200, Some(sdp), |_| {});
+        w.acknowledged(pbx);
+    }
+    assert_eq!(direction(&w.described(pbx)), "sendrecv");
+    w.pass(Duration::from_secs(10));
+    assert!(!w.has_heard(pbx, Method::Invite), "it knows all there is");
+    assert!(w.talk(teams, pbx));
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// `pbx_moh`: a refresh of Teams while it holds, and one of the PBX, are answered as before and cross to nobody
+/// (TDR-512, TDR-513).
+#[test]
+fn refreshes_while_the_pbx_plays_the_music() {
+    let mut w = World::with(Setup::default().acme_with(|c| c.pbx_moh = true), 52);
+    let (teams, pbx) = w.call_from_teams();
+    assert_eq!(w.reinvite(teams, "inactive").status(), 200);
+    let hold = w.request(pbx, Method::Invite);
+    let sdp = w.describe(pbx, "recvonly");
+    w.respond(pbx, &hold, 200, Some(sdp), |_| {});
+    w.acknowledged(pbx);
+    for (side, other, form) in [(teams, pbx, "inactive"), (pbx, teams, "recvonly")] {
+        let same = w.sides[side.0].media.again(form);
+        w.send(side, Method::Invite, Some(same), |_| {});
+        assert_eq!(w.outcome_of(side, Method::Invite).status(), 200);
+        w.pass(Duration::from_secs(5));
+        assert!(!w.has_heard(other, Method::Invite), "{form}");
+        assert!(!w.has_heard(side, Method::Invite), "{form}");
+    }
+    assert_eq!(direction(&w.described(pbx)), "sendonly");
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// TDR-511: UPDATE and re-INVITE meet. While an offer of ours is out, an UPDATE with one is refused with 491 and one
+/// without is answered; while theirs waits, a further one is refused with 500 and Retry-After (RFC 3311 §5.2).
+#[test]
+fn update_meets_reinvite() {
+    let mut w = World::new();
+    let (a, b) = only_a_law(&mut w);
+    w.sides[b.0].media.codecs = vec![0, 101];
+    let sdp = w.describe(b, "sendrecv");
+    w.send(b, Method::Invite, Some(sdp.clone()), |_| {});
+    let ours = w.request(a, Method::Invite);
+    let theirs = w.describe(a, "sendrecv");
+    w.send(a, Method::Update, Some(theirs), |_| {});
+    assert_eq!(w.outcome_of(a, Method::Update).status(), 491);
+    w.send(a, Method::Update, None, |_| {});
+    assert_eq!(w.outcome_of(a, Method::Update).status(), 200);
+    w.send(b, Method::Update, Some(sdp), |_| {});
+    let later = w.outcome_of(b, Method::Update);
+    assert_eq!(later.status(), 500);
+    assert!(later.header(Name::RetryAfter).is_some());
+    w.sides[a.0].media.codecs = vec![0, 101];
+    let answer = w.describe(a, "sendrecv");
+    w.respond(a, &ours, 200, Some(answer), |_| {});
+    assert_eq!(w.outcome_of(b, Method::Invite).status(), 200);
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(a, b));
+    w.bye(b);
+    w.hung_up(a);
+    let [_] = w.finish();
+}
+
+/// A PBX holds, and we refresh its session at half time, with the description that stood: it still holds afterwards.
+#[test]
+fn our_refresh_does_not_end_a_hold() {
+    let mut w = World::new();
+    let teams = w.dial(TEAMS);
+    let pbx = w.incoming(PBX);
+    let sdp = w.describe(pbx, "sendrecv");
+    w.reply(pbx, 200, Some(sdp), |draft| {
+        draft.header(Name::SessionExpires, "1800;refresher=uac");
+    });
+    w.outcome(teams);
+    w.acknowledged(pbx);
+    assert_eq!(w.reinvite(pbx, "inactive").status(), 200);
+    assert_eq!(w.music(teams), Some(Play::MusicAlaw(8)));
+    w.pass(Duration::from_secs(890));
+    let refresh = w.request(pbx, Method::Invite);
+    assert_eq!(direction(&refresh.1.body()), "inactive");
+    let sdp = w.sides[pbx.0].media.again("inactive");
+    w.respond(pbx, &refresh, 200, Some(sdp), |_| {});
+    w.acknowledged(pbx);
+    w.pass(Duration::from_secs(1));
+    assert_eq!(w.music(teams), Some(Play::MusicAlaw(8)), "still held");
+    assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
+    assert!(w.talk(teams, pbx));
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [_] = w.finish();
 }

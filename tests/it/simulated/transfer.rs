@@ -1,13 +1,18 @@
 //! REFER, obeyed by us (TDR section 7).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate::b2bua::EndedBy;
+use tollgate::base::Random;
+use tollgate::directory::Profile;
+use tollgate::media::Play;
 use tollgate::sip::{Message, Method, Name};
+use uuid::Uuid;
 
 use crate::sim::World;
 use crate::sim::agent::Side;
-use crate::sim::sdp::direction;
+use crate::sim::sdp::{direction, line};
 use crate::sim::setup::*;
 
 const ELSEWHERE: &str = "+442075550999";
@@ -35,7 +40,11 @@ const REFERRED_BY: &str =
 /// The next NOTIFY: what happened, and whether more is to come.
 fn notified(w: &mut World, side: Side) -> (String, String) {
     let notify: Message = w.request(side, Method::Notify).1;
-    assert_eq!(notify.header(Name::Event).unwrap().text(), Some("refer"));
+    let event = notify.header(Name::Event).unwrap().to_string();
+    assert!(
+        event == "refer" || event.starts_with("refer;id="),
+        "{event}"
+    );
     assert_eq!(notify.content_type(), Some("message/sipfrag"));
     let state = notify
         .header(Name::SubscriptionState)
@@ -332,5 +341,478 @@ fn a_target_that_never_answers() {
     assert!(w.talk(teams, pbx));
     w.bye(teams);
     w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// The next NOTIFY that is the last one: what came of the transfer.
+fn told_the_end(w: &mut World, side: Side) -> String {
+    loop {
+        let (line, state) = notified(w, side);
+        if state.starts_with("terminated") {
+            return line;
+        }
+    }
+}
+
+/// A URI such as Teams sends: with a user part or without, `x-` and other parameters in any order, case and escaping.
+fn microsoft_uri(random: &mut Random) -> String {
+    let mut pick = |of: &[&str]| of[random.u32() as usize % of.len()].to_owned();
+    let user = pick(&["", "", "+14255550100@", "+442075550999;ext=12@"]);
+    let mut uri = format!(
+        "sip:{user}{}",
+        pick(&[
+            "sip.pstnhub.microsoft.com",
+            "SIP.pstnhub.Microsoft.com:5061"
+        ])
+    );
+    if !user.is_empty() {
+        uri.push_str(";user=phone");
+    }
+    for _ in 0..5 {
+        uri.push_str(&pick(&[
+            ";x-m=8:orgid:fce2158f-0E99-4ff7-a0b3-5b6b87d16689",
+            ";x-m=28:app%3aMusic",
+            ";x-t=8A1b-Cd",
+            ";X-T=%41%62c",
+            ";x-ti=a;b",
+            ";transport=tls",
+            ";Transport=TLS",
+            ";unknown",
+            ";x-c=i/d/8/8a8",
+            ";v=~!*'()$&+",
+            "",
+        ]));
+    }
+    uri
+}
+
+/// TDR-704 to TDR-707, TDR-712: whatever Teams writes into Refer-To and Referred-By comes back byte for byte, in
+/// Request-URI, To and Referred-By, however long: with x-m, x-t, x-ti and x-tt, whose Base64 counts upper and lower
+/// case, with parameters that nobody knows, in any order. Each INVITE is a dialog of its own with a key of its own
+/// (TDR-836).
+#[test]
+fn what_teams_writes_comes_back_byte_for_byte() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    let mut keys = std::collections::HashSet::new();
+    for _ in 0..60 {
+        let uri = microsoft_uri(&mut w.random);
+        let length = 16 + w.random.u32() as usize % 2000;
+        let referred_by = format!(
+            "<{};x-tt={}%3D%3d>;Q=\"x\"",
+            microsoft_uri(&mut w.random),
+            w.random.token(length)
+        );
+        w.send(teams, Method::Refer, None, |draft| {
+            draft
+                .header_fmt(Name::ReferTo, format_args!("<{uri}>"))
+                .header(Name::ReferredBy, &referred_by);
+        });
+        assert_eq!(w.outcome_of(teams, Method::Refer).status(), 202, "{uri}");
+        let c = w.incoming(TEAMS);
+        let invite = w.sides[c.0].invite.clone();
+        assert_eq!(invite.request_uri(), uri);
+        assert_eq!(invite.to().unwrap().uri, uri);
+        let back = invite.header(Name::ReferredBy).unwrap();
+        assert_eq!(back.text(), Some(referred_by.as_str()));
+        let sdp = String::from_utf8(invite.body().to_vec()).unwrap();
+        assert!(keys.insert(line(&sdp, "a=crypto:").unwrap().to_owned()));
+        assert!(keys.insert(invite.call_id().unwrap().to_owned()));
+        w.reject(c, 486);
+        assert_eq!(told_the_end(&mut w, teams), "SIP/2.0 486 Busy Here");
+    }
+    w.pass(Duration::from_secs(10));
+    assert!(w.talk(teams, pbx));
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [cdr] = w.finish();
+    assert_eq!(cdr.transferred_to, None);
+}
+
+/// TDR-702: a REFER comes by another proxy and another connection than all else; the NOTIFYs follow the dialog.
+#[test]
+fn a_refer_by_another_connection() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    let mut draft = w.sides[teams.0]
+        .dialog
+        .as_mut()
+        .unwrap()
+        .request(Method::Refer);
+    draft
+        .header(Name::Contact, w.agents[TEAMS2].contact())
+        .header(
+            Name::ReferTo,
+            "<sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a>",
+        );
+    assert_eq!(w.ask(TEAMS2, draft).status(), 202);
+    let c = w.incoming(TEAMS);
+    w.answer(c);
+    assert_eq!(told_the_end(&mut w, teams), "SIP/2.0 200 OK");
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(c, pbx));
+    w.bye(teams);
+    w.bye(c);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// TDR-703: a number behind a Microsoft host leads back to Teams and nowhere else. Teams then calls that number by an
+/// INVITE of its own, which is another call with a channel of its own.
+#[test]
+fn a_refer_to_a_number_leads_back_to_teams() {
+    let mut w = World::new();
+    let (pbx, teams) = w.call_to_teams();
+    let before = w.audit.invites.len();
+    let uri = format!("sip:{ELSEWHERE}@sip.pstnhub.microsoft.com:5061;user=phone");
+    refer(&mut w, teams, &uri);
+    let c = w.incoming(TEAMS);
+    let asked: Vec<Who> = w.audit.invites[before..]
+        .iter()
+        .map(|(who, _)| *who)
+        .collect();
+    assert_eq!(asked, [TEAMS]);
+    let d = w.dial(TEAMS);
+    let e = w.incoming(PBX);
+    w.answer(e);
+    assert_eq!(w.outcome(d).status(), 200);
+    w.answer(c);
+    assert_eq!(told_the_end(&mut w, teams), "SIP/2.0 200 OK");
+    w.bye(teams);
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(pbx, c) && w.talk(d, e));
+    assert_eq!(w.ledger.usage(ACME).in_use, 2);
+    w.bye(pbx);
+    w.hung_up(c);
+    w.bye(d);
+    w.hung_up(e);
+    let cdrs: [_; 2] = w.finish();
+    assert!(
+        cdrs.iter()
+            .any(|cdr| cdr.transferred_to.as_deref() == Some(ELSEWHERE))
+    );
+}
+
+/// TDR-709: what a proxy has answered goes to no other proxy, whatever the answer; only silence or a dead connection
+/// lets the next one have the same URI. The first dialog and its media live on.
+#[test]
+fn a_transfer_is_tried_again_only_after_silence() {
+    for status in [Some(404), Some(408), Some(500), Some(503), None] {
+        let mut w = World::new();
+        let (teams, pbx) = w.connect(TEAMS3, PBX);
+        w.agents[TEAMS].unreachable = status.is_none();
+        let uri = "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:B";
+        let before = w.audit.invites.len();
+        refer(&mut w, teams, uri);
+        if let Some(status) = status {
+            let c = w.incoming(TEAMS);
+            w.reject(c, status);
+            assert!(!told_the_end(&mut w, teams).starts_with("SIP/2.0 2"));
+            assert_eq!(w.audit.invites.len() - before, 1, "{status}");
+        } else {
+            let c = w.incoming(TEAMS2);
+            assert_eq!(w.sides[c.0].invite.request_uri(), uri);
+            w.reject(c, 603);
+            assert_eq!(told_the_end(&mut w, teams), "SIP/2.0 603 Decline");
+        }
+        w.pass(Duration::from_secs(10));
+        assert!(w.talk(teams, pbx));
+        w.bye(pbx);
+        w.hung_up(teams);
+        let [_] = w.finish();
+    }
+}
+
+/// TDR-710, TDR-605: who is handed on hears the target ring, but only after some seconds, in which music on hold would
+/// have answered. It goes on when the referrer leaves or holds, and stops at the answer or the failure. A profile can
+/// have it earlier or never.
+#[test]
+fn who_is_handed_on_hears_ringback() {
+    let tone = Some(Play::RingbackAlaw(8));
+    for (after, answers, leaves) in [
+        (5, true, true),
+        (5, false, false),
+        (1, true, false),
+        (0, true, false),
+    ] {
+        let setup = Setup::default().config_with(|config| {
+            config.teams_profile = Arc::new(Profile {
+                transfer_ringback_s: after,
+                ..Profile::teams()
+            });
+        });
+        let mut w = World::with(setup, 41);
+        let (teams, pbx) = w.call_from_teams();
+        refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a");
+        let c = w.incoming(TEAMS);
+        w.pass(Duration::from_secs(10));
+        assert_eq!(w.music(pbx), None, "nothing rings yet");
+        w.ring(c);
+        w.pass(
+            Duration::from_millis(u64::from(after) * 1000)
+                .saturating_sub(Duration::from_millis(200)),
+        );
+        assert_eq!(w.music(pbx), None);
+        w.pass(Duration::from_secs(1));
+        let expected = tone.filter(|_| after > 0);
+        assert_eq!(w.music(pbx), expected);
+        if leaves {
+            w.bye(teams);
+        } else {
+            assert_eq!(w.reinvite(teams, "inactive").status(), 200);
+            assert_eq!(w.reinvite(teams, "sendrecv").status(), 200);
+        }
+        w.pass(Duration::from_secs(1));
+        assert_eq!(w.music(pbx), expected);
+        if answers {
+            w.answer(c);
+            w.pass(Duration::from_millis(200));
+            assert!(w.talk(c, pbx));
+        } else {
+            w.reject(c, 480);
+            w.pass(Duration::from_millis(200));
+            assert!(w.talk(teams, pbx));
+        }
+        w.bye(pbx);
+        let [_] = w.finish();
+    }
+}
+
+/// RFC 4488: who wants no NOTIFY gets none, and the transfer goes on. RFC 3515 §2.4.6: a second REFER's NOTIFYs say
+/// which REFER they are about.
+#[test]
+fn a_refer_without_a_subscription() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    let uri = format!("<sip:{ELSEWHERE}@{ACME_FQDN}>");
+    w.send(teams, Method::Refer, None, |draft| {
+        draft
+            .header(Name::ReferTo, &uri)
+            .header(Name::ReferSub, "false")
+            .header(Name::Supported, "norefersub");
+    });
+    let accepted = w.outcome_of(teams, Method::Refer);
+    assert_eq!(accepted.status(), 202);
+    assert_eq!(
+        accepted.header(Name::ReferSub).unwrap().text(),
+        Some("false")
+    );
+    let c = w.incoming(PBX);
+    w.ring(c);
+    w.reject(c, 486);
+    w.pass(Duration::from_secs(1));
+    assert!(!w.has_heard(teams, Method::Notify));
+    assert!(w.talk(teams, pbx));
+
+    w.send(teams, Method::Refer, None, |draft| {
+        draft.header(Name::ReferTo, &uri);
+    });
+    assert_eq!(w.outcome_of(teams, Method::Refer).status(), 202);
+    let number = w.sides[teams.0].dialog.as_ref().unwrap().local_seq();
+    let notify = w.request(teams, Method::Notify).1;
+    let event = notify.header(Name::Event).unwrap().to_string();
+    assert_eq!(event, format!("refer;id={number}"));
+    let c = w.incoming(PBX);
+    w.answer(c);
+    w.acknowledged(c);
+    w.hung_up(teams);
+    w.bye(c);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// A Refer-To that is no SIP URI, or not exactly one: 400, and nothing happens.
+#[test]
+fn a_refer_that_cannot_be_used() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    let fine = format!("<sip:{ELSEWHERE}@{ACME_FQDN}>");
+    for values in [
+        vec!["<tel:+442075550999>"],
+        vec!["<http://evil.example>"],
+        vec!["<sip:>"],
+        vec!["nonsense"],
+        vec!["<sip:x@acme.eu.example?Replaces=%4>"],
+        vec![&fine, &fine],
+    ] {
+        w.send(teams, Method::Refer, None, |draft| {
+            for value in &values {
+                draft.header(Name::ReferTo, value);
+            }
+        });
+        let status = w.outcome_of(teams, Method::Refer).status();
+        assert_eq!(status, 400, "{values:?}");
+    }
+    assert!(!w.has_heard(teams, Method::Notify));
+    assert_eq!(w.audit.invites.len(), 1);
+    w.bye(teams);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+fn pbx_may_refer() -> Setup {
+    Setup::default()
+        .with_backup()
+        .trunk_with("pbx", |trunk| trunk.profile.refer = true)
+}
+
+/// The Refer-To that names the other call of a party: attended transfer.
+fn attended(w: &World, other: Side) -> String {
+    let dialog = w.sides[other.0].dialog.as_ref().unwrap().id().clone();
+    format!(
+        "sip:{BOB}@192.0.2.1?Replaces={}%3Bto-tag%3D{}%3Bfrom-tag%3D{}",
+        dialog.call_id,
+        dialog.remote_tag.unwrap(),
+        dialog.local_tag
+    )
+}
+
+/// TDR-714, TDR-412: a PBX has two calls with users of Teams and makes them one. Teams sees neither REFER nor Replaces,
+/// both users talk through us, one channel of the customer is left and none of the trunk; both calls have their record,
+/// and nothing that was counted is lost.
+#[test]
+fn a_pbx_joins_two_users_of_teams() {
+    for (first_from_teams, second_from_teams) in
+        [(true, true), (true, false), (false, true), (false, false)]
+    {
+        let mut w = World::with(pbx_may_refer(), 42);
+        let mut call = |from_teams: bool| {
+            if from_teams {
+                w.call_from_teams()
+            } else {
+                let (pbx, teams) = w.call_to_teams();
+                (teams, pbx)
+            }
+        };
+        let (alice, one) = call(first_from_teams);
+        let (bob, other) = call(second_from_teams);
+        let pbx_trunk = Uuid::from_u128(10);
+        assert_eq!(w.ledger.trunk_usage(pbx_trunk).in_use, 2);
+        assert_eq!(w.reinvite(one, "inactive").status(), 200);
+        let uri = attended(&w, other);
+        refer(&mut w, one, &uri);
+        assert_eq!(told_the_end(&mut w, one), "SIP/2.0 200 OK");
+        w.hung_up(other);
+        w.bye(one);
+        w.pass(Duration::from_secs(6));
+        assert!(w.talk(alice, bob));
+        assert!(!w.has_heard(alice, Method::Refer) && !w.has_heard(bob, Method::Refer));
+        assert_eq!(w.ledger.usage(ACME).in_use, 1);
+        assert_eq!(w.ledger.trunk_usage(pbx_trunk).in_use, 0);
+        w.bye(bob);
+        w.hung_up(alice);
+        let cdrs: [_; 2] = w.finish();
+        assert_eq!(
+            cdrs.iter()
+                .filter(|cdr| cdr.transferred_to.is_some())
+                .count(),
+            1
+        );
+        let sides = cdrs.iter().flat_map(|cdr| [cdr.a_media, cdr.b_media]);
+        let mut received: Vec<u64> = sides.map(|side| side.unwrap().received).collect();
+        received.sort_unstable();
+        assert_eq!(
+            received,
+            [20, 50, 50, 80],
+            "four legs of 50, one of which moved at 20"
+        );
+    }
+}
+
+/// TDR-714: a PBX hands a user of Teams on to a party that it has talked to by itself: the dialog that Replaces names is
+/// the PBX's own, so the PBX is called and replaces it. Nothing of the kind ever goes to Teams.
+#[test]
+fn a_pbx_hands_on_to_a_party_it_called_by_itself() {
+    let mut w = World::with(pbx_may_refer(), 43);
+    let (teams, pbx) = w.call_from_teams();
+    let uri = "sip:4711@192.0.2.1?Replaces=internal%40pbx%3Bto-tag%3Da%3Bfrom-tag%3Db";
+    refer(&mut w, pbx, uri);
+    let c = w.incoming(PBX);
+    let invite = w.sides[c.0].invite.clone();
+    let replaces = invite.header(Name::Replaces).unwrap().to_string();
+    assert_eq!(replaces, "internal@pbx;to-tag=a;from-tag=b");
+    assert!(invite.has_token(Name::Require, "replaces"));
+    w.answer(c);
+    assert_eq!(told_the_end(&mut w, pbx), "SIP/2.0 200 OK");
+    w.bye(pbx);
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(teams, c));
+    w.bye(c);
+    w.hung_up(teams);
+    let [_] = w.finish();
+}
+
+/// TDR-714: a number that the first exchange cannot take goes to the customer's other one. Channels of trunks are exact
+/// at every step; no carrier is asked.
+#[test]
+fn a_pbx_hands_on_to_another_exchange() {
+    let mut w = World::with(pbx_may_refer(), 44);
+    let (teams, pbx) = w.call_from_teams();
+    let usage = |w: &World| [10, 11].map(|n| w.ledger.trunk_usage(Uuid::from_u128(n)).in_use);
+    refer(&mut w, pbx, "sip:4711@192.0.2.1");
+    let first = w.incoming(PBX);
+    assert_eq!(usage(&w), [2, 0]);
+    w.reject(first, 503);
+    let second = w.incoming(BACKUP);
+    assert_eq!(usage(&w), [1, 1]);
+    w.answer(second);
+    assert_eq!(told_the_end(&mut w, pbx), "SIP/2.0 200 OK");
+    w.bye(pbx);
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(teams, second));
+    assert_eq!((usage(&w), w.ledger.usage(ACME).in_use), ([0, 1], 1));
+    assert!(w.audit.invites.iter().all(|(who, _)| *who != CARRIER));
+    w.bye(teams);
+    w.hung_up(second);
+    let [cdr] = w.finish();
+    assert_eq!(cdr.transferred_to.as_deref(), Some("4711"));
+}
+
+/// Who is handed on holds while the target rings: the target hears music until that ends. Who hands on may hold and
+/// resume meanwhile.
+#[test]
+fn a_hold_while_a_transfer_runs() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a");
+    let c = w.incoming(TEAMS);
+    assert_eq!(w.reinvite(teams, "inactive").status(), 200);
+    assert_eq!(w.music(pbx), Some(Play::MusicAlaw(8)));
+    assert_eq!(w.reinvite(pbx, "inactive").status(), 200);
+    w.answer(c);
+    assert_eq!(told_the_end(&mut w, teams), "SIP/2.0 200 OK");
+    w.pass(Duration::from_millis(100));
+    assert_eq!((w.music(c), w.music(pbx)), (Some(Play::MusicAlaw(8)), None));
+    assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
+    assert!(w.talk(c, pbx));
+    w.bye(teams);
+    w.bye(c);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// The customer's PBX was told of the hold that went before a transfer, and is told that it is over.
+#[test]
+fn the_pbx_is_told_that_the_hold_before_a_transfer_is_over() {
+    let mut w = World::with(Setup::default().acme_with(|c| c.pbx_moh = true), 45);
+    let (teams, pbx) = w.call_from_teams();
+    assert_eq!(w.reinvite(teams, "inactive").status(), 200);
+    let answer = |w: &mut World, told: &str, answer: &str| {
+        let request = w.request(pbx, Method::Invite);
+        assert_eq!(direction(&request.1.body()), told);
+        let sdp = w.describe(pbx, answer);
+        w.respond(pbx, &request, 200, Some(sdp), |_| {});
+        w.acknowledged(pbx);
+    };
+    answer(&mut w, "sendonly", "recvonly");
+    refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a");
+    let c = w.incoming(TEAMS);
+    w.answer(c);
+    answer(&mut w, "sendrecv", "sendrecv");
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(c, pbx));
+    w.bye(teams);
+    w.bye(pbx);
+    w.hung_up(c);
     let [_] = w.finish();
 }
