@@ -1,19 +1,27 @@
 //! What the relay's rules cost for a packet of 20 ms of G.711, besides system calls. `cargo bench --bench relay`.
 //!
-//! Fails if a packet allocates.
+//! Fails if a packet, or a connectivity check on a path that is known, allocates.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits};
-use tollgate::media::{Command, Crypto, LegConfig, LegId, MasterKey, MediaSource, Relay, Suite};
+use tollgate::media::{
+    Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MasterKey, MediaSource, Relay,
+    Suite,
+};
 use tollgate::rtp::packet::{HEADER, Header, write_header};
 use tollgate::rtp::srtp::{Sender, Tag};
+use tollgate::rtp::stun::{BINDING, Class, Key, Writer, kind};
 
 /// A batch is short enough to fit between two other tasks of a busy machine.
 const BATCH: usize = 250;
 const PACKETS: usize = 200 * BATCH;
 const KEY: [u8; 30] = [3; 30];
+/// Checks that a leg answers in a second are limited; so many come at once.
+const CHECKS: usize = 100;
+const UFRAG: &str = "abcdefgh";
+const PWD: &str = "abcdefghijklmnopqrstuvwxyz";
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
 
@@ -22,14 +30,19 @@ fn main() {
         "{:<14}{:>12}{:>12}{:>16}",
         "ns/packet", "best", "median", "allocations"
     );
-    for (name, a, b) in [
-        ("RTP → RTP", false, false),
-        ("SRTP → RTP", true, false),
-        ("RTP → SRTP", false, true),
-        ("SRTP → SRTP", true, true),
+    for (name, a, b, ice) in [
+        ("RTP → RTP", false, false, false),
+        ("SRTP → RTP", true, false, false),
+        ("RTP → SRTP", false, true, false),
+        ("SRTP → SRTP", true, true, false),
+        ("RTP → ICE", false, true, true),
+        ("ICE → ICE", true, true, true),
     ] {
         let packets = packets(a);
         let mut relay = relay(a, b);
+        if ice {
+            nominate(&mut relay);
+        }
         // The first packet of a source makes room for what is known of it.
         relayed(&mut relay, &packets[..BATCH]);
         let allocated =
@@ -45,6 +58,73 @@ fn main() {
         println!("{name:<14}{best:>12}{median:>12}{allocations:>16}");
         assert_eq!(allocations, 0, "a packet allocates");
     }
+    check();
+}
+
+/// One more row: a check on a path that is known, and its answer.
+fn check() {
+    let mut relay = relay(true, true);
+    nominate(&mut relay);
+    let bytes = request();
+    let start = Instant::now();
+    // A full second passes before each batch, so that none is refused.
+    let mut batch = 0;
+    let mut checks = |relay: &mut Relay| {
+        batch += 1;
+        let now = start + std::time::Duration::from_secs(batch);
+        let mut buffer = [0; BUFFER];
+        for _ in 0..CHECKS {
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            let answer = relay.packet(A, Kind::Rtp, remote(A), &mut buffer, bytes.len(), now);
+            assert!(answer.is_some_and(|answer| answer.leg == A));
+        }
+    };
+    let allocated = allocation_counter::measure(|| checks(&mut relay));
+    let mut times: Vec<usize> = (0..200)
+        .map(|_| {
+            let start = Instant::now();
+            checks(&mut relay);
+            start.elapsed().as_nanos() as usize / CHECKS
+        })
+        .collect();
+    times.sort();
+    let (best, median, allocations) = (times[0], times[times.len() / 2], allocated.count_total);
+    println!("{:<14}{best:>12}{median:>12}{allocations:>16}", "check");
+    assert_eq!(allocations, 0, "a check allocates");
+}
+
+/// Both peers have ICE, and have nominated where they are.
+fn nominate(relay: &mut Relay) {
+    let bytes = request();
+    for leg in [A, B] {
+        let config = IceConfig {
+            ours: IceCredentials {
+                ufrag: UFRAG.into(),
+                pwd: PWD.into(),
+            },
+            remote_ufrag: Some("peer".into()),
+        };
+        let now = Instant::now();
+        let config = Box::new(config);
+        relay.command(Command::Ice { leg, config }, now);
+        let mut buffer = [0; BUFFER];
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        let answer = relay.packet(leg, Kind::Rtp, remote(leg), &mut buffer, bytes.len(), now);
+        assert!(answer.is_some());
+    }
+}
+
+fn request() -> Vec<u8> {
+    let mut buffer = [0; 200];
+    let length = Writer::new(&mut buffer, Class::Request, BINDING, &[7; 12])
+        .attribute(kind::USERNAME, format!("{UFRAG}:peer").as_bytes())
+        .attribute(kind::PRIORITY, &[0x6e, 0, 1, 0xff])
+        .attribute(kind::ICE_CONTROLLING, &[9; 8])
+        .attribute(kind::USE_CANDIDATE, &[])
+        .integrity(&Key::new(PWD.as_bytes()))
+        .fingerprint()
+        .finish();
+    buffer[..length.expect("there is room")].to_vec()
 }
 
 fn relayed(relay: &mut Relay, packets: &[Vec<u8>]) {

@@ -13,6 +13,7 @@ pub fn anchor(srtp: SrtpPolicy, address: &str) -> Anchor {
         rtcp_mux: true,
         codecs: Vec::new(),
         latch: false,
+        ice: false,
         lifetime: true,
     };
     let address: IpAddr = address.parse().expect("an address");

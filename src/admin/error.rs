@@ -165,6 +165,7 @@ fn contradiction(error: &CompileError) -> Fault {
         CompileError::UnknownRegion {
             what: "customer", ..
         } => ("regions", "unknown_region"),
+        CompileError::SharedPort { .. } => ("sip_port", "shared_port"),
         CompileError::OpenAccess { .. } => ("acl", "open"),
         _ => ("", "contradiction"),
     };

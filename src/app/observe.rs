@@ -205,6 +205,24 @@ impl Observer {
         ] {
             metrics::RTP_DROPPED.total([reason], counter.get());
         }
+        for (result, counter) in [
+            ("answered", &counters.checks_answered),
+            ("refused", &counters.checks_refused),
+            ("malformed", &counters.checks_malformed),
+            ("no_request", &counters.no_checks),
+            ("stranger", &counters.checks_of_strangers),
+            ("too_many", &counters.checks_limited),
+        ] {
+            metrics::ICE_CHECKS.total([result], counter.get());
+        }
+        for (event, counter) in [
+            ("nominated", &counters.nominations),
+            ("restarted", &counters.ice_restarts),
+            ("consent_lost", &counters.consents_lost),
+            ("refused", &counters.paths_refused),
+        ] {
+            metrics::ICE_PATHS.total([event], counter.get());
+        }
         metrics::MEDIA_LEGS.set([], counters.legs.get() as f64);
         metrics::QUEUE_DROPPED.total(["relay_commands"], relay.commands_lost());
         metrics::QUEUE_DROPPED.total(["relay_events"], counters.events_lost.get());

@@ -341,6 +341,7 @@ impl Call {
             return;
         }
         for (leg, partner) in [(a, b), (b, a)] {
+            leg.announce_ice(core);
             if let Some(mut config) = leg.anchor.negotiated() {
                 config.payload_map = leg.anchor.payload_map(&partner.anchor);
                 config.inactivity = inactivity;

@@ -73,7 +73,7 @@ impl Call {
                 .saturating_sub(1),
             hop: attempt.hop.clone(),
             sdp,
-            session_expires: leg.peer.profile().session_expires_s,
+            session_expires: leg.session_expires_s(),
             sent: None,
             crossing: Crossing::of(&self.invite, &leg.peer),
             referred_by: wanted.referred_by,

@@ -60,6 +60,11 @@ impl Peer {
         matches!(self, Self::Teams(..))
     }
 
+    /// Whether media goes past Microsoft's media processors (TDR-801): ICE on our side, and no session timer (TDR-512).
+    pub fn bypasses_media(&self) -> bool {
+        matches!(self, Self::Teams(gateway, _) if gateway.media_bypass)
+    }
+
     pub fn trunk(&self) -> Option<&Arc<Trunk>> {
         match self {
             Self::Teams(..) => None,
@@ -253,6 +258,7 @@ impl Leg {
             rtcp_mux: profile.rtcp_mux,
             codecs: profile.codecs.clone(),
             latch: profile.latch,
+            ice: peer.bypasses_media(),
             lifetime: profile.srtp_lifetime,
         };
         let anchor = Anchor::new(
@@ -336,6 +342,17 @@ impl Leg {
             address: core.config.media_address,
             port: self.ports.rtp(),
         });
+        self.announce_ice(core);
+    }
+
+    /// Has the relay answer the peer's connectivity checks, under the credentials that our descriptions now hold.
+    pub fn announce_ice(&self, core: &mut Core) {
+        if let Some(config) = self.anchor.ice() {
+            core.media(Command::Ice {
+                leg: self.id,
+                config: Box::new(config),
+            });
+        }
     }
 
     /// Whether the peer takes part in the call, or still may.
@@ -421,6 +438,14 @@ impl Leg {
         } else {
             &self.offered
         }
+    }
+
+    /// The session interval that we ask for. On media bypass Teams has none (TDR-512).
+    pub fn session_expires_s(&self) -> Option<u32> {
+        let profile = self.peer.profile();
+        profile
+            .session_expires_s
+            .filter(|_| !self.peer.bypasses_media())
     }
 
     /// How music is played to this leg's peer, if it takes a codec that the music exists in.

@@ -273,6 +273,7 @@ impl Calls {
             | media::Event::Failed { leg, .. }
             | media::Event::Flowing { leg }
             | media::Event::Inactive { leg }
+            | media::Event::ConsentLost { leg, .. }
             | media::Event::Closed { leg, .. } => *leg,
         };
         self.with_leg(leg, |call, core| match event {
@@ -285,6 +286,7 @@ impl Calls {
                 call.lose(core, leg, Ended::BadMedia(leg));
             }
             media::Event::Inactive { .. } => call.lose(core, leg, Ended::MediaTimeout(leg)),
+            media::Event::ConsentLost { reason, .. } => call.on_consent_lost(core, leg, &reason),
             media::Event::Closed { report, .. } => call.on_media_closed(core, leg, *report),
         });
         self.run();

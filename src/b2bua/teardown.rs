@@ -9,6 +9,7 @@ use super::header_policy;
 use super::leg::{ByeReason, Exchange, Leg, Purpose, Side, State};
 use super::refusal::{Refusal, q850_text};
 use crate::media::LegId;
+use crate::sdp::Direction;
 use crate::sip::{ClientKey, Failure, Message, Method, Name, ServerKey};
 
 /// Why a call that was up ended, as its CDR says it.
@@ -35,6 +36,9 @@ pub(super) enum Ended {
     /// No media came from this leg's peer for too long.
     #[error("one side sent no media for too long")]
     MediaTimeout(LegId),
+    /// This leg's peer no longer consents to our packets (RFC 7675).
+    #[error("one side ceased to consent to media")]
+    ConsentLost(LegId),
     /// The relay could not serve the leg, or the peer's answer was not usable.
     #[error("media failed on one side")]
     BadMedia(LegId),
@@ -57,6 +61,7 @@ impl Ended {
             Self::SessionExpired(_) => "session_expired",
             Self::DialogGone(_) => "dialog_gone",
             Self::MediaTimeout(_) => "media_timeout",
+            Self::ConsentLost(_) => "consent_lost",
             Self::BadMedia(_) => "media_failed",
             Self::MaxDuration => "max_duration",
             Self::Transferred => "transferred",
@@ -70,6 +75,7 @@ impl Ended {
             | Self::SessionExpired(id)
             | Self::DialogGone(id)
             | Self::MediaTimeout(id)
+            | Self::ConsentLost(id)
             | Self::BadMedia(id) => Some(id),
             Self::Operator | Self::Shutdown | Self::MaxDuration | Self::Transferred => None,
         }
@@ -80,7 +86,11 @@ impl Ended {
         match self {
             Self::Bye(_) | Self::Transferred | Self::Operator => 16,
             Self::NoAck(_) | Self::SessionExpired(_) | Self::MaxDuration => 102,
-            Self::DialogGone(_) | Self::MediaTimeout(_) | Self::BadMedia(_) | Self::Shutdown => 41,
+            Self::DialogGone(_)
+            | Self::MediaTimeout(_)
+            | Self::ConsentLost(_)
+            | Self::BadMedia(_)
+            | Self::Shutdown => 41,
         }
     }
 }
@@ -111,6 +121,17 @@ impl Call {
             return;
         }
         self.end(core, Ended::Bye(id), reason);
+    }
+
+    /// A peer on the path that it nominated is gone. While it rings, and on hold, nobody needs the path: a caller hears of
+    /// its failure by other means, and a resume brings checks again.
+    pub(super) fn on_consent_lost(&mut self, core: &mut Core, id: LegId, reason: &str) {
+        info!(call = %self.id, leg = %id.0, reason, "consent to media lost");
+        let held = |leg: &Leg| leg.direction != Direction::SendRecv;
+        let talking = !self.legs.iter().any(|leg| leg.is_alive() && held(leg));
+        if talking && matches!(self.stage, Stage::Up { .. }) {
+            self.lose(core, id, Ended::ConsentLost(id));
+        }
     }
 
     /// Ends the call on both sides.

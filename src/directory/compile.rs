@@ -86,6 +86,18 @@ pub enum CompileError {
         /// Where.
         region: String,
     },
+    /// TDR-846: Teams tells two carrier trunks by name and port.
+    #[error(
+        "regions {region} and {other} share port {port}, and only one of them bypasses media (TDR-846)"
+    )]
+    SharedPort {
+        /// The one with media bypass.
+        region: String,
+        /// One without.
+        other: String,
+        /// What both have.
+        port: u16,
+    },
     /// A trunk would let in everybody.
     #[error("trunk {name} lets in every address")]
     OpenAccess {
@@ -111,6 +123,7 @@ impl Directory {
             &mut errors,
         );
         check_regions(&customers, &regions, &mut errors);
+        check_ports(&regions, &mut errors);
 
         let gateways = rows.gateways.into_iter().map(|g| Gateway {
             fqdn: g.fqdn.to_ascii_lowercase(),
@@ -213,6 +226,18 @@ fn check_regions(
                 region: region.clone(),
             });
         }
+    }
+}
+
+fn check_ports(regions: &Index<String, Region>, errors: &mut Vec<CompileError>) {
+    let (with, without): (Vec<_>, Vec<_>) = regions.values().partition(|r| r.media_bypass);
+    for region in with {
+        let same = without.iter().filter(|r| r.sip_port == region.sip_port);
+        errors.extend(same.map(|other| CompileError::SharedPort {
+            region: region.code.clone(),
+            other: other.code.clone(),
+            port: region.sip_port,
+        }));
     }
 }
 
@@ -401,5 +426,34 @@ mod tests {
             "acme.eu.example"
         );
         assert!(directory.gateway("other.eu.example").is_none());
+    }
+
+    /// TDR-846: with and without media bypass on one port is refused; a port of its own, or the same for both kinds of
+    /// region that are alike, is not.
+    #[test]
+    fn media_bypass_needs_a_port_of_its_own() {
+        let told = |port: u16, other_bypasses: bool| {
+            let bypass = Region {
+                media_bypass: true,
+                sip_port: port,
+                ..region("BYPASS")
+            };
+            let other = Region {
+                media_bypass: other_bypasses,
+                ..region("EU")
+            };
+            let rows = Rows {
+                regions: vec![other, bypass],
+                ..Rows::default()
+            };
+            Directory::compile(rows).map(|_| ())
+        };
+        let shared = CompileError::SharedPort {
+            region: "BYPASS".into(),
+            other: "EU".into(),
+            port: 5061,
+        };
+        assert_eq!(told(5061, false), Err(vec![shared]));
+        assert_eq!((told(5062, false), told(5061, true)), (Ok(()), Ok(())));
     }
 }

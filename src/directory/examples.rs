@@ -17,6 +17,7 @@ pub fn region(code: &str) -> Region {
         code: code.into(),
         base_fqdn: format!("{}.example", code.to_lowercase()),
         sip_port: 5061,
+        media_bypass: false,
         emergency_numbers: Vec::new(),
         enabled: true,
     }
@@ -44,6 +45,7 @@ pub fn gateway(customer: &Customer, region: &str, fqdn: &str) -> Gateway {
         region: region.into(),
         fqdn: fqdn.into(),
         sip_port: 5061,
+        media_bypass: false,
         state: GatewayState::Active,
     }
 }

@@ -16,6 +16,8 @@ pub struct Gateway {
     pub fqdn: String,
     /// The region's port, for Contacts.
     pub sip_port: u16,
+    /// Whether the region's carrier trunk is set up for media bypass.
+    pub media_bypass: bool,
     /// How far it has been set up.
     pub state: GatewayState,
 }

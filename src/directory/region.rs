@@ -7,6 +7,9 @@ pub struct Region {
     pub base_fqdn: String,
     /// The port that Teams dials, and that Contacts towards Teams carry.
     pub sip_port: u16,
+    /// Whether its carrier trunk is set up for media bypass at Microsoft. A trunk without needs another name and another
+    /// port (TDR-846).
+    pub media_bypass: bool,
     /// Emergency numbers of the region, as dialled there, without `+` (TDR-1001).
     pub emergency_numbers: Vec<String>,
     /// Whether its gateways are used.

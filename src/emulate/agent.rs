@@ -38,7 +38,7 @@ pub trait Role: Send + Sync + 'static {
     fn manner(&self) -> Manner;
     /// Whether header names are written in capitals.
     fn capitals(&self) -> bool {
-        self.manner() == Manner::Teams
+        self.manner().is_teams()
     }
     /// Judges an INVITE that starts a call.
     fn judge(&self, agent: &Agent, inbound: &Inbound) -> Result<(), Draft>;

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::agent::{Agent, Behaviour};
 use super::media::{Media, Report};
-use super::negotiation::Negotiation;
+use super::negotiation::{Manner, Negotiation};
 use super::party::{Party, Script};
 use super::sdp::Direction;
 use super::tone::Heard;
@@ -99,6 +99,8 @@ pub(super) enum Offer {
     Same,
     /// No description: the peer is to offer.
     Absent,
+    /// The call moves to another endpoint, with new ICE credentials.
+    Restart,
 }
 
 /// A call, seen from one emulator. Dropping the handle does not end the call.
@@ -107,6 +109,7 @@ pub struct EmuCall {
     invite: String,
     agent: Arc<Agent>,
     media: Arc<Media>,
+    fork: Option<Arc<Media>>,
     commands: mpsc::Sender<Command>,
     phase: watch::Receiver<Phase>,
     counts: watch::Receiver<Counts>,
@@ -217,6 +220,16 @@ impl EmuCall {
     /// Sends a re-INVITE without a description.
     pub async fn reinvite_without_offer(&self) -> Result<(), CallError> {
         self.reinvite(Offer::Absent).await
+    }
+
+    /// Moves to another endpoint, which restarts ICE (TDR-844); media flows again once that has a path.
+    pub async fn restart_ice(&self) -> Result<(), CallError> {
+        self.reinvite(Offer::Restart).await
+    }
+
+    /// Counts of the media of the other client that rang, on a call that came in with media bypass.
+    pub fn fork_report(&self) -> Option<Report> {
+        self.fork.as_ref().map(|media| media.report())
     }
 
     /// Sends an INFO without a body.
@@ -402,7 +415,12 @@ pub(super) async fn accept(
     behaviour: Behaviour,
 ) -> Result<EmuCall, CallError> {
     let call_id = inbound.message.call_id().to_owned();
-    let (ends, handle) = wired(&agent, &call_id, inbound.message.text.clone()).await?;
+    let (mut ends, mut handle) = wired(&agent, &call_id, inbound.message.text.clone()).await?;
+    if agent.role.manner() == Manner::TeamsBypass {
+        let (media, negotiation) = endpoint(&agent).await?;
+        handle.fork = Some(media.clone());
+        ends.fork = Some((media, negotiation));
+    }
     let party = Party::called(agent, ends, &inbound);
     tokio::spawn(party.run(inbox, Script::Answer(Box::new(inbound), behaviour)));
     Ok(handle)
@@ -415,6 +433,17 @@ pub(super) struct Ends {
     pub counts: watch::Sender<Counts>,
     pub media: Arc<Media>,
     pub negotiation: Negotiation,
+    /// The other client that rings.
+    pub fork: Option<(Arc<Media>, Negotiation)>,
+}
+
+async fn endpoint(agent: &Agent) -> Result<(Arc<Media>, Negotiation), CallError> {
+    let manner = agent.role.manner();
+    let media = Media::start(agent.media, manner.is_secure())
+        .await
+        .map_err(|e| CallError::Unable(e.to_string()))?;
+    let negotiation = Negotiation::new(manner, agent.media, media.ports);
+    Ok((Arc::new(media), negotiation))
 }
 
 async fn wired(
@@ -422,13 +451,8 @@ async fn wired(
     call_id: &str,
     invite: String,
 ) -> Result<(Ends, EmuCall), CallError> {
-    let manner = agent.role.manner();
-    let media = Media::start(agent.media, manner.is_secure())
-        .await
-        .map_err(|e| CallError::Unable(e.to_string()))?;
+    let (media, negotiation) = endpoint(agent).await?;
     media.play(agent.tone);
-    let media = Arc::new(media);
-    let negotiation = Negotiation::new(manner, agent.media, media.ports);
     let (command, commands) = mpsc::channel(16);
     let (phase, phases) = watch::channel(Phase::Calling);
     let (counts, counted) = watch::channel(Counts::default());
@@ -437,6 +461,7 @@ async fn wired(
         invite,
         agent: agent.clone(),
         media: media.clone(),
+        fork: None,
         commands: command,
         phase: phases,
         counts: counted,
@@ -448,6 +473,7 @@ async fn wired(
             counts,
             media,
             negotiation,
+            fork: None,
         },
         handle,
     ))

@@ -10,6 +10,7 @@ use ::rtp::header::Header;
 use ::rtp::packet::Packet;
 use bytes::Bytes;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use webrtc_srtp::context::Context;
 use webrtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
@@ -17,6 +18,7 @@ use webrtc_srtp::protection_profile::ProtectionProfile;
 use webrtc_util::marshal::{Marshal, Unmarshal};
 
 use super::g711::Law;
+use super::ice::Checks;
 use super::negotiation::{Agreed, Key, Keys, Suite};
 use super::tone::{Heard, Sine, WINDOW, Window};
 
@@ -46,6 +48,12 @@ pub struct Report {
     pub strangers: u64,
     /// The sources (SSRC) heard, in their order.
     pub sources: Vec<u32>,
+    /// Connectivity checks sent, and those that were answered as they must be.
+    pub checks: (u64, u64),
+    /// Whether the SBC's candidate is nominated, so that media may flow.
+    pub nominated: bool,
+    /// What was wrong with the last response to a check that was none.
+    pub check_fault: Option<&'static str>,
     /// Digits received by telephone-event (RFC 4733).
     pub digits: String,
 }
@@ -55,6 +63,7 @@ pub struct Media {
     shared: Arc<Mutex<State>>,
     /// Our ports: RTP, RTCP.
     pub ports: (u16, u16),
+    moves: mpsc::Sender<UdpSocket>,
     task: AbortHandle,
 }
 
@@ -66,6 +75,7 @@ impl Drop for Media {
 
 struct State {
     agreed: Option<Agreed>,
+    checks: Option<Checks>,
     outbound: Option<Context>,
     inbound: Option<Context>,
     sine: Sine,
@@ -111,12 +121,24 @@ impl Media {
                 .map_or(Ok(port), |s| s.local_addr().map(|a| a.port()))?,
         );
         let shared = Arc::new(Mutex::new(State::new()));
-        let task = tokio::spawn(run(rtp, rtcp, shared.clone())).abort_handle();
+        let (moves, moved) = mpsc::channel(1);
+        let task = tokio::spawn(run(rtp, rtcp, moved, shared.clone())).abort_handle();
         Ok(Self {
             shared,
             ports,
+            moves,
             task,
         })
+    }
+
+    /// Goes on at another port, as if the call had moved to another endpoint; the new port. Only where RTCP is
+    /// multiplexed.
+    pub async fn move_on(&self, address: IpAddr) -> io::Result<u16> {
+        let socket = UdpSocket::bind((address, 0)).await?;
+        let port = socket.local_addr()?.port();
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.moves.send(socket).await.map_err(gone)?;
+        Ok(port)
     }
 
     /// Takes what offer and answer came to. Contexts of SRTP live on as long as their keys do (TDR-834).
@@ -134,6 +156,10 @@ impl Media {
                 state.inbound = agreed.keys.and_then(|k| context(k.suite, &k.theirs));
                 state.sources.clear();
             }
+        }
+        if state.checks.as_ref().map(|checks| &checks.pair) != agreed.ice.as_ref() {
+            state.checks = agreed.ice.clone().map(Checks::new);
+            state.report.nominated = false;
         }
         state.agreed = Some(agreed);
     }
@@ -211,7 +237,12 @@ fn context(suite: Suite, key: &Key) -> Option<Context> {
     .ok()
 }
 
-async fn run(rtp: UdpSocket, rtcp: Option<UdpSocket>, shared: Arc<Mutex<State>>) {
+async fn run(
+    mut rtp: UdpSocket,
+    rtcp: Option<UdpSocket>,
+    mut moves: mpsc::Receiver<UdpSocket>,
+    shared: Arc<Mutex<State>>,
+) {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let (mut buffer, mut control) = (vec![0; 2048], vec![0; 2048]);
     let mut count = 0u64;
@@ -222,8 +253,13 @@ async fn run(rtp: UdpSocket, rtcp: Option<UdpSocket>, shared: Arc<Mutex<State>>)
     };
     loop {
         tokio::select! {
+            Some(socket) = moves.recv() => rtp = socket,
             _ = tick.tick() => {
                 count += 1;
+                let check = state().next_check();
+                if let Some((bytes, to)) = check {
+                    let _ = rtp.try_send_to(&bytes, to);
+                }
                 let packet = state().next_packet();
                 if let Some((bytes, to)) = packet {
                     let _ = rtp.try_send_to(&bytes, to);
@@ -236,6 +272,13 @@ async fn run(rtp: UdpSocket, rtcp: Option<UdpSocket>, shared: Arc<Mutex<State>>)
             }
             Ok((length, from)) = rtp.recv_from(&mut buffer) => {
                 let packet = &buffer[..length];
+                // RFC 7983: the first byte tells STUN from media.
+                if packet.first().is_some_and(|first| *first < 4) {
+                    if let Ok(local) = rtp.local_addr() {
+                        state().check_answered(packet, from, local);
+                    }
+                    continue;
+                }
                 // RFC 5761 §4: packet types of RTCP are 192 to 223.
                 if rtcp.is_none() && packet.get(1).is_some_and(|b| (192..=223).contains(b)) {
                     state().control(packet, from);
@@ -252,6 +295,7 @@ impl State {
     fn new() -> Self {
         Self {
             agreed: None,
+            checks: None,
             outbound: None,
             inbound: None,
             sine: Sine::new(0.0),
@@ -269,12 +313,36 @@ impl State {
         }
     }
 
+    /// The connectivity check for this 20 ms and where it goes.
+    fn next_check(&mut self) -> Option<(Vec<u8>, SocketAddr)> {
+        let checks = self.checks.as_mut()?;
+        let check = checks.next()?;
+        self.report.checks.0 += 1;
+        Some((check, checks.pair.to))
+    }
+
+    fn check_answered(&mut self, bytes: &[u8], from: SocketAddr, local: SocketAddr) {
+        let Some(checks) = &mut self.checks else {
+            return;
+        };
+        match checks.response(bytes, from, local) {
+            Ok(answered) => self.report.checks.1 += u64::from(answered),
+            Err(fault) => self.report.check_fault = Some(fault),
+        }
+        self.report.nominated = checks.is_nominated();
+    }
+
+    /// RFC 8445 §12: nothing is sent before there is a path.
+    fn may_send(&self) -> bool {
+        self.checks.as_ref().is_none_or(Checks::is_nominated)
+    }
+
     /// The packet for this 20 ms and where it goes.
     fn next_packet(&mut self) -> Option<(Bytes, SocketAddr)> {
         let agreed = self
             .agreed
             .clone()
-            .filter(|a| a.send && a.rtp.port() != 0)?;
+            .filter(|a| a.send && a.rtp.port() != 0 && self.may_send())?;
         self.timestamp = self.timestamp.wrapping_add(WINDOW as u32);
         let samples = self.sine.next();
         let (payload_type, marker, timestamp, payload) = match (agreed.events, self.next_event()) {
@@ -453,7 +521,7 @@ impl State {
         let agreed = self
             .agreed
             .clone()
-            .filter(|a| !a.rtcp.ip().is_unspecified() && a.rtcp.port() != 0)?;
+            .filter(|a| !a.rtcp.ip().is_unspecified() && a.rtcp.port() != 0 && self.may_send())?;
         let plain = self.sender_report();
         let bytes = match (&mut self.outbound, agreed.keys) {
             (Some(context), Some(_)) => context.encrypt_rtcp(&plain).ok()?,

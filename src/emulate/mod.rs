@@ -15,6 +15,7 @@ mod dialog;
 mod digest;
 mod framing;
 mod g711;
+mod ice;
 mod media;
 mod message;
 mod negotiation;

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::g711::Law;
+use super::ice::{Credentials, Pair};
 use super::sdp::{Crypto, Direction, Sdp};
 
 /// How a party describes itself and what it accepts.
@@ -13,6 +14,8 @@ use super::sdp::{Crypto, Direction, Sdp};
 pub enum Manner {
     /// As TDR section 8e shows: SRTP only, many codecs, traits that confuse careless readers.
     Teams,
+    /// The same on a trunk with media bypass: a client with full ICE (TDR-840).
+    TeamsBypass,
     /// RTP, PCMA, PCMU and telephone-event.
     Pbx,
     /// The same over SRTP with one crypto line.
@@ -23,6 +26,11 @@ impl Manner {
     /// Whether media is SRTP, with RTCP on the same port.
     pub fn is_secure(self) -> bool {
         self != Self::Pbx
+    }
+
+    /// Whether it is Microsoft's side.
+    pub fn is_teams(self) -> bool {
+        matches!(self, Self::Teams | Self::TeamsBypass)
     }
 }
 
@@ -97,6 +105,8 @@ pub struct Agreed {
     pub send: bool,
     /// SRTP, or none.
     pub keys: Option<Keys>,
+    /// What has to be checked before media may flow.
+    pub ice: Option<Pair>,
 }
 
 /// What a party refuses, with the status that says so.
@@ -126,6 +136,15 @@ pub enum Objection {
     /// An attribute that a Teams trunk without media bypass must not see (TDR-819, TDR-820).
     #[error("an ICE attribute")]
     Ice,
+    /// TDR-840, TDR-841.
+    #[error("no a=ice-lite, no credentials, or not exactly one IPv4 candidate where RTP goes")]
+    NoIce,
+    /// TDR-843: other credentials or another candidate than before, without a restart of ours.
+    #[error("the ICE credentials or the candidate changed without a restart")]
+    IceChanged,
+    /// TDR-844.
+    #[error("the restart of ICE was answered with an old ufrag or password, or another candidate")]
+    NotRestarted,
 }
 
 impl Objection {
@@ -151,6 +170,15 @@ pub struct Negotiation {
     /// All lines after `o=`, as last sent.
     last: Vec<String>,
     first_remote: Option<(SocketAddr, SocketAddr)>,
+    ice: Option<Ice>,
+}
+
+/// Both sides of ICE.
+#[derive(Debug)]
+struct Ice {
+    ours: Credentials,
+    theirs: Option<(Credentials, SocketAddr)>,
+    restarting: bool,
 }
 
 impl Negotiation {
@@ -167,7 +195,22 @@ impl Negotiation {
             short_key: Key::random(),
             last: Vec::new(),
             first_remote: None,
+            ice: (manner == Manner::TeamsBypass).then(|| Ice {
+                ours: Credentials::random(),
+                theirs: None,
+                restarting: false,
+            }),
         }
+    }
+
+    /// An offer that moves the call to another endpoint, at this port: its credentials and keys are new (TDR-844).
+    pub fn restart(&mut self, port: u16) -> String {
+        (self.ports, self.key) = ((port, port), Key::random());
+        if let Some(ice) = &mut self.ice {
+            (ice.ours, ice.restarting) = (Credentials::random(), true);
+        }
+        let lines = self.first_offer(Direction::SendRecv);
+        self.print(lines)
     }
 
     /// A first offer, or one that says the same as our last description but for the direction. A description that
@@ -227,9 +270,10 @@ impl Negotiation {
             }),
             None => None,
         };
+        let ice = self.judge_ice(&offer)?;
         let lines = self.answer_lines(&offer, law, crypto, direction);
         let text = self.print(lines);
-        let agreed = self.agreed(&offer, law, direction, keys);
+        let agreed = self.agreed(&offer, law, direction, keys, ice);
         Ok((text, agreed))
     }
 
@@ -245,7 +289,44 @@ impl Negotiation {
         } else {
             None
         };
-        Ok(self.agreed(&answer, law, answer.direction.mirrored(), keys))
+        let ice = self.judge_ice(&answer)?;
+        Ok(self.agreed(&answer, law, answer.direction.mirrored(), keys, ice))
+    }
+
+    /// What the SBC says of ICE, against what it said before.
+    fn judge_ice(&mut self, remote: &Sdp) -> Result<Option<Pair>, Objection> {
+        let Some(ice) = &mut self.ice else {
+            return Ok(None);
+        };
+        let said = remote
+            .ice
+            .as_ref()
+            .filter(|said| said.lite)
+            .ok_or(Objection::NoIce)?;
+        let to = match said.candidates[..] {
+            [(1, to)] if to == remote.rtp && to.is_ipv4() => to,
+            _ => return Err(Objection::NoIce),
+        };
+        let theirs = said.credentials.clone();
+        let is_old = |(old, at): &(Credentials, SocketAddr)| {
+            old.ufrag == theirs.ufrag || old.pwd == theirs.pwd || *at != to
+        };
+        match &ice.theirs {
+            Some(before) if ice.restarting && is_old(before) => {
+                return Err(Objection::NotRestarted);
+            }
+            Some(before) if !ice.restarting && *before != (theirs.clone(), to) => {
+                return Err(Objection::IceChanged);
+            }
+            _ => {}
+        }
+        ice.restarting = false;
+        ice.theirs = Some((theirs.clone(), to));
+        Ok(Some(Pair {
+            ours: ice.ours.clone(),
+            theirs,
+            to,
+        }))
     }
 
     /// The address that media goes to may never move (TDR-804): Teams keeps to the first. Whether this one moved.
@@ -265,11 +346,10 @@ impl Negotiation {
         if offer.profile != "RTP/SAVP" {
             return Err(Objection::PlainRtp);
         }
-        let teams = self.manner == Manner::Teams;
-        if teams && offer.held_by_address() {
+        if self.manner.is_teams() && offer.held_by_address() {
             return Err(Objection::ZeroAddress);
         }
-        if teams
+        if self.manner == Manner::Teams
             && offer
                 .attributes
                 .iter()
@@ -319,11 +399,12 @@ impl Negotiation {
         law: Law,
         direction: Direction,
         keys: Option<Keys>,
+        ice: Option<Pair>,
     ) -> Agreed {
         let muxed = remote.mux && self.manner.is_secure();
         let now = (remote.rtp, if muxed { remote.rtp } else { remote.rtcp });
         // A zero address says where not to send; where the call's packets come from has not changed.
-        let kept = self.manner == Manner::Teams || remote.held_by_address();
+        let kept = self.manner.is_teams() || remote.held_by_address();
         let (rtp, rtcp) = self.first_remote.filter(|_| kept).unwrap_or(now);
         if !remote.held_by_address() {
             self.first_remote.get_or_insert(now);
@@ -336,23 +417,23 @@ impl Negotiation {
             events: remote.events,
             send,
             keys,
+            ice,
         }
     }
 
     fn first_offer(&self, direction: Direction) -> Vec<String> {
-        let (port, address) = (self.ports.0, self.address);
+        let port = self.ports.0;
         let mut lines = self.session_lines();
         match self.manner {
-            Manner::Teams => {
+            Manner::Teams | Manner::TeamsBypass => {
                 lines.push(format!(
                     "m=audio {port} RTP/SAVP 104 103 9 18 0 8 97 13 118 101"
                 ));
                 lines.extend([format!("a=rtcp:{port}"), "a=rtcp-mux".to_owned()]);
-                lines.push("a=ice-ufrag:Xy12".to_owned());
-                lines.push("a=ice-pwd:0123456789abcdefABCDEF01".to_owned());
-                lines.push(format!(
-                    "a=candidate:1 1 UDP 2130706431 {address} {port} typ host"
-                ));
+                lines.extend(self.ice_lines(&Credentials {
+                    ufrag: "Xy12".to_owned(),
+                    pwd: "0123456789abcdefABCDEF01".to_owned(),
+                }));
                 lines.push(format!(
                     "a=crypto:0 {} {}",
                     Suite::Sha1Tag32.text(),
@@ -428,7 +509,7 @@ impl Negotiation {
         let port = self.ports.0;
         let (format, name) = (law.payload_type(), law.name());
         let secure = self.manner.is_secure();
-        let noise = self.manner == Manner::Teams && offer.formats.contains(&13);
+        let noise = self.manner.is_teams() && offer.formats.contains(&13);
         let mut lines = self.session_lines();
         let profile = if secure { "RTP/SAVP" } else { "RTP/AVP" };
         let events = offer.events.map(|e| format!(" {e}")).unwrap_or_default();
@@ -462,9 +543,23 @@ impl Negotiation {
                 format!("a=fmtp:{events} 0-16"),
             ]);
         }
+        if let Some(ice) = &self.ice {
+            lines.extend(self.ice_lines(&ice.ours));
+        }
         lines.push("a=ptime:20".to_owned());
         lines.push(format!("a={}", direction.text()));
         lines
+    }
+
+    /// Our credentials and our candidate. Without media bypass, where nothing comes of them, others may be said (TDR-819).
+    fn ice_lines(&self, others: &Credentials) -> [String; 3] {
+        let (port, address) = (self.ports.0, self.address);
+        let Credentials { ufrag, pwd } = self.ice.as_ref().map_or(others, |ice| &ice.ours);
+        [
+            format!("a=ice-ufrag:{ufrag}"),
+            format!("a=ice-pwd:{pwd}"),
+            format!("a=candidate:1 1 UDP 2130706431 {address} {port} typ host"),
+        ]
     }
 
     fn session_lines(&self) -> Vec<String> {
@@ -473,7 +568,7 @@ impl Negotiation {
             connection(self.address),
             "t=0 0".to_owned(),
         ];
-        if self.manner == Manner::Teams {
+        if self.manner.is_teams() {
             lines.insert(2, "b=CT:10000000".to_owned());
         }
         lines

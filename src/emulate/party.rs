@@ -16,7 +16,7 @@ use super::call::{By, CallError, Command, Dial, Ended, Ends, Offer, Phase};
 use super::dialog::Dialog;
 use super::digest;
 use super::message::{Draft, Message, tag_of};
-use super::negotiation::{Manner, Objection};
+use super::negotiation::{Agreed, Objection};
 use super::sdp::{Direction, Sdp};
 use super::wire::{Inbound, Wire};
 
@@ -53,6 +53,8 @@ pub(super) struct Party {
     invite: Option<Inbound>,
     /// Our description in answer to it.
     description: Option<String>,
+    /// That of the other client that rings; on a trunk without media bypass Teams speaks for all.
+    fork_description: Option<String>,
     /// Whether the ACK of our 2xx has to bring an answer.
     answer_awaited: bool,
     repeating: Option<Repeating>,
@@ -151,6 +153,7 @@ impl Party {
             answered: VecDeque::new(),
             invite: None,
             description: None,
+            fork_description: None,
             answer_awaited: false,
             repeating: None,
             acknowledged: None,
@@ -196,6 +199,7 @@ impl Party {
             self.answer_awaited = true;
             Ok(self.ends.negotiation.offer(Direction::SendRecv))
         } else {
+            self.fork_description = self.answer_in_fork(&inbound.message);
             self.answer_offer(&inbound.message)
         };
         self.invite = Some(inbound);
@@ -210,6 +214,17 @@ impl Party {
         }
     }
 
+    /// The other client checks and nominates like the one that answers in the end (TDR-842).
+    fn answer_in_fork(&mut self, message: &Message) -> Option<String> {
+        let (media, negotiation) = self.ends.fork.as_mut()?;
+        let (description, agreed) = negotiation.answer(&message.body, false).ok()?;
+        media.configure(Agreed {
+            send: false,
+            ..agreed
+        });
+        Some(description)
+    }
+
     /// Teams rings several clients, each with a tag of its own, then speaks on a third and answers on the first (TDR-504).
     fn plan(&mut self, behaviour: &Behaviour) {
         let now = Instant::now();
@@ -219,7 +234,7 @@ impl Party {
             tag: tag.to_owned(),
             described,
         };
-        let forks = self.agent.role.manner() == Manner::Teams;
+        let forks = self.agent.role.manner().is_teams();
         let mut ring = || {
             self.steps.push_back((now, provisional(180, &first, false)));
             if forks {
@@ -277,7 +292,12 @@ impl Party {
             } => {
                 let mut draft = Draft::response(&inbound.message, status, phrase(status), &tag);
                 self.dress(&mut draft, false);
-                if let Some(description) = self.description.as_ref().filter(|_| described) {
+                let other = self
+                    .fork_description
+                    .as_ref()
+                    .filter(|_| tag != self.local_tag());
+                let description = other.or(self.description.as_ref());
+                if let Some(description) = description.filter(|_| described) {
                     draft.body("application/sdp", description);
                 }
                 self.respond(&inbound, draft);
@@ -325,7 +345,7 @@ impl Party {
                 format!("399 emulator \"{}\"", reason.replace('"', "'")),
             );
         }
-        if let Some(cause) = cause(status).filter(|_| self.agent.role.manner() == Manner::Teams) {
+        if let Some(cause) = cause(status).filter(|_| self.agent.role.manner().is_teams()) {
             draft.push(
                 "Reason",
                 format!("Q.850;cause={cause};text=\"{}\"", phrase(status)),
@@ -439,7 +459,7 @@ impl Party {
     }
 
     fn answer_offer(&mut self, message: &Message) -> Result<String, Objection> {
-        if self.agent.role.manner() == Manner::Teams && self.ends.negotiation.moved(&message.body) {
+        if self.agent.role.manner().is_teams() && self.ends.negotiation.moved(&message.body) {
             self.agent
                 .note("the media address moved inside a call (TDR-804)");
         }
@@ -537,6 +557,13 @@ impl Party {
             Offer::Zero => Some(self.ends.negotiation.zero_offer()),
             Offer::Same => Some(self.ends.negotiation.again()),
             Offer::Absent => None,
+            Offer::Restart => match self.ends.media.move_on(self.agent.media).await {
+                Ok(port) => Some(self.ends.negotiation.restart(port)),
+                Err(error) => {
+                    let _ = done.send(Err(CallError::Unable(error.to_string())));
+                    return;
+                }
+            },
         };
         if let Some(body) = body {
             draft.body("application/sdp", body);
@@ -796,6 +823,7 @@ impl Party {
         match offer {
             Offer::Direction(direction) => self.held = direction != Direction::SendRecv,
             Offer::Zero => self.held = true,
+            Offer::Restart => self.held = false,
             Offer::Same | Offer::Absent => {}
         }
         Ok(())
@@ -979,6 +1007,9 @@ impl Party {
             self.repeating = None;
         }
         self.ends.media.stop();
+        if let Some((media, _)) = &self.ends.fork {
+            media.stop();
+        }
         self.ends.phase.send_replace(Phase::Ended(Ended {
             by,
             status,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::g711::Law;
+use super::ice::Credentials;
 
 /// RFC 3264 §5.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +87,23 @@ pub struct Sdp {
     pub cryptos: Vec<Crypto>,
     /// `sendrecv` when nothing is said.
     pub direction: Direction,
+    /// RFC 8839, if there are credentials.
+    pub ice: Option<IceLines>,
     /// How many m-lines there are.
     pub streams: usize,
     /// The names of the attributes of the stream, in their order.
     pub attributes: Vec<String>,
+}
+
+/// What a description says of ICE for its first audio stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceLines {
+    /// Of the describer.
+    pub credentials: Credentials,
+    /// Whether the describer never checks.
+    pub lite: bool,
+    /// Component and address of each candidate that can be read.
+    pub candidates: Vec<(u8, SocketAddr)>,
 }
 
 /// Why a description is of no use.
@@ -177,6 +191,7 @@ impl Sdp {
             direction: stated(stream)
                 .or_else(|| stated(session))
                 .unwrap_or(Direction::SendRecv),
+            ice: ice(session, stream),
             streams: lines.iter().filter(|(kind, _)| *kind == "m").count(),
             attributes: attributes(stream)
                 .map(|a| a.split(':').next().unwrap_or(a).to_owned())
@@ -193,6 +208,30 @@ impl Sdp {
     pub fn held_by_address(&self) -> bool {
         self.rtp.ip().is_unspecified()
     }
+}
+
+fn ice(session: &[(&str, &str)], stream: &[(&str, &str)]) -> Option<IceLines> {
+    let find = |name| {
+        let mut values = attributes(stream).chain(attributes(session));
+        values.find_map(|a| {
+            split(a)
+                .filter(|(n, _)| *n == name)
+                .map(|(_, value)| value.to_owned())
+        })
+    };
+    let candidate = |attribute: &str| {
+        let words: Vec<&str> = attribute.strip_prefix("candidate:")?.split(' ').collect();
+        let address = SocketAddr::new(words.get(4)?.parse().ok()?, words.get(5)?.parse().ok()?);
+        Some((words.get(1)?.parse().ok()?, address))
+    };
+    Some(IceLines {
+        credentials: Credentials {
+            ufrag: find("ice-ufrag")?,
+            pwd: find("ice-pwd")?,
+        },
+        lite: attributes(session).any(|a| a == "ice-lite"),
+        candidates: attributes(stream).filter_map(candidate).collect(),
+    })
 }
 
 fn find<'a>(lines: &[(&str, &'a str)], kind: &str) -> Option<&'a str> {

@@ -49,6 +49,8 @@ pub struct TeamsConfig {
     pub options_interval: Duration,
     /// Connections without a message for this long are closed (TDR-143).
     pub idle: Duration,
+    /// Whether the trunk has media bypass: every client has full ICE, and no session timer is offered.
+    pub media_bypass: bool,
     /// What becomes of calls to numbers without a behaviour of their own.
     pub behaviour: Behaviour,
     /// Hz, played in every call.
@@ -79,6 +81,7 @@ impl TeamsConfig {
             gateways: Vec::new(),
             options_interval: Duration::from_secs(60),
             idle: Duration::from_secs(120),
+            media_bypass: false,
             behaviour: Behaviour::Answer(Duration::from_millis(200)),
             tone: 440.0,
             patience: Duration::from_secs(10),
@@ -150,6 +153,7 @@ impl Teams {
             },
             gateways: Mutex::new(config.gateways),
             health: Mutex::default(),
+            media_bypass: config.media_bypass,
             interval: config.options_interval,
             wake: tokio::sync::Notify::new(),
         });
@@ -256,6 +260,7 @@ struct Rules {
     dialler: Dialler,
     gateways: Mutex<Vec<Gateway>>,
     health: Mutex<HashMap<String, Health>>,
+    media_bypass: bool,
     interval: Duration,
     wake: tokio::sync::Notify,
 }
@@ -325,7 +330,11 @@ fn forbidden(message: &Message, why: &str) -> Draft {
 
 impl Role for Rules {
     fn manner(&self) -> Manner {
-        Manner::Teams
+        if self.media_bypass {
+            Manner::TeamsBypass
+        } else {
+            Manner::Teams
+        }
     }
 
     fn judge(&self, agent: &Agent, inbound: &Inbound) -> Result<(), Draft> {
@@ -468,9 +477,11 @@ impl Role for Rules {
         if request {
             draft
                 .push("User-Agent", SERVER)
-                .push("Supported", "histinfo,timer")
-                .push("Session-Expires", "1800")
-                .push("Min-SE", "300");
+                .push("Supported", "histinfo,timer");
+            // TDR-512.
+            if !self.media_bypass {
+                draft.push("Session-Expires", "1800").push("Min-SE", "300");
+            }
         } else {
             draft.push("Server", SERVER);
         }

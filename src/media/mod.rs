@@ -8,8 +8,10 @@ mod plane;
 pub mod ports;
 pub mod relay;
 
-pub use crate::sdp::{MasterKey, Suite};
+pub use crate::sdp::{IceCredentials, MasterKey, Suite};
 pub use anchor::{Anchor, MediaError, MediaPolicy, SrtpPolicy};
-pub use plane::{Command, Crypto, Event, LegConfig, LegId, LegReport, Play, Source as MediaSource};
+pub use plane::{
+    Command, Crypto, Event, IceConfig, LegConfig, LegId, LegReport, Play, Source as MediaSource,
+};
 pub use ports::{PortPair, Ports};
 pub use relay::Relay;

@@ -1,4 +1,4 @@
-use crate::sdp::{MasterKey, Suite};
+use crate::sdp::{IceCredentials, MasterKey, Suite};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -24,6 +24,14 @@ pub enum Command {
         leg: LegId,
         /// All of it; what is equal to before keeps its state (rollover counter, locked source: TDR-834).
         config: Box<LegConfig>,
+    },
+    /// Set or replace our side of ICE: from now on connectivity checks are answered, whether or not anything was
+    /// negotiated yet.
+    Ice {
+        /// An open leg.
+        leg: LegId,
+        /// Equal to before it changes nothing; new credentials of ours begin anew (RFC 8445 §9).
+        config: Box<IceConfig>,
     },
     /// What arrives on either leg goes out on the other. Each leg has at most one such partner; connecting takes both
     /// away from earlier partners. `None` takes the leg's partner away.
@@ -58,6 +66,7 @@ impl Command {
         match self {
             Self::Open { leg, .. }
             | Self::Configure { leg, .. }
+            | Self::Ice { leg, .. }
             | Self::Connect { leg, .. }
             | Self::Play { leg, .. }
             | Self::Count { leg }
@@ -120,6 +129,16 @@ pub struct LegConfig {
     pub send: bool,
 }
 
+/// Our side of ICE on one leg, as a lite agent (RFC 8445 §2.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceConfig {
+    /// Checks must know these.
+    pub ours: IceCredentials,
+    /// Of the fork that was chosen, or of the only peer: packets go to where its checks came from. `None` while nothing
+    /// is agreed: every fork's checks are answered and remembered (TDR-842).
+    pub remote_ufrag: Option<String>,
+}
+
 /// Rule for the source of a leg's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -173,6 +192,13 @@ pub enum Event {
         leg: LegId,
         /// Not the last word.
         report: Box<LegReport>,
+    },
+    /// The peer stopped consenting to our packets (RFC 7675): the path that it nominated is dead.
+    ConsentLost {
+        /// Which.
+        leg: LegId,
+        /// What was missing, where and for how long.
+        reason: String,
     },
     /// The last word on a leg.
     Closed {

@@ -6,9 +6,11 @@
 //!
 //! Each leg decrypts with its own SRTP contexts (RFC 3711), checks the source, counts (RFC 3550 appendix A), changes the
 //! payload type and encrypts for the other leg. Sequence numbers, timestamps, markers and synchronisation sources pass
-//! unchanged; RTCP passes, too, across legs with and without RFC 5761's multiplexing.
+//! unchanged; RTCP passes, too, across legs with and without RFC 5761's multiplexing. On a leg with ICE connectivity
+//! checks are told from media by their first byte (RFC 7983), answered, and decide where packets go.
 
 mod counters;
+mod ice;
 mod leg;
 mod player;
 mod quality;
@@ -19,6 +21,7 @@ pub use counters::{Counter, Counters};
 use super::music::Music;
 use super::{Command, Event, LegId};
 use crate::base::Random;
+use crate::rtp::stun;
 use counters::Dropped;
 use leg::Leg;
 use std::collections::{HashMap, VecDeque};
@@ -124,6 +127,13 @@ impl Relay {
             Command::Configure { leg, config } => {
                 if let Some(leg) = self.legs.get_mut(&leg) {
                     leg.configure(*config, now);
+                }
+            }
+            Command::Ice { leg, config } => {
+                if let Some(leg) = self.legs.get_mut(&leg)
+                    && leg.configure_ice(*config, now)
+                {
+                    self.counters.ice_restarts.add();
                 }
             }
             Command::Connect { leg, with } => self.connect(leg, with),
@@ -241,6 +251,9 @@ impl Relay {
         // What is longer is cut down to what cannot be valid, so that it is counted like everything malformed.
         let length = if length > MAX_DATAGRAM { 0 } else { length };
         let datagram = buffer.get_mut(..length).ok_or(Dropped::Malformed)?;
+        if leg.has_ice() && stun::is_stun(datagram) {
+            return leg.check(port, from, buffer, length, &self.counters, now);
+        }
         let arrived = leg.arrive(port, from, datagram, now)?;
         let (partner, may_send) = (leg.partner, leg.may_send());
         if arrived.first {
@@ -306,7 +319,7 @@ impl Relay {
 
     fn sweep(&mut self, now: Instant, buffer: &mut [u8], send: &mut impl FnMut(Forward, &[u8])) {
         let ntp = self.ntp(now);
-        let mut silent = Vec::new();
+        let (mut silent, mut lost) = (Vec::new(), Vec::new());
         for (id, leg) in &mut self.legs {
             if let Some(forward) = leg.report_to_peer(now, ntp, self.random.u32(), buffer) {
                 self.counters.sent.add();
@@ -315,6 +328,14 @@ impl Relay {
             if leg.fell_silent(now) {
                 silent.push(*id);
             }
+            if let Some(path) = leg.lost_consent(now) {
+                lost.push((*id, path));
+            }
+        }
+        for (leg, path) in lost {
+            self.counters.consents_lost.add();
+            let reason = ice::reason(path);
+            self.event(Event::ConsentLost { leg, reason });
         }
         for leg in silent {
             self.event(Event::Inactive { leg });

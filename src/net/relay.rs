@@ -277,6 +277,7 @@ impl Thread {
                 self.table.command(command, Instant::now());
             }
             Command::Configure { .. }
+            | Command::Ice { .. }
             | Command::Connect { .. }
             | Command::Play { .. }
             | Command::Count { .. } => {

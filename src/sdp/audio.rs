@@ -1,4 +1,4 @@
-use super::{Codec, CryptoLine, Direction, MediaLine, Section, SessionDescription};
+use super::{Codec, CryptoLine, Direction, Ice, MediaLine, Section, SessionDescription};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,6 +21,8 @@ pub struct Audio {
     pub direction: Direction,
     /// The lines that can be used, in order; what others want of us is passed over.
     pub crypto: Vec<CryptoLine>,
+    /// Of its writer, with or without ICE on our side (TDR-819).
+    pub ice: Option<Ice>,
     /// Milliseconds in a packet that it would like to get.
     pub ptime: Option<u16>,
     /// `c=0.0.0.0` or `::`: on hold in the way of RFC 2543; nothing may be sent (RFC 3264 §8.4).
@@ -128,6 +130,7 @@ impl Audio {
                 .values("crypto")
                 .filter_map(|value| CryptoLine::parse(value).ok())
                 .collect(),
+            ice: Ice::read(description, section),
             ptime: section
                 .values("ptime")
                 .find_map(|value| value.parse().ok())

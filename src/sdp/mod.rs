@@ -9,6 +9,7 @@ mod codec;
 mod crypto;
 mod description;
 mod direction;
+mod ice;
 mod outline;
 
 pub use audio::{Audio, AudioError, Profile};
@@ -16,4 +17,5 @@ pub use codec::{Codec, intersect, map};
 pub use crypto::{CryptoError, CryptoLine, MasterKey, Mki, Suite};
 pub use description::{Line, MediaLine, SdpError, Section, SessionDescription};
 pub use direction::Direction;
+pub use ice::{Ice, IceCredentials};
 pub use outline::{AudioOutline, MediaOutline, Outline};

@@ -1,4 +1,5 @@
-use super::{Codec, CryptoLine, Direction, Profile};
+use super::ice::host_candidate;
+use super::{Codec, CryptoLine, Direction, IceCredentials, Profile};
 use bytes::Bytes;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -47,6 +48,8 @@ pub struct AudioOutline<'a> {
     pub ptime: u16,
     /// Whether RTCP shares the RTP port; else it has the next.
     pub rtcp_mux: bool,
+    /// Our side of ICE, as a lite agent; each component has one candidate at the outline's address (TDR-840).
+    pub ice: Option<IceCredentials>,
     /// Our key, on a secure profile.
     pub crypto: Option<CryptoLine>,
     /// What we do.
@@ -70,9 +73,13 @@ impl Outline<'_> {
             "v=0\r\no=- {session} {version} IN {family} {address}\r\ns=-\r\n"
         )?;
         write!(text, "c=IN {family} {address}\r\nt=0 0\r\n")?;
+        if self.has_ice() {
+            // RFC 8839 §5.3: it stands nowhere else.
+            text.push_str("a=ice-lite\r\n");
+        }
         for media in &self.media {
             match media {
-                MediaOutline::Audio(audio) => audio.print(text)?,
+                MediaOutline::Audio(audio) => audio.print(address, text)?,
                 MediaOutline::Refused {
                     media,
                     profile,
@@ -85,10 +92,16 @@ impl Outline<'_> {
         }
         Ok(())
     }
+
+    fn has_ice(&self) -> bool {
+        self.media
+            .iter()
+            .any(|media| matches!(media, MediaOutline::Audio(audio) if audio.ice.is_some()))
+    }
 }
 
 impl AudioOutline<'_> {
-    fn print(&self, text: &mut String) -> std::fmt::Result {
+    fn print(&self, address: IpAddr, text: &mut String) -> std::fmt::Result {
         write!(text, "m=audio {} {}", self.port, self.profile)?;
         for codec in self.codecs {
             write!(text, " {}", codec.payload_type)?;
@@ -108,6 +121,15 @@ impl AudioOutline<'_> {
         write!(text, "a=ptime:{}\r\na=rtcp:{rtcp}\r\n", self.ptime)?;
         if self.rtcp_mux {
             text.push_str("a=rtcp-mux\r\n");
+        }
+        if let Some(IceCredentials { ufrag, pwd }) = &self.ice {
+            write!(text, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n")?;
+            let candidate = host_candidate(1, address, self.port);
+            write!(text, "a=candidate:{candidate}\r\n")?;
+            if !self.rtcp_mux {
+                let candidate = host_candidate(2, address, rtcp);
+                write!(text, "a=candidate:{candidate}\r\n")?;
+            }
         }
         if let Some(crypto) = &self.crypto {
             write!(text, "a=crypto:{crypto}\r\n")?;
@@ -144,6 +166,7 @@ mod tests {
                     codecs: &codecs,
                     ptime: 20,
                     rtcp_mux: false,
+                    ice: None,
                     crypto: crypto.ok(),
                     direction: Direction::Inactive,
                 }),
@@ -168,5 +191,52 @@ mod tests {
             (audio.direction, audio.crypto[0].lifetime),
             (Direction::Inactive, Some(1 << 31))
         );
+    }
+
+    /// TDR-840: one IPv4 candidate for RTP, one more for RTCP only where that has a port of its own.
+    #[test]
+    fn a_lite_agent_has_one_candidate_for_each_port() {
+        let codecs = Codec::basic();
+        let credentials = IceCredentials {
+            ufrag: "abcdefgh".into(),
+            pwd: "abcdefghijklmnopqrstuvwxyz".into(),
+        };
+        let text = |rtcp_mux| {
+            let audio = AudioOutline {
+                port: 30000,
+                profile: Profile::Savp,
+                codecs: &codecs,
+                ptime: 20,
+                rtcp_mux,
+                ice: Some(credentials.clone()),
+                crypto: None,
+                direction: Direction::SendRecv,
+            };
+            let outline = Outline {
+                session: 7,
+                version: 2,
+                address: "203.0.113.10".parse().unwrap(),
+                media: vec![MediaOutline::Audio(audio)],
+            };
+            String::from_utf8(outline.write().to_vec()).unwrap()
+        };
+        let muxed = text(true);
+        let candidates = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|l| l.strip_prefix("a=candidate:"));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(
+            candidates(&muxed),
+            ["1 1 UDP 2130706431 203.0.113.10 30000 typ host"]
+        );
+        assert_eq!(
+            candidates(&text(false))[1..],
+            ["1 2 UDP 2130706430 203.0.113.10 30001 typ host"]
+        );
+        let (session, audio) = muxed.split_once("m=audio").unwrap();
+        assert!(session.contains("a=ice-lite\r\n") && !audio.contains("ice-lite"));
+        let description = SessionDescription::parse(muxed.clone()).unwrap();
+        let ice = Audio::read(&description, 0).unwrap().ice.unwrap();
+        assert!(ice.lite && ice.has_candidates && ice.credentials == credentials);
     }
 }

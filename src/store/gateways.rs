@@ -186,7 +186,8 @@ pub async fn list(
 }
 
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Gateway>, StoreError> {
-    const SELECT: &str = "SELECT gateways.*, sip_port FROM gateways JOIN regions ON code = region";
+    const SELECT: &str =
+        "SELECT gateways.*, sip_port, media_bypass FROM gateways JOIN regions ON code = region";
     let gateway = |row| {
         let GatewayRecord {
             id,
@@ -195,13 +196,14 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Gateway
             settings,
             ..
         } = record(row)?;
-        let sip_port = int(row, "sip_port")?;
+        let (sip_port, media_bypass) = (int(row, "sip_port")?, row.try_get("media_bypass")?);
         Ok(Gateway {
             id,
             customer: customer_id,
             region: settings.region,
             fqdn,
             sip_port,
+            media_bypass,
             state: settings.state,
         })
     };

@@ -26,6 +26,9 @@ pub struct RegionSettings {
     #[serde(default = "default_sip_port")]
     #[schema(default = 5061, minimum = 1)]
     pub sip_port: u16,
+    /// Whether the carrier trunk has media bypass at Microsoft. Regions with and without it need different ports.
+    #[serde(default)]
+    pub media_bypass: bool,
     /// Emergency numbers of the region, as dialled there, without `+`.
     #[serde(default)]
     pub emergency_numbers: Vec<String>,
@@ -106,6 +109,7 @@ fn record(row: &SqliteRow) -> Result<RegionRecord, sqlx::Error> {
             display_name: row.try_get("display_name")?,
             base_fqdn: row.try_get("base_fqdn")?,
             sip_port: int(row, "sip_port")?,
+            media_bypass: row.try_get("media_bypass")?,
             emergency_numbers: json(row, "emergency_numbers")?,
             enabled: row.try_get("enabled")?,
         },
@@ -123,13 +127,14 @@ pub async fn insert(
     settings.check()?;
     let at = now();
     sqlx::query(
-        "INSERT INTO regions (code, display_name, base_fqdn, sip_port, emergency_numbers, enabled, created_at, updated_at, version)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+        "INSERT INTO regions (code, display_name, base_fqdn, sip_port, media_bypass, emergency_numbers, enabled, created_at,
+         updated_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
     )
     .bind(&settings.code)
     .bind(&settings.display_name)
     .bind(settings.base_fqdn.to_ascii_lowercase())
     .bind(settings.sip_port)
+    .bind(settings.media_bypass)
     .bind(to_json(&settings.emergency_numbers))
     .bind(settings.enabled)
     .bind(micros(at))
@@ -157,12 +162,13 @@ pub async fn update(
         return Err(StoreError::Reference);
     }
     sqlx::query(
-        "UPDATE regions SET display_name = ?, base_fqdn = ?, sip_port = ?, emergency_numbers = ?, enabled = ?, updated_at = ?,
-         version = version + 1 WHERE code = ?",
+        "UPDATE regions SET display_name = ?, base_fqdn = ?, sip_port = ?, media_bypass = ?, emergency_numbers = ?, enabled = ?,
+         updated_at = ?, version = version + 1 WHERE code = ?",
     )
     .bind(&settings.display_name)
     .bind(settings.base_fqdn.to_ascii_lowercase())
     .bind(settings.sip_port)
+    .bind(settings.media_bypass)
     .bind(to_json(&settings.emergency_numbers))
     .bind(settings.enabled)
     .bind(micros(now()))
@@ -216,6 +222,7 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Region>
             code,
             base_fqdn,
             sip_port,
+            media_bypass,
             emergency_numbers,
             enabled,
             ..
@@ -224,6 +231,7 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Region>
             code,
             base_fqdn,
             sip_port,
+            media_bypass,
             emergency_numbers,
             enabled,
         })
@@ -251,6 +259,7 @@ pub(super) mod tests {
             display_name: "Europe".into(),
             base_fqdn: "eu.example.net".into(),
             sip_port: 5061,
+            media_bypass: false,
             emergency_numbers: vec!["110".into()],
             enabled: true,
         }
@@ -264,6 +273,7 @@ pub(super) mod tests {
             display_name: String::new(),
             base_fqdn: "x.onmicrosoft.com".into(),
             sip_port: 0,
+            media_bypass: false,
             emergency_numbers: vec!["110".into(), "+112".into()],
             enabled: true,
         };

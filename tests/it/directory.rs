@@ -282,6 +282,7 @@ fn unscreened() -> Directory {
         code: "EU".into(),
         base_fqdn: "eu.example.net".into(),
         sip_port: 5061,
+        media_bypass: false,
         emergency_numbers: Vec::new(),
         enabled: true,
     };
@@ -291,6 +292,7 @@ fn unscreened() -> Directory {
         region: "EU".into(),
         fqdn: "acme.eu.example.net".into(),
         sip_port: 5061,
+        media_bypass: false,
         state: GatewayState::Active,
     };
     let trunk = Trunk {

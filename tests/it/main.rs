@@ -13,5 +13,6 @@ mod messages;
 mod sim;
 mod simulated;
 mod srtp;
+mod stun;
 mod tls;
 mod torture;

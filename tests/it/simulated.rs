@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
 mod basic;
+mod bypass;
 mod cancel;
 mod chaos;
 mod digest;

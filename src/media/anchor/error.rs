@@ -21,6 +21,12 @@ pub enum MediaError {
     /// Two senders under one key would lay both open (RFC 3711 §9.1).
     #[error("the crypto line holds the key that we sent (RFC 3711 §9.1)")]
     OurOwnKey,
+    /// TDR-841: media bypass needs connectivity checks, and these need candidates.
+    #[error("the offer has no ICE candidates for audio, which media bypass needs (RFC 8839 §4.2)")]
+    NoCandidates,
+    /// TDR-840, TDR-1114: a candidate of ours is always IPv4.
+    #[error("media bypass needs an IPv4 address of ours")]
+    IceOverIpv6,
     /// IPv6 where we are on IPv4, or the other way.
     #[error("the audio stream's address is of another IP version than ours")]
     AddressFamily,

@@ -13,6 +13,9 @@ pub struct MediaPolicy {
     pub codecs: Vec<String>,
     /// Whether packets may come from elsewhere than the description says.
     pub latch: bool,
+    /// Whether we are a lite agent of ICE (RFC 8445 §2.5), which media bypass is (TDR-840), and refuse offers without
+    /// candidates (TDR-841). If not, what the peer says of ICE is passed over (TDR-819).
+    pub ice: bool,
     /// Whether our keys carry the lifetime `|2^31` (TDR-832).
     pub lifetime: bool,
 }
@@ -88,6 +91,7 @@ mod tests {
             rtcp_mux: true,
             codecs: codecs.iter().map(|&name| name.to_owned()).collect(),
             latch: false,
+            ice: false,
             lifetime: true,
         }
     }

@@ -48,6 +48,26 @@ pub struct Counters {
     pub payload_type: Counter,
     /// Could not be protected again: a copy, a source too many, or a key used up.
     pub unprotectable: Counter,
+    /// Connectivity checks answered with success (RFC 8445 §7.3).
+    pub checks_answered: Counter,
+    /// Checks answered with an error: 400, 401, 420 or 487.
+    pub checks_refused: Counter,
+    /// STUN messages dropped because they break STUN's own rules.
+    pub checks_malformed: Counter,
+    /// STUN messages dropped because they are no requests.
+    pub no_checks: Counter,
+    /// Checks dropped because their sender does not know our credentials and asks too often.
+    pub checks_of_strangers: Counter,
+    /// Checks dropped because there were more of them than a leg's peers send.
+    pub checks_limited: Counter,
+    /// Paths not remembered because the leg has too many.
+    pub paths_refused: Counter,
+    /// Paths that peers nominated.
+    pub nominations: Counter,
+    /// Times that ICE began anew on a leg.
+    pub ice_restarts: Counter,
+    /// Nominated paths on which the peer ceased to consent (RFC 7675).
+    pub consents_lost: Counter,
     /// Legs not opened because there were too many.
     pub legs_refused: Counter,
     /// Events that nobody took in time.
@@ -65,6 +85,10 @@ pub(super) enum Dropped {
     Held,
     PayloadType,
     Unprotectable,
+    CheckMalformed,
+    NoCheck,
+    CheckOfStranger,
+    TooManyChecks,
 }
 
 impl Counters {
@@ -83,6 +107,10 @@ impl Counters {
             Dropped::Held => &self.held,
             Dropped::PayloadType => &self.payload_type,
             Dropped::Unprotectable => &self.unprotectable,
+            Dropped::CheckMalformed => &self.checks_malformed,
+            Dropped::NoCheck => &self.no_checks,
+            Dropped::CheckOfStranger => &self.checks_of_strangers,
+            Dropped::TooManyChecks => &self.checks_limited,
         }
         .add();
     }

@@ -1,11 +1,12 @@
-use super::counters::Dropped;
+use super::counters::{Counters, Dropped};
+use super::ice::{Agent, Ignored};
 use super::player::Player;
 use super::quality::Quality;
 use super::source::{Lock, Rule};
 use super::{Forward, Kind};
 use crate::base::Random;
 use crate::media::music::Music;
-use crate::media::{Crypto, LegConfig, LegId, LegReport, MediaSource, Play, Suite};
+use crate::media::{Crypto, IceConfig, LegConfig, LegId, LegReport, MediaSource, Play, Suite};
 use crate::rtp::packet::{self, Header};
 use crate::rtp::rtcp::{self, SenderReport};
 use crate::rtp::srtp::{Receiver, Sender, SrtpError, Tag};
@@ -30,6 +31,7 @@ pub(super) struct Leg {
     config: Option<LegConfig>,
     receiver: Option<Receiver>,
     sender: Option<Sender>,
+    ice: Option<Agent>,
     rtp_lock: Lock,
     rtcp_lock: Lock,
     player: Player,
@@ -53,6 +55,7 @@ impl Leg {
             config: None,
             receiver: None,
             sender: None,
+            ice: None,
             rtp_lock: Lock::default(),
             rtcp_lock: Lock::default(),
             player: Player::new(random),
@@ -100,6 +103,47 @@ impl Leg {
         self.config = Some(config);
     }
 
+    /// Takes our side of ICE; whether that makes it begin anew.
+    pub(super) fn configure_ice(&mut self, config: IceConfig, now: Instant) -> bool {
+        match &mut self.ice {
+            Some(agent) => agent.configure(config),
+            None => {
+                self.ice = Some(Agent::new(config, now));
+                false
+            }
+        }
+    }
+
+    pub(super) fn has_ice(&self) -> bool {
+        self.ice.is_some()
+    }
+
+    /// A STUN message from the network: the response goes back to where it came from, by the same port (RFC 8445
+    /// §7.3).
+    pub(super) fn check(
+        &mut self,
+        port: Kind,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        length: usize,
+        counters: &Counters,
+        now: Instant,
+    ) -> Result<Forward, Dropped> {
+        let agent = self.ice.as_mut().ok_or(Dropped::NotConnected)?;
+        let length = agent.answer(port, from, buffer, length, counters, now)?;
+        Ok(Forward {
+            leg: self.id,
+            kind: port,
+            to: from,
+            length,
+        })
+    }
+
+    /// The path on which the peer has just ceased to consent to our packets.
+    pub(super) fn lost_consent(&mut self, now: Instant) -> Option<SocketAddr> {
+        self.ice.as_mut()?.lost_consent(now)
+    }
+
     /// A packet from the network: whether it is the peer's and sound. It is plain afterwards.
     pub(super) fn arrive(
         &mut self,
@@ -124,7 +168,10 @@ impl Leg {
         now: Instant,
     ) -> Result<Arrived, Dropped> {
         let config = self.config.as_ref().ok_or(Dropped::NotConnected)?;
-        if !self.lock(port).admits(from, self.rule(port, config), now) {
+        let nominated = |agent: &Agent| agent.is_nominated(port, from);
+        if !self.lock(port).admits(from, self.rule(port, config), now)
+            && !self.ice.as_ref().is_some_and(nominated)
+        {
             return Err(Dropped::WrongSource);
         }
         // RFC 5761 §4: both kinds come on the RTP port only if that was agreed; on the other port RTP has no place.
@@ -166,6 +213,9 @@ impl Leg {
         match port {
             Kind::Rtp => self.rtp_lock.heard(from, now),
             Kind::Rtcp => self.rtcp_lock.heard(from, now),
+        }
+        if let Some(agent) = &mut self.ice {
+            agent.heard(port, from, now);
         }
         Ok(Arrived {
             kind,
@@ -271,16 +321,18 @@ impl Leg {
         })
     }
 
-    /// Where the peer listens: as it signalled, or where it was heard if it may be behind NAT.
+    /// Where the peer listens: where its checks came from, or as it signalled, or where it was heard if it may be behind
+    /// NAT.
     fn destination(&self, port: Kind, config: &LegConfig) -> Option<SocketAddr> {
         let signalled = match port {
             Kind::Rtp => config.remote_rtp,
             Kind::Rtcp => config.remote_rtcp,
         };
-        let to = match config.source {
+        let checked = self.ice.as_ref().and_then(|agent| agent.destination(port));
+        let to = checked.unwrap_or_else(|| match config.source {
             MediaSource::Strict => signalled,
             MediaSource::Latch => self.lock(port).source().unwrap_or(signalled),
-        };
+        });
         // 0.0.0.0 is how old peers hold (RFC 3264 §8.4); a group would make us an amplifier.
         Some(to).filter(|to| !to.ip().is_unspecified() && !to.ip().is_multicast() && to.port() != 0)
     }
@@ -363,6 +415,17 @@ fn tag(crypto: &Crypto) -> Tag {
     match crypto.suite {
         Suite::AesCm128HmacSha1_80 => Tag::Bits80,
         Suite::AesCm128HmacSha1_32 => Tag::Bits32,
+    }
+}
+
+impl From<Ignored> for Dropped {
+    fn from(why: Ignored) -> Self {
+        match why {
+            Ignored::Malformed => Self::CheckMalformed,
+            Ignored::NoCheck => Self::NoCheck,
+            Ignored::Stranger => Self::CheckOfStranger,
+            Ignored::TooMany => Self::TooManyChecks,
+        }
     }
 }
 

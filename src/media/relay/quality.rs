@@ -67,7 +67,11 @@ impl Quality {
             Dropped::NotConnected
             | Dropped::Held
             | Dropped::PayloadType
-            | Dropped::Unprotectable => {}
+            | Dropped::Unprotectable
+            | Dropped::CheckMalformed
+            | Dropped::NoCheck
+            | Dropped::CheckOfStranger
+            | Dropped::TooManyChecks => {}
         }
     }
 

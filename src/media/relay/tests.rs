@@ -1,3 +1,5 @@
+mod ice;
+
 use super::*;
 use crate::media::music::{self, recognise};
 use crate::media::{Crypto, LegConfig, LegReport, MasterKey, MediaSource, Play, Suite};

@@ -86,6 +86,8 @@ table! {
     MEDIA_LEGS = Gauge "tollgate_media_legs" [] "Legs whose media ports are open";
     MEDIA_ONE_WAY = Counter "tollgate_media_one_way_total" [] "Answered calls that ended with media from one side only";
     MEDIA_INACTIVE = Counter "tollgate_media_inactive_total" [] "Legs that fell silent for longer than allowed";
+    ICE_CHECKS = Counter "tollgate_ice_checks_total" ["result"] "STUN messages on media ports of calls with media bypass, and what became of them";
+    ICE_PATHS = Counter "tollgate_ice_paths_total" ["event"] "What happened to paths of calls with media bypass";
     MEDIA_PORTS_FREE = Gauge "tollgate_media_port_pairs_free" [] "Pairs of ports left for new legs";
 
     CDR_WRITTEN = Counter "tollgate_cdr_written_total" [] "Call records written to the spool";

@@ -35,6 +35,8 @@ pub struct Setup {
     pub trunk: Value,
     /// Fields of the customer besides its names.
     pub customer: Value,
+    /// Whether the carrier trunk at Teams has media bypass.
+    pub media_bypass: bool,
 }
 
 impl Default for Setup {
@@ -43,6 +45,7 @@ impl Default for Setup {
             pbx: |_| {},
             trunk: json!({}),
             customer: json!({}),
+            media_bypass: false,
         }
     }
 }
@@ -74,6 +77,7 @@ impl Lab {
         let mut settings = TeamsConfig::new(nowhere, theirs.clone(), theirs, public.pem());
         settings.tone = TEAMS_TONE;
         settings.patience = PATIENCE;
+        settings.media_bypass = setup.media_bypass;
         settings.gateways = vec![Gateway {
             fqdn: GATEWAY.into(),
             numbers: vec![TEAMS_NUMBER.into()],
@@ -209,7 +213,8 @@ fn media_ports() -> u16 {
 
 async fn provision(store: &store::Store, setup: &Setup, tls_port: u16, pbx: SocketAddr) {
     let loopback: IpAddr = pbx.ip();
-    let region = json!({ "code": "LAB", "display_name": "Laboratory", "base_fqdn": "sbc1.tollgate.test", "sip_port": tls_port });
+    let region = json!({ "code": "LAB", "display_name": "Laboratory", "base_fqdn": "sbc1.tollgate.test", "sip_port": tls_port,
+        "media_bypass": setup.media_bypass });
     let customer = merged(
         json!({ "account_id": "contoso", "name": "Contoso", "max_channels": 4, "regions": ["LAB"],
             "activation_state": "active", "activation_reason": "test" }),

@@ -22,6 +22,7 @@ impl Call {
             rtcp_mux: srtp == SrtpPolicy::Required,
             codecs: codecs.iter().map(|&name| name.to_owned()).collect(),
             latch: false,
+            ice: false,
             lifetime: true,
         };
         let (public, inside) = ([203, 0, 113, 10].into(), [10, 0, 0, 10].into());

@@ -100,6 +100,7 @@ impl World {
     pub fn with(setup: Setup, seed: u64) -> Self {
         let mut random = Random::from_number(seed);
         let now = Instant::now();
+        let media_bypass = setup.rows.regions.iter().any(|region| region.media_bypass);
         let directory = Directory::compile(setup.rows).expect("rows that fit together");
         let directory = Arc::new(directory);
         let identity = |t| Identity {
@@ -137,7 +138,7 @@ impl World {
             relay: Relay::default(),
             cdrs: Vec::new(),
             reports: Vec::new(),
-            audit: Audit::default(),
+            audit: Audit::new(media_bypass),
             random,
             spent: Duration::ZERO,
             start: now,

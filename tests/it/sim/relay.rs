@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use tollgate::media::{Command, Event, LegConfig, LegId, LegReport, Play};
+use tollgate::media::{Command, Event, IceConfig, LegConfig, LegId, LegReport, Play};
 
 /// What the relay knows of one leg.
 #[derive(Debug, Default)]
 pub struct Leg {
     pub port: u16,
     pub config: Option<LegConfig>,
+    pub ice: Option<IceConfig>,
     pub partner: Option<LegId>,
     pub play: Option<Play>,
 }
@@ -48,6 +49,7 @@ impl Relay {
                 self.opened += 1;
             }
             Command::Configure { config, .. } => self.leg(id).config = Some(*config),
+            Command::Ice { config, .. } => self.leg(id).ice = Some(*config),
             Command::Play { play, .. } => self.leg(id).play = play,
             Command::Connect { with, .. } => {
                 self.part(id);

@@ -120,6 +120,9 @@ impl World {
     fn new_media(&mut self, who: Who) -> Media {
         let teams = self.agents[who].is_teams();
         let key = teams.then(|| STANDARD.encode(self.random.bytes::<30>()));
+        let gateway = self.directory.gateway(ACME_FQDN);
+        let bypass = teams && gateway.is_some_and(|gateway| gateway.media_bypass);
+        let ice = bypass.then(|| (self.random.token(4), self.random.token(24)));
         let address = match teams {
             true => IpAddr::V4(Ipv4Addr::new(52, 112, 7, 7)),
             false => self.agents[who].address.ip(),
@@ -129,6 +132,7 @@ impl World {
             address,
             port,
             key,
+            ice,
             codecs: vec![8, 0, 101],
             version: 0,
         }

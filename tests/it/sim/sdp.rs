@@ -11,6 +11,8 @@ pub struct Media {
     pub port: u16,
     /// The key of its `a=crypto` line; none is plain RTP.
     pub key: Option<String>,
+    /// ICE user name fragment and password, with media bypass.
+    pub ice: Option<(String, String)>,
     /// Payload types of [`name`].
     pub codecs: Vec<u8>,
     /// Of the `o=` line; counts on whenever something is described anew.
@@ -51,6 +53,12 @@ impl Media {
         if let Some(key) = &self.key {
             text.push_str(&format!(
                 "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}|2^31\r\na=rtcp-mux\r\n"
+            ));
+        }
+        if let Some((ufrag, pwd)) = &self.ice {
+            text.push_str(&format!(
+                "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n\
+                 a=candidate:1 1 UDP 2130706431 {address} {port} typ host\r\n"
             ));
         }
         text.push_str(&format!("a={direction}\r\n"));

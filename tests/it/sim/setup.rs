@@ -68,6 +68,7 @@ impl Default for Setup {
                     code: "EU".into(),
                     base_fqdn: BASE_FQDN.into(),
                     sip_port: 5061,
+                    media_bypass: false,
                     emergency_numbers: Vec::new(),
                     enabled: true,
                 }],
@@ -99,6 +100,17 @@ impl Default for Setup {
 impl Setup {
     pub fn acme(&mut self) -> &mut Customer {
         &mut self.rows.customers[0]
+    }
+
+    /// The carrier trunk at Teams has media bypass, and another port for that (TDR-846).
+    pub fn with_media_bypass(mut self) -> Self {
+        for region in &mut self.rows.regions {
+            (region.media_bypass, region.sip_port) = (true, 5062);
+        }
+        for gateway in &mut self.rows.gateways {
+            (gateway.media_bypass, gateway.sip_port) = (true, 5062);
+        }
+        self
     }
 
     /// The trunk of this name.
@@ -199,6 +211,7 @@ fn gateway(customer: Uuid, fqdn: &str) -> Gateway {
         region: "EU".into(),
         fqdn: fqdn.into(),
         sip_port: 5061,
+        media_bypass: false,
         state: GatewayState::Active,
     }
 }
