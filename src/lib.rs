@@ -11,7 +11,7 @@
 //! | 8 | `app` | builds every part from `Config`, connects them, runs, drains and shuts down in order |
 //! | 7 | `config` | the sum of the modules' own configurations, read from TOML and the environment |
 //! | 6 | `admin` | the REST API |
-//! | 5 | `telemetry` | metrics, logs, what is up and what is down |
+//! | 5 | `telemetry`, `doctor` | metrics, logs, ladders, what is up and what is down; what keeps calls away |
 //! | 4 | `net`, `store` | sockets, TLS, DNS and relay threads; the database |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
 //! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records |
@@ -35,6 +35,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod directory;
+pub mod doctor;
 pub mod emulate;
 pub mod media;
 pub mod net;

@@ -58,6 +58,12 @@ pub(super) fn absent() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
+/// Whether a client would rather have text than JSON; without a word of it, JSON.
+pub(super) fn wants_text(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    accept.is_some_and(|accept| accept.trim_start().starts_with("text/plain"))
+}
+
 /// RFC 9110 §13.1.1: a change must name the version that it was made from.
 pub(super) fn require_match(headers: &HeaderMap, version: i64) -> Result<(), ApiError> {
     let Some(value) = headers.get(header::IF_MATCH) else {

@@ -51,6 +51,8 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/customers/{id}/gateways/{gateway}", EDIT),
     ("DELETE", "/api/v1/customers/{id}/gateways/{gateway}", EDIT),
 
+    ("GET",    "/api/v1/gateways/{gateway}/diagnosis",      OPERATE),
+
     ("GET",    "/api/v1/customers/{id}/numbers",            READ),
     ("POST",   "/api/v1/customers/{id}/numbers",            EDIT),
     ("GET",    "/api/v1/customers/{id}/numbers/{number}",   READ),
@@ -72,7 +74,10 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/calls",                             OPERATE),
     ("GET",    "/api/v1/calls/{id}",                        OPERATE),
     ("DELETE", "/api/v1/calls/{id}",                        OPERATE),
+    ("GET",    "/api/v1/calls/{id}/why",                    READ),
+    ("GET",    "/api/v1/calls/{id}/ladder",                 OPERATE),
     ("GET",    "/api/v1/cdrs",                              RECORDS),
+    ("GET",    "/api/v1/audit",                             CARRIER),
 ];
 
 /// What a role may do beyond the routes.

@@ -9,7 +9,7 @@ use super::auth::Caller;
 use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
-use crate::b2bua::Direction;
+use crate::b2bua::{CallWhy, Direction};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -109,6 +109,13 @@ pub enum CallRequest {
         /// Where the answer goes.
         answer: oneshot::Sender<Option<LiveCall>>,
     },
+    /// Why a call goes as it does.
+    Why {
+        /// Its id, or the Call-ID of one of its legs.
+        call: String,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Option<CallWhy>>,
+    },
     /// End a call.
     HangUp {
         /// Which.
@@ -129,7 +136,7 @@ impl Calls {
         (Self(sender), receiver)
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> CallRequest,
     ) -> Result<T, ApiError> {

@@ -58,6 +58,11 @@ impl ApiError {
         )
     }
 
+    /// Something that could be there is not, and why.
+    pub(super) fn gone(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
     pub(super) fn forbidden(code: &'static str, detail: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }

@@ -6,32 +6,39 @@
 //! Who may use which route stands in one table, in `auth`.
 
 mod answer;
+mod audit;
 mod auth;
 mod body;
 mod calls;
 mod cdrs;
 mod customers;
+mod diagnosis;
 mod error;
 mod gateways;
 mod health;
 mod idempotency;
+mod ladder;
 mod numbers;
 mod openapi;
 mod page;
 mod regions;
 mod request;
 mod trunks;
+mod why;
 
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
+pub use ladder::Ladders;
 pub use openapi::openapi;
 
 use crate::directory::Ledger;
-use crate::store::Store;
+use crate::doctor::Doctor;
+use crate::store::{AccessRole, Spool, Store};
 use crate::telemetry::health::Health;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
+use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -52,6 +59,14 @@ pub struct Admin {
     pub calls: Calls,
     /// What `/readyz` says.
     pub health: Health,
+    /// Records of calls on their way into the store.
+    pub spool: Arc<Spool>,
+    /// Roles that see people's numbers and names in traces and ladders shortened.
+    pub redact_for: Vec<AccessRole>,
+    /// The messages of calls.
+    pub ladders: Ladders,
+    /// Looks for what keeps calls away; none where there is no network.
+    pub doctor: Option<Arc<Doctor>>,
 }
 
 /// The whole API. It needs a listener, nothing else.

@@ -1,5 +1,8 @@
 use super::error::Problem;
-use super::{Admin, calls, cdrs, customers, gateways, health, numbers, regions, trunks};
+use super::{
+    Admin, audit, calls, cdrs, customers, diagnosis, gateways, health, ladder, numbers, regions,
+    trunks, why,
+};
 use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
@@ -107,7 +110,11 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         ))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show, calls::hang_up))
+        .routes(routes!(why::show))
+        .routes(routes!(ladder::show))
         .routes(routes!(cdrs::list))
+        .routes(routes!(audit::list))
+        .routes(routes!(diagnosis::show))
 }
 
 /// This document

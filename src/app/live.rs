@@ -29,6 +29,9 @@ pub(super) fn answer(calls: &mut Calls, request: CallRequest) {
                     .and_then(call),
             );
         }
+        CallRequest::Why { call, answer } => {
+            let _ = answer.send(calls.why(&call));
+        }
         CallRequest::HangUp { id, answer } => {
             let _ = answer.send(calls.hang_up(id, Instant::now()));
         }

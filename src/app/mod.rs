@@ -15,18 +15,20 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Ladders};
 use crate::b2bua::Calls;
 use crate::base::Random;
 use crate::config::Config;
 use crate::directory::Ledger;
+use crate::doctor::{self, Doctor};
 use crate::media::Ports;
 use crate::net::dev_certificates::{self, DevCertificatesError};
 use crate::net::relay::{Relay, RelayError};
 use crate::net::{self, Addresses, NetError, Network, TlsErrors, TlsMaterial};
 use crate::sip::Endpoint;
-use crate::store::{self, Spool, SpoolError, Store, StoreError};
+use crate::store::{self, Retention, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::health::{Health, Part};
+use crate::telemetry::ladder::recorder::Recorder;
 use crate::telemetry::metrics::{self, MetricsError};
 use shard::{Drain, Shard};
 
@@ -126,7 +128,7 @@ impl Sbc {
         start::make_data_dir(config)?;
         let lock = start::lock_data_dir(config)?;
         let store = Store::open(&config.database(), config.directory()).await?;
-        let spool = Arc::new(Spool::open(&config.data_dir.join("cdr"))?);
+        let spool = Arc::new(Spool::open(&config.spool())?);
         spool.settle(&store).await?;
         let exporter = metrics::serve(config.metrics.listen).await?;
         let listen = config.admin.listen;
@@ -145,6 +147,7 @@ impl Sbc {
             dev_certificates::ensure(&config.development_directory(), &config.development_names())?;
         }
         let tls = Arc::new(TlsMaterial::load(config.tls())?);
+        let material = tls.clone();
         let (network, arrivals) = net::start(config.net(), Some(tls))?;
         let mut random = Random::from_seed(rand::random());
         let (relay, media) = Relay::start(config.relay(), random.split())?;
@@ -152,6 +155,7 @@ impl Sbc {
         let ledger = Ledger::default();
         let directory = store.directory();
         let sent_by = start::sent_by(config, network.addresses());
+        let own = sent_by.clone();
         let endpoint = Endpoint::new(config.endpoint(), sent_by.clone(), random.split());
         let ports = Ports::new(
             config.media.port_min..=config.media.port_max,
@@ -170,6 +174,7 @@ impl Sbc {
             OffsetDateTime::now_utc(),
         );
         let (live, asked) = admin::Calls::new(QUESTIONS);
+        let ladders = config.ladders().map_or_else(Recorder::off, Recorder::new);
         let (drain, drained) = mpsc::channel(1);
         let shard = Shard {
             calls,
@@ -188,16 +193,35 @@ impl Sbc {
                 ledger: ledger.clone(),
                 max_calls: config.calls.max_calls,
             },
+            ladders: ladders.clone(),
         };
         let api = Admin {
             store: store.clone(),
             ledger: ledger.clone(),
             calls: live,
             health: health.clone(),
+            spool: spool.clone(),
+            redact_for: config.admin.redact_for.clone(),
+            ladders: Ladders {
+                recorder: ladders,
+                listening: network.addresses().clone(),
+            },
+            doctor: Some(Arc::new(Doctor::new(
+                doctor::Config {
+                    listening: network.addresses().tls.clone(),
+                    sent_by: own,
+                    ..config.doctor()
+                },
+                Ok(material),
+            ))),
         };
         let tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),
-            tokio::spawn(keep_house(store.clone(), ledger.clone())),
+            tokio::spawn(keep_house(
+                store.clone(),
+                ledger.clone(),
+                config.retention(),
+            )),
             tokio::spawn(serve_admin(listener, admin::router(api))),
         ];
         let shard = tokio::spawn(shard.run());
@@ -298,8 +322,8 @@ async fn settle_records(spool: Arc<Spool>, store: Store, health: Health) {
     }
 }
 
-async fn keep_house(store: Store, ledger: Ledger) {
-    store::housekeeping(&store, &ledger).await;
+async fn keep_house(store: Store, ledger: Ledger, retention: Retention) {
+    store::housekeeping(&store, &ledger, retention).await;
 }
 
 async fn serve_admin(listener: TcpListener, router: axum::Router) {

@@ -9,6 +9,7 @@ use crate::net::relay::RelayHandle;
 use crate::net::{HandshakeFailure, Network};
 use crate::sip::{Method, Realm};
 use crate::store::Spool;
+use crate::telemetry::ladder::recorder::Recorder;
 use crate::telemetry::metrics;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -26,6 +27,12 @@ pub(super) struct Observer {
 pub(super) fn queue<T>(name: &'static str, receiver: &mpsc::Receiver<T>) {
     let fill = receiver.len() as f64 / receiver.max_capacity() as f64;
     metrics::QUEUE_FILL.set([name], fill);
+}
+
+/// What ladders take, and what they had to let go.
+pub(super) fn ladders(recorder: &Recorder) {
+    metrics::LADDER_BYTES.set([], recorder.bytes() as f64);
+    metrics::LADDER_EVICTED.total([], recorder.evicted());
 }
 
 /// Methods that are counted by name.

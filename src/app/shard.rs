@@ -19,6 +19,7 @@ use crate::net::relay::RelayHandle;
 use crate::net::{self, Network};
 use crate::sip::Realm;
 use crate::store::Spool;
+use crate::telemetry::ladder::recorder::Recorder;
 
 /// Refuse new calls, wait so long for those that are, then end them; answered when none is left.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(super) struct Shard {
     pub renewed: Option<(u64, Instant)>,
     pub spool: Arc<Spool>,
     pub observer: Observer,
+    /// Keeps what passes, for ladders.
+    pub ladders: Recorder,
 }
 
 /// A shutdown that is under way.
@@ -117,6 +120,7 @@ impl Shard {
                     self.renew_for_new_names(Instant::now());
                     self.calls.set_wall_clock(OffsetDateTime::now_utc(), Instant::now());
                     self.observer.look(&self.calls, &self.network, &self.relay);
+                    observe::ladders(&self.ladders);
                     observe::queue("arrivals", &self.arrivals);
                     observe::queue("relay_events", &self.media);
                 }
@@ -156,7 +160,10 @@ impl Shard {
         self.follow_directory();
         let now = Instant::now();
         match event {
-            net::Event::Received { bytes, source } => self.calls.receive(bytes, source, now),
+            net::Event::Received { bytes, source } => {
+                self.ladders.received(&bytes, &source);
+                self.calls.receive(bytes, source, now);
+            }
             net::Event::SendFailed { id, reason } => self.calls.send_failed(id, reason, now),
             net::Event::Resolved { id, targets } => self.calls.resolved(id, targets, now),
         }
@@ -170,7 +177,10 @@ impl Shard {
     fn carry_out(&mut self) {
         while let Some(output) = self.calls.poll() {
             match output {
-                Output::Send { id, to, bytes } => self.network.send(to, bytes, id),
+                Output::Send { id, to, bytes } => {
+                    self.ladders.sent(&bytes, &to);
+                    self.network.send(to, bytes, id);
+                }
                 Output::Resolve { id, hop } => self.network.resolve(id, hop),
                 Output::Media(command) => {
                     let leg = command.leg();

@@ -8,10 +8,12 @@ use tracing::info;
 
 use super::call::{Call, CallKey, Progress, Reaching, Stage};
 use super::core::Core;
+use super::explain;
 use super::leg::{Leg, Peer, Side};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::setup::{attempts, is_sdp};
+use super::why::{LimitOutcome, Notes};
 use super::{Calls, Direction, Report};
 use crate::base::Redact;
 use crate::directory::{Attempt, Auth, Customer};
@@ -45,7 +47,9 @@ impl Calls {
         if self.is_unproven(key, &message, source, &local_tag) {
             return;
         }
-        match self.admit(key, &message, source, &local_tag) {
+        let mut notes = Notes::new(self.core.now);
+        notes.add(self.core.now, explain::received(source));
+        match self.admit(key, &message, source, &local_tag, &mut notes) {
             Ok(None) => {}
             Ok(Some(call_key)) => {
                 if let Some(call) = self.calls.get_mut(&call_key) {
@@ -72,6 +76,7 @@ impl Calls {
                     peer.as_ref(),
                     customer.as_deref(),
                     &refusal,
+                    notes,
                 );
                 self.core.write(cdr);
             }
@@ -134,11 +139,14 @@ impl Calls {
         message: &Message,
         source: &Source,
         local_tag: &str,
+        notes: &mut Notes,
     ) -> Result<Option<CallKey>, Box<Refused>> {
         let core = &mut self.core;
+        let now = core.now;
         let malformed =
             |error: &dyn std::fmt::Display| Refused::new(Refusal::Malformed(error.to_string()));
         let origin = core.directory.origin(source).map_err(Refused::new)?;
+        notes.add(now, explain::peer(&origin, source));
         let known = origin
             .trunks()
             .first()
@@ -151,6 +159,9 @@ impl Calls {
         });
         let uri = Uri::parse(message.request_uri()).map_err(|e| malformed(&e))?;
         let gateway = core.directory.gateway(uri.host);
+        if known.is_none() {
+            notes.add(now, explain::gateway(&core.directory, uri.host));
+        }
         let profile = core.config.teams_profile.clone();
         let peer = known.or_else(|| gateway.map(|g| Peer::Teams(g.clone(), profile)));
         let with_peer = |refusal: Refusal| Refused {
@@ -179,7 +190,11 @@ impl Calls {
             caller: &caller.number,
             random: core.random.u64(),
         };
-        let admission = core.directory.admit(&request).map_err(|denial| Refused {
+        let decided = core.directory.admit(&request);
+        for fact in explain::decided(&core.directory, &request, &decided) {
+            notes.add(now, fact);
+        }
+        let admission = decided.map_err(|denial| Refused {
             refusal: denial.denied.into(),
             peer: peer.clone(),
             customer: denial.customer,
@@ -209,18 +224,20 @@ impl Calls {
             return Err(refused(Refusal::ContentType(kind)).into());
         }
         let permit = if admission.emergency {
-            core.ledger.exempt(&customer)
+            Some(core.ledger.exempt(&customer))
         } else {
-            core.ledger
-                .take(&customer)
-                .ok_or_else(|| refused(Refusal::ChannelsBusy))?
+            core.ledger.take(&customer)
         };
+        let outcome = LimitOutcome::of(permit.is_some(), admission.emergency);
+        notes.add(now, explain::customer_limit(core, &customer, outcome));
+        let permit = permit.ok_or_else(|| refused(Refusal::ChannelsBusy))?;
         let trunk_permit = match peer.trunk() {
-            Some(trunk) if !admission.emergency => Some(
-                core.ledger
-                    .take_trunk(trunk)
-                    .ok_or_else(|| refused(Refusal::TrunkBusy))?,
-            ),
+            Some(trunk) if !admission.emergency => {
+                let permit = core.ledger.take_trunk(trunk);
+                let outcome = LimitOutcome::of(permit.is_some(), false);
+                notes.add(now, explain::trunk_limit(core, trunk, outcome));
+                Some(permit.ok_or_else(|| refused(Refusal::TrunkBusy))?)
+            }
             _ => None,
         };
         let called = &admission.called;
@@ -237,10 +254,12 @@ impl Calls {
         core.dialogs.insert(local_tag.to_owned(), leg.id);
         leg.expect_ack(core, key);
         let attempts = attempts(core, &admission.routes);
+        notes.add(now, explain::candidates(core, attempts.iter()));
         let id = core.random.uuid();
         info!(call = %id, customer = %customer.account_id, peer = peer.name(), called = %Redact(&admission.called),
             caller = %Redact(&admission.caller), "call admitted");
-        let record = Record::new(core, id, message, &peer, &customer, &admission);
+        let notes = std::mem::replace(notes, Notes::new(now));
+        let record = Record::new(core, id, message, &peer, &customer, &admission, notes);
         let call = Call {
             id,
             stage: Stage::Setup {

@@ -269,13 +269,15 @@ impl Call {
         if !matches!(self.stage, Stage::Up { .. }) {
             return;
         }
-        if let Some(holder) = self.leg(id).filter(|l| l.direction != Direction::SendRecv) {
+        if let Some(holder) = self.leg(id) {
             let pbx = match holder.peer {
                 Peer::Teams(..) => self.tells(other) != Direction::SendRecv,
                 Peer::Trunk(_) => holder.direction == Direction::SendOnly,
             };
-            self.record
-                .held(if pbx { Music::Pbx } else { Music::BuiltIn });
+            let holds = holder.direction != Direction::SendRecv;
+            let music = if pbx { Music::Pbx } else { Music::BuiltIn };
+            let by = holder.peer.name().to_owned();
+            self.record.direction(core.now, by, holds.then_some(music));
         }
         self.join(core, id, other);
         self.tell(core, other);

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::Report;
 use super::core::Core;
+use super::explain;
 use super::leg::{Leg, Side, State};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::transfer::Transfer;
 use crate::directory::{Admission, ChannelPermit, Customer, Route};
 use crate::media::{Command, LegId, LegReport};
-use crate::sip::{Hop, Message};
+use crate::sip::{Hop, Message, Target};
 
 /// A call's place in [`super::Calls`]; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,6 +158,11 @@ impl Call {
             Stage::Over { record_due } => (!self.record.is_written()).then_some(*record_due),
         };
         self.legs.iter().filter_map(Leg::deadline).chain(own).min()
+    }
+
+    /// What DNS said about the target of an attempt.
+    pub fn note_dns(&mut self, core: &Core, targets: &Result<Vec<Target>, String>) {
+        self.record.note(core.now, explain::resolved(targets));
     }
 
     /// Whether nothing at all is to come.

@@ -1,3 +1,4 @@
+use super::why::Trace;
 use crate::media::LegReport;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -60,6 +61,10 @@ pub struct Cdr {
     pub a_media: Option<MediaCounts>,
     /// The same of the B leg.
     pub b_media: Option<MediaCounts>,
+    /// Why it went so. It travels with the record and is kept beside it.
+    #[serde(default, skip_serializing_if = "Trace::is_empty")]
+    #[schema(ignore)]
+    pub why: Trace,
 }
 
 impl Cdr {
@@ -226,6 +231,7 @@ mod tests {
                 ..MediaCounts::default()
             }),
             b_media: None,
+            why: Trace::default(),
         }
     }
 

@@ -19,7 +19,8 @@ use crate::directory::{Directory, Ledger, Profile};
 use crate::media::{Command, LegId, Ports};
 use crate::sip::auth::{Algorithm, Challenger};
 use crate::sip::{
-    Builder, ClientKey, Endpoint, Hop, Identity, Message, Name, SentBy, ServerKey, Transport,
+    Builder, ClientKey, Endpoint, Hop, Identity, Message, Name, ResolveId, SentBy, ServerKey,
+    Transport,
 };
 
 /// How calls behave; times and limits.
@@ -169,6 +170,11 @@ impl Core {
 
     pub fn report(&mut self, report: Report) {
         self.outputs.push_back(Output::Report(report));
+    }
+
+    /// For which leg DNS is asked this.
+    pub fn asker(&self, id: ResolveId) -> Option<LegId> {
+        self.clients.get(&self.endpoint.asker(id)?).copied()
     }
 
     /// Forgets a call and all by which it could be found.

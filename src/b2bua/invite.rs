@@ -7,9 +7,11 @@ use bytes::Bytes;
 use super::Report;
 use super::call::{Attempt, Call, Stage};
 use super::core::{Core, SUPPORTED, escape};
+use super::explain;
 use super::header_policy::Crossing;
 use super::leg::{Leg, Outgoing, Peer, Purpose, State};
 use super::refusal::Refusal;
+use super::why::LimitOutcome;
 use crate::directory::{NumberFormat, Route};
 use crate::media::LegId;
 use crate::sdp::{Codec, Direction};
@@ -33,7 +35,11 @@ impl Call {
         };
         let permit = match peer.trunk() {
             Some(trunk) if !self.admission.emergency => {
-                Some(core.ledger.take_trunk(trunk).ok_or(Refusal::TrunkBusy)?)
+                let permit = core.ledger.take_trunk(trunk);
+                let outcome = LimitOutcome::of(permit.is_some(), false);
+                self.record
+                    .note(core.now, explain::trunk_limit(core, trunk, outcome));
+                Some(permit.ok_or(Refusal::TrunkBusy)?)
             }
             _ => None,
         };
@@ -90,7 +96,7 @@ impl Call {
             peer: leg.peer.name().to_owned(),
             outgoing: true,
         });
-        self.record.attempted(&leg);
+        self.record.attempted(core.now, &leg);
         let rings = Duration::from_secs(leg.peer.profile().ring_timeout_s.into())
             .min(core.config.ring_timeout);
         self.legs.push(leg);

@@ -12,6 +12,7 @@ mod bridge;
 mod call;
 mod cdr;
 mod core;
+mod explain;
 mod header_policy;
 mod invite;
 mod leg;
@@ -23,6 +24,7 @@ mod setup;
 mod teardown;
 mod transfer;
 mod watch;
+mod why;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -36,6 +38,9 @@ pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
 pub use self::core::{Config, UnknownPeers};
 pub use self::refusal::{Answer, Refusal, Towards};
 pub use self::watch::{Down, Health};
+pub use self::why::{
+    Candidate, Fact, Failing, Found, LimitOf, LimitOutcome, Proof, Screening, Step, Trace,
+};
 
 use self::call::{Call, CallKey, Stage};
 use self::core::Core;
@@ -159,6 +164,19 @@ pub struct CallView {
     pub held_by: Option<usize>,
 }
 
+/// Why a call goes as it does, so far.
+#[derive(Debug, Clone)]
+pub struct CallWhy {
+    /// The call's id.
+    pub id: Uuid,
+    /// Whose.
+    pub customer: Uuid,
+    /// Call-IDs of its legs.
+    pub call_ids: Vec<String>,
+    /// The decisions.
+    pub trace: Trace,
+}
+
 /// A leg as an operator sees it.
 #[derive(Debug, Clone)]
 pub struct LegView {
@@ -251,6 +269,9 @@ impl Calls {
     /// What DNS said.
     pub fn resolved(&mut self, id: ResolveId, targets: Result<Vec<Target>, String>, now: Instant) {
         self.core.now = now;
+        if let Some(leg) = self.core.asker(id) {
+            self.with_leg(leg, |call, core| call.note_dns(core, &targets));
+        }
         self.core.endpoint.resolved(id, targets, now);
         self.run();
     }
@@ -425,6 +446,24 @@ impl Calls {
         views
     }
 
+    /// Why a call goes as it does, by its id or the Call-ID of one of its legs; of one that is not forgotten yet.
+    pub fn why(&self, id: &str) -> Option<CallWhy> {
+        let uuid = Uuid::try_parse(id).ok();
+        let call = self.calls.values().find(|call| {
+            Some(call.id) == uuid || call.legs.iter().any(|leg| leg.call_id() == Some(id))
+        })?;
+        Some(CallWhy {
+            id: call.id,
+            customer: call.customer.id,
+            call_ids: call
+                .legs
+                .iter()
+                .filter_map(|leg| leg.call_id().map(str::to_owned))
+                .collect(),
+            trace: call.record.trace().clone(),
+        })
+    }
+
     /// Takes what the transaction layer has to say until it has nothing more.
     fn run(&mut self) {
         while let Some(output) = self.core.endpoint.poll() {
@@ -482,6 +521,15 @@ impl Calls {
                     return;
                 };
                 self.with_leg(leg, |call, core| call.on_response(core, leg, key, &message));
+            }
+            Event::NextTarget { key, failure } => {
+                let Some(leg) = self.core.clients.get(&key).copied() else {
+                    return;
+                };
+                let failure = (&failure).into();
+                self.with_leg(leg, |call, core| {
+                    call.record.note(core.now, Fact::NextAddress { failure });
+                });
             }
             Event::Failed { key, failure } => {
                 if self.on_options_outcome(key, Err(&failure)) {
@@ -681,12 +729,16 @@ impl Call {
 }
 
 impl leg::Leg {
+    fn call_id(&self) -> Option<&str> {
+        let dialog = self
+            .dialog
+            .as_ref()
+            .map(|dialog| dialog.id().call_id.as_str());
+        dialog.or_else(|| Some(&self.outgoing.as_ref()?.call_id))
+    }
+
     fn view(&self) -> LegView {
-        let call_id = match (&self.dialog, &self.outgoing) {
-            (Some(dialog), _) => dialog.id().call_id.clone(),
-            (None, Some(outgoing)) => outgoing.call_id.clone(),
-            (None, None) => String::new(),
-        };
+        let call_id = self.call_id().unwrap_or_default().to_owned();
         let state = match self.state {
             State::Incoming { .. } | State::Calling { rang: false, .. } => LegState::Trying,
             State::Calling { rang: true, .. } => LegState::Ringing,

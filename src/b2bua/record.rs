@@ -1,14 +1,18 @@
 //! The CDR of a call while it is being written: exactly one goes out, for a refused call too.
 
+use std::time::Instant;
+
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::call::Call;
 use super::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
 use super::core::Core;
+use super::explain;
 use super::leg::{Leg, Peer, Side};
 use super::refusal::{Answer, Refusal, Towards};
 use super::teardown::Ended;
+use super::why::{Fact, Notes, Trace};
 use crate::directory::{Admission, Customer, Dialled};
 use crate::media::LegReport;
 use crate::sip::{Message, Uri};
@@ -16,6 +20,9 @@ use crate::sip::{Message, Uri};
 #[derive(Debug)]
 pub(super) struct Record {
     cdr: Cdr,
+    notes: Notes,
+    /// Peers that hold.
+    holders: Vec<String>,
     /// How it ended, once it was up.
     why: Option<&'static str>,
     written: bool,
@@ -33,6 +40,7 @@ impl Record {
         peer: &Peer,
         customer: &Customer,
         admission: &Admission,
+        notes: Notes,
     ) -> Self {
         let mut cdr = draft(core, id, invite, Some(peer));
         cdr.customer_id = Some(customer.id);
@@ -41,6 +49,8 @@ impl Record {
         cdr.to = cut(&admission.called);
         Self {
             cdr,
+            notes,
+            holders: Vec::new(),
             why: None,
             written: false,
         }
@@ -53,16 +63,20 @@ impl Record {
         peer: Option<&Peer>,
         customer: Option<&Customer>,
         refusal: &Refusal,
+        notes: Notes,
     ) -> Cdr {
         let id = core.random.uuid();
         let mut record = Self {
             cdr: draft(core, id, invite, peer),
+            notes,
+            holders: Vec::new(),
             why: None,
             written: false,
         };
         record.cdr.customer_id = customer.map(|c| c.id);
-        record.refused_with(refusal, peer.map_or(Towards::Pbx, Peer::towards));
-        record.cdr
+        let towards = peer.map_or(Towards::Pbx, Peer::towards);
+        record.refused_with(core.now, refusal, towards);
+        record.write()
     }
 
     pub fn is_written(&self) -> bool {
@@ -70,7 +84,15 @@ impl Record {
     }
 
     /// A B leg was started.
-    pub fn attempted(&mut self, leg: &Leg) {
+    pub fn attempted(&mut self, now: Instant, leg: &Leg) {
+        if let Some(outgoing) = &leg.outgoing {
+            let attempt = Fact::Attempt {
+                peer: leg.peer.name().to_owned(),
+                host: outgoing.hop.host.clone(),
+                call_id: outgoing.call_id.clone(),
+            };
+            self.notes.add(now, attempt);
+        }
         self.cdr.b_call_id = leg.outgoing.as_ref().map(|o| o.call_id.clone());
         match &leg.peer {
             Peer::Teams(gateway, _) => self.cdr.gateway = Some(gateway.fqdn.clone()),
@@ -95,6 +117,16 @@ impl Record {
             .unwrap_or_default()
     }
 
+    /// One more step of how the call came about.
+    pub fn note(&mut self, now: Instant, fact: Fact) {
+        self.notes.add(now, fact);
+    }
+
+    /// The steps so far.
+    pub fn trace(&self) -> &Trace {
+        self.notes.trace()
+    }
+
     pub fn start(&self) -> OffsetDateTime {
         self.cdr.start
     }
@@ -103,11 +135,32 @@ impl Record {
         self.cdr.answer
     }
 
-    pub fn held(&mut self, music: Music) {
-        self.cdr.music = Some(music);
+    /// A peer holds, and this is what the other one hears; or it does not.
+    pub fn direction(&mut self, now: Instant, by: String, music: Option<Music>) {
+        let held = self.holders.iter().position(|holder| *holder == by);
+        match (music, held) {
+            (Some(music), None) => {
+                self.cdr.music = Some(music);
+                self.notes.add(
+                    now,
+                    Fact::Held {
+                        by: by.clone(),
+                        music,
+                    },
+                );
+                self.holders.push(by);
+            }
+            (None, Some(at)) => {
+                self.holders.swap_remove(at);
+                self.notes.add(now, Fact::Resumed { by });
+            }
+            (Some(music), Some(_)) => self.cdr.music = Some(music),
+            (None, None) => {}
+        }
     }
 
-    pub fn refused_with(&mut self, refusal: &Refusal, towards: Towards) {
+    pub fn refused_with(&mut self, now: Instant, refusal: &Refusal, towards: Towards) {
+        self.notes.add_last(now, explain::refused(refusal, towards));
         let Answer { status, q850 } = refusal.answer(towards);
         self.cdr.sip_code = Some(status);
         self.cdr.q850 = q850;
@@ -121,8 +174,17 @@ impl Record {
         });
     }
 
-    /// `by_caller` tells for what a leg did whether it is the A leg.
-    pub fn ended_because(&mut self, why: Ended, by_caller: bool) {
+    /// `by_caller` tells for what a leg did whether it is the A leg; `by` is that leg's peer.
+    pub fn ended_because(&mut self, now: Instant, why: Ended, by_caller: bool, by: Option<String>) {
+        let (label, q850) = (why.label().to_owned(), why.cause());
+        self.notes.add_last(
+            now,
+            Fact::Ended {
+                why: label,
+                by,
+                q850,
+            },
+        );
         self.cdr.q850 = Some(why.cause());
         self.why = Some(why.label());
         self.cdr.reason = why.to_string();
@@ -169,7 +231,8 @@ impl Record {
     }
 
     /// The call was handed on to somebody else.
-    pub fn transferred(&mut self, to: &str) {
+    pub fn transferred(&mut self, now: Instant, to: &str) {
+        self.notes.add(now, Fact::Transferred { to: cut(to) });
         self.cdr.transferred_to = Some(cut(to));
     }
 
@@ -185,6 +248,7 @@ impl Record {
     /// The finished record, once.
     pub fn write(&mut self) -> Cdr {
         self.written = true;
+        self.cdr.why = self.notes.trace().clone();
         self.cdr.clone()
     }
 }
@@ -238,6 +302,7 @@ fn draft(core: &Core, id: Uuid, invite: &Message, peer: Option<&Peer>) -> Cdr {
         transferred_to: None,
         a_media: None,
         b_media: None,
+        why: Trace::default(),
     }
 }
 

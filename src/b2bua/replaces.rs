@@ -12,6 +12,7 @@ use super::core::{Core, SUPPORTED};
 use super::leg::{ByeReason, Leg, Peer, State};
 use super::refusal::Refusal;
 use super::setup::first_voice;
+use super::why::Fact;
 use super::{Calls, Report, admission};
 use crate::directory::{Denied, Origin};
 use crate::media::{LegId, MediaError};
@@ -251,6 +252,11 @@ impl Call {
         core.endpoint.respond(key, accepted, core.now);
         leg.permit = self.leg_mut(place.old).and_then(|old| old.permit.take());
         self.record.taken_over(leg.side, &leg.party);
+        let taken = Fact::Replaced {
+            by: leg.peer.name().to_owned(),
+            call_id: leg.call_id().unwrap_or_default().to_owned(),
+        };
+        self.record.note(core.now, taken);
         self.legs.push(leg);
         if place.rings {
             // TDR-416: whose phones rang has not missed a call.

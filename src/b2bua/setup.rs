@@ -8,9 +8,11 @@ use tracing::{debug, info};
 use super::Report;
 use super::call::{Attempt, Call, Progress, Reaching, Stage};
 use super::core::{Core, SUPPORTED};
+use super::explain;
 use super::leg::State;
 use super::refusal::{Refusal, Towards};
 use super::watch::Down;
+use super::why::{Fact, Failing};
 use crate::directory::Route;
 use crate::media::{LegId, MediaError};
 use crate::sdp::{Codec, Direction};
@@ -83,6 +85,14 @@ impl Call {
                 }
                 Err(refusal) => {
                     debug!(call = %self.id, %refusal, "attempt not started");
+                    self.record.note(
+                        core.now,
+                        Fact::Failed {
+                            peer: attempt.route.name().to_owned(),
+                            failure: explain::failing(&refusal, None),
+                            next: true,
+                        },
+                    );
                     if let Some(reaching) = self.reaching() {
                         reaching.failed = Some(refusal);
                     }
@@ -114,6 +124,7 @@ impl Call {
             reason: refusal.label(),
         });
         self.record.refused_with(
+            core.now,
             &refusal,
             self.legs
                 .first()
@@ -166,13 +177,9 @@ impl Call {
                         .header(Name::RetryAfter)
                         .and_then(|v| v.text()?.split([' ', ';', '(']).next()?.parse().ok());
                     let down = (status == 503).then_some(Down::Response(status));
-                    self.on_attempt_failed(
-                        core,
-                        id,
-                        Refusal::FarEnd { status, reason },
-                        after,
-                        down,
-                    );
+                    let refusal = Refusal::FarEnd { status, reason };
+                    let failing = explain::failing(&refusal, Some(message));
+                    self.on_attempt_failed(core, id, refusal, failing, after, down);
                 }
             },
             State::Cancelling => match status {
@@ -200,7 +207,14 @@ impl Call {
         match leg.state {
             State::Calling { .. } => {
                 let unreachable = Refusal::Unreachable(failure.to_string());
-                self.on_attempt_failed(core, id, unreachable, None, Some(failure.into()));
+                self.on_attempt_failed(
+                    core,
+                    id,
+                    unreachable,
+                    failure.into(),
+                    None,
+                    Some(failure.into()),
+                );
             }
             State::Cancelling => self.leg_ended(core, id),
             _ => {}
@@ -214,6 +228,7 @@ impl Call {
         core: &mut Core,
         id: LegId,
         refusal: Refusal,
+        failure: Failing,
         retry_after: Option<u64>,
         health: Option<Down>,
     ) {
@@ -229,6 +244,15 @@ impl Call {
             };
         info!(leg = %id.0, peer = leg.peer.name(), %refusal, "attempt failed");
         let hop = leg.outgoing.as_ref().map(|o| o.hop.clone());
+        let peer = leg.peer.name().to_owned();
+        self.record.note(
+            core.now,
+            Fact::Failed {
+                peer,
+                failure,
+                next,
+            },
+        );
         if let (Some(hop), Some(down)) = (hop, health) {
             core.watch.failed(&hop, down, retry_after, core.now);
         }
@@ -288,6 +312,12 @@ impl Call {
             return;
         }
         *progress = heard;
+        self.record.note(
+            core.now,
+            Fact::Progress {
+                status: message.status(),
+            },
+        );
         self.record.rang(core.wall());
         if heard == Progress::EarlyMedia {
             self.join(core, a, id);
@@ -320,6 +350,20 @@ impl Call {
         message: &Message,
     ) {
         if let Err(refusal) = self.confirm(core, id, key, message) {
+            if let Some(leg) = self.leg(id) {
+                let (peer, failure) = (
+                    leg.peer.name().to_owned(),
+                    explain::failing(&refusal, Some(message)),
+                );
+                self.record.note(
+                    core.now,
+                    Fact::Failed {
+                        peer,
+                        failure,
+                        next: false,
+                    },
+                );
+            }
             match self.leg(id).map(|leg| &leg.state) {
                 Some(State::Confirmed) => self.leave(core, id, None),
                 // Without a dialog there is nobody to send an ACK or a BYE to.
@@ -394,6 +438,9 @@ impl Call {
             ends: core.config.max_duration.map(|d| core.now + d),
         };
         self.record.answered(core.wall());
+        if let Some(peer) = self.leg(id).map(|leg| leg.peer.name().to_owned()) {
+            self.record.note(core.now, Fact::Answered { peer });
+        }
         core.report(Report::Answered {
             customer: self.customer.id,
             after: self.record.setup_time(),

@@ -175,11 +175,10 @@ impl Call {
         }
         self.cancel_attempt(core, None);
         info!(call = %self.id, why = why.label(), leg = why.leg().map(|l| l.0), "call ended");
-        let by_caller = why
-            .leg()
-            .and_then(|id| self.leg(id))
-            .is_some_and(|leg| leg.side == Side::A);
-        self.record.ended_because(why, by_caller);
+        let ended_by = why.leg().and_then(|id| self.leg(id));
+        let by_caller = ended_by.is_some_and(|leg| leg.side == Side::A);
+        let by = ended_by.map(|leg| leg.peer.name().to_owned());
+        self.record.ended_because(core.now, why, by_caller, by);
         let ids: Vec<LegId> = self.legs.iter().map(|leg| leg.id).collect();
         for id in ids {
             self.leave(core, id, reason.clone());

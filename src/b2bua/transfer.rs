@@ -17,6 +17,7 @@ use super::leg::{Leg, Peer, Purpose, Side, State};
 use super::refusal::Refusal;
 use super::replaces::Replaces;
 use super::teardown::Ended;
+use super::why::Fact;
 use super::{Calls, setup};
 use crate::directory::{Attempt as Request, Gateway, Origin, Route, Trunk, TrunkState};
 use crate::media::{Command, LegId, LegReport};
@@ -108,12 +109,16 @@ impl Call {
             Ok(target) => target,
             Err(status) => {
                 info!(call = %self.id, status, "transfer refused");
+                let by = leg.peer.name().to_owned();
+                let refused = Some(status);
+                self.record.note(core.now, Fact::Refer { by, refused });
                 return core.answer(key, message, status, teams);
             }
         };
         let Some(leg) = self.leg_mut(id) else { return };
         let mut accepted = core.response(message, 202, teams);
         accepted.header(Name::Contact, &leg.contact);
+        let by = leg.peer.name().to_owned();
         if leg.subscribes(message) {
             core.endpoint.respond(key, accepted, core.now);
             leg.notify(core, &sipfrag(100), false);
@@ -121,6 +126,8 @@ impl Call {
             accepted.header(Name::ReferSub, "false");
             core.endpoint.respond(key, accepted, core.now);
         }
+        self.record
+            .note(core.now, Fact::Refer { by, refused: None });
         match target {
             Target::Call(wanted) => self.begin_transfer(core, id, stays, message, wanted),
             Target::Party(replaces) => core.joins.push(Join {
@@ -302,7 +309,7 @@ impl Call {
             return;
         };
         info!(call = %self.id, "transfer done");
-        self.record.transferred(&called);
+        self.record.transferred(core.now, &called);
         self.hand_over(core, referrer, target);
     }
 
@@ -385,8 +392,11 @@ impl Call {
         if !leg.is_alive() {
             return self.hang_up(core, Ended::Bye(referrer));
         }
-        let answer = refusal.answer(leg.peer.towards());
-        leg.notify(core, &sipfrag(answer.status), true);
+        let status = refusal.answer(leg.peer.towards()).status;
+        leg.notify(core, &sipfrag(status), true);
+        let why = refusal.to_string();
+        self.record
+            .note(core.now, Fact::TransferFailed { status, why });
         self.play(core, stays);
     }
 
@@ -470,7 +480,7 @@ impl Calls {
             return;
         };
         info!(call = %call.id, "transfer done");
-        call.record.transferred(&taken.party);
+        call.record.transferred(self.core.now, &taken.party);
         call.legs.push(taken);
         call.hand_over(&mut self.core, join.referrer, party);
         self.settle(home);

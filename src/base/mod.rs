@@ -4,4 +4,4 @@ mod random;
 mod redact;
 
 pub use random::Random;
-pub use redact::{Redact, redact_logs};
+pub use redact::{Redact, redact_logs, shortened};

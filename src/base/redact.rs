@@ -17,18 +17,19 @@ impl<T: fmt::Display> fmt::Display for Redact<T> {
         if !REDACT.load(Ordering::Relaxed) {
             return self.0.fmt(f);
         }
-        let text = self.0.to_string();
-        let shown = text.char_indices().rev().nth(1).map_or(0, |(at, _)| at);
-        write!(
-            f,
-            "…{}",
-            if text.chars().count() > 4 {
-                &text[shown..]
-            } else {
-                ""
-            }
-        )
+        f.write_str(&shortened(&self.0.to_string()))
     }
+}
+
+/// The last two characters; nothing of a text so short that they would tell it.
+pub fn shortened(text: &str) -> String {
+    let shown = text.char_indices().rev().nth(1).map_or(0, |(at, _)| at);
+    let tail = if text.chars().count() > 4 {
+        &text[shown..]
+    } else {
+        ""
+    };
+    format!("…{tail}")
 }
 
 impl<T: fmt::Display> fmt::Debug for Redact<T> {

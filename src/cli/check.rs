@@ -1,13 +1,11 @@
 use super::{ConfigFile, Failure, wait_for};
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::doctor::{Check, Verdict, certificate};
 use crate::net::{CertificateFacts, TlsMaterial};
 use crate::store::Store;
 use anyhow::anyhow;
-use std::time::{Duration, SystemTime};
-
-/// Teams warns of a certificate's end at the same distance (TDR-209).
-const SOON: Duration = Duration::from_secs(30 * 86_400);
+use std::time::SystemTime;
 
 /// `tollgate check`: what is wrong ends it with an error, what is merely unwise for Teams is pointed out.
 pub(super) fn check(file: &ConfigFile) -> Result<(), Failure> {
@@ -63,22 +61,8 @@ fn show(facts: &CertificateFacts) {
         left.as_secs() / 86_400,
         facts.issuer
     );
-    for (applies, advice) in [
-        (left < SOON, "it ends soon"),
-        (
-            !facts.rsa,
-            "its key is not RSA, which Teams asks for (TDR-121)",
-        ),
-        (!facts.server_auth, "it is not meant for servers"),
-        (
-            !facts.client_auth,
-            "it is not meant for clients, which Teams asks for (TDR-128)",
-        ),
-    ] {
-        if applies {
-            attention(advice);
-        }
-    }
+    let checks = certificate::judge(facts, &[], SystemTime::now());
+    checks.iter().for_each(advise);
 }
 
 fn database(
@@ -109,40 +93,26 @@ fn provisioned(config: &Config, directory: &Directory, certificates: &[Certifica
         "database       {}: {customers} customers, {gateways} gateways, {trunks} trunks",
         config.database().display()
     );
-    for certificate in certificates {
-        let covered = |fqdn: &str| certificate.names.iter().any(|name| covers(name, fqdn));
-        for gateway in directory
-            .gateways()
-            .filter(|gateway| !covered(&gateway.fqdn))
-        {
-            attention(&format!(
-                "{} does not cover the gateway {}",
-                certificate.path.display(),
-                gateway.fqdn
-            ));
-        }
+    let bases = directory.regions().map(|region| region.base_fqdn.clone());
+    let gateways = directory.gateways().map(|gateway| gateway.fqdn.clone());
+    let names: Vec<_> = bases.chain(gateways).collect();
+    for facts in certificates {
+        let checks = certificate::judge(facts, &names, SystemTime::now());
+        let named = |check: &&Check| check.name == certificate::NAMES;
+        checks.iter().filter(named).for_each(advise);
+    }
+}
+
+/// What the doctor's judgement has to say against something.
+fn advise(check: &Check) {
+    if matches!(check.verdict, Verdict::Warning | Verdict::Fault) {
+        attention(&format!(
+            "{}: {}; {}",
+            check.name, check.evidence, check.remedy
+        ));
     }
 }
 
 fn attention(advice: &str) {
     println!("               attention: {advice}");
-}
-
-/// One label at most stands for a wildcard (TDR-129).
-fn covers(name: &str, fqdn: &str) -> bool {
-    let fqdn = fqdn.to_ascii_lowercase();
-    let rest = |wild: &str| fqdn.split_once('.').is_some_and(|(_, rest)| rest == wild);
-    name == fqdn || name.strip_prefix("*.").is_some_and(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::covers;
-
-    /// TDR-129's own examples: `*.a.com` covers `foo.a.com`, not `bar.foo.a.com` and not `a.com`.
-    #[test]
-    fn a_wildcard_stands_for_one_label() {
-        assert!(covers("*.a.com", "Foo.a.com") && covers("a.com", "A.com"));
-        assert!(!covers("*.a.com", "bar.foo.a.com") && !covers("*.a.com", "a.com"));
-    }
 }

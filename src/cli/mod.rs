@@ -3,10 +3,12 @@
 mod certs;
 mod check;
 mod demo;
+mod doctor;
 mod emulate;
 mod openapi;
 mod run;
 mod token;
+mod why;
 
 use crate::config::{self, Config};
 use anyhow::Context;
@@ -40,6 +42,11 @@ enum Command {
     Demo(demo::Demo),
     /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
     Check(ConfigFile),
+    /// Look for what keeps calls away: certificates, names, connections, numbers.
+    #[command(subcommand)]
+    Doctor(doctor::Doctor),
+    /// Tell why a call that is over went as it did: every decision, with the values that decided it.
+    Why(why::Why),
     /// Tokens for the REST API.
     #[command(subcommand)]
     Token(token::Token),
@@ -119,6 +126,8 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::run(&file),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Check(file) => check::check(&file),
+        Command::Doctor(command) => doctor::doctor(command),
+        Command::Why(asked) => why::why(&asked),
         Command::Token(command) => token::token(command),
         Command::Certs(command) => certs::certs(command),
         Command::Emulate(party) => emulate::emulate(party),

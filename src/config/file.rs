@@ -1,5 +1,6 @@
 use super::address::{HostPort, networks};
 use crate::b2bua::UnknownPeers;
+use crate::store::AccessRole;
 use crate::telemetry::log;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
@@ -27,7 +28,11 @@ pub struct Config {
     pub dns: Dns,
     pub calls: Calls,
     pub store: Store,
+    pub cdr: Kept,
+    pub why: Kept,
+    pub audit: Kept,
     pub admin: Admin,
+    pub ladder: Ladder,
     pub metrics: Metrics,
     pub log: log::Config,
 }
@@ -191,6 +196,17 @@ pub struct Store {
     pub path: Option<PathBuf>,
 }
 
+/// `[cdr]`, `[why]` and `[audit]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Kept {
+    pub retention_days: u16,
+}
+
 /// `[admin]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -200,6 +216,23 @@ pub struct Store {
 )]
 pub struct Admin {
     pub listen: SocketAddr,
+    pub redact_for: Vec<AccessRole>,
+}
+
+/// `[ladder]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Ladder {
+    pub enabled: bool,
+    pub max_messages: usize,
+    pub max_bytes: usize,
+    pub max_total_mib: usize,
+    #[serde(rename = "keep_s", deserialize_with = "seconds")]
+    pub keep: Duration,
 }
 
 /// `[metrics]`

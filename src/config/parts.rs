@@ -1,8 +1,11 @@
 use super::{ClientCertificates, Config, HostPort};
 use crate::directory::Profile;
 use crate::net::{dev_certificates, relay};
-use crate::sip::{Hop, Realm, Transport};
-use crate::{b2bua, directory, net};
+use crate::sip::{Hop, Identity, Realm, SentBy, Transport};
+use crate::store::Retention;
+use crate::telemetry::ladder::recorder;
+use crate::{b2bua, directory, doctor, net};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +83,65 @@ impl Config {
             .path
             .clone()
             .unwrap_or_else(|| self.data_dir.join("tollgate.db"))
+    }
+
+    /// For [`Recorder::new`](crate::telemetry::ladder::recorder::Recorder::new); none: it is off.
+    pub fn ladders(&self) -> Option<recorder::Limits> {
+        let ladder = &self.ladder;
+        ladder.enabled.then_some(recorder::Limits {
+            messages: ladder.max_messages,
+            bytes: ladder.max_bytes,
+            total: ladder.max_total_mib << 20,
+            keep: ladder.keep,
+        })
+    }
+
+    /// For [`Doctor::new`](doctor::Doctor::new), of an SBC that need not run.
+    pub fn doctor(&self) -> doctor::Config {
+        let tls = self.tls();
+        let mut certificates = vec![tls.listener.certificate];
+        certificates.extend(tls.dialler.map(|identity| identity.certificate));
+        let own = |bound: &[SocketAddr], transport: Transport| Identity {
+            host: self.sip.public_host.clone().unwrap_or_else(|| {
+                bound
+                    .first()
+                    .map_or_else(|| "127.0.0.1".to_owned(), |a| a.ip().to_string())
+            }),
+            port: bound
+                .first()
+                .map_or(transport.default_port(), SocketAddr::port),
+        };
+        let net = self.net();
+        doctor::Config {
+            dns: net.dns,
+            timeout: self.sip.connect_timeout + self.sip.t1 * 4,
+            certificates,
+            roots: None,
+            listening: self.sip.tls.clone(),
+            calls: self.calls(),
+            endpoint: self.endpoint(),
+            sent_by: SentBy {
+                udp: own(&self.sip.udp, Transport::Udp),
+                tcp: own(&self.sip.tcp, Transport::Tcp),
+                tls: own(&self.sip.tls, Transport::Tls),
+            },
+            teams_ranges: self.teams.address_ranges.clone(),
+        }
+    }
+
+    /// For [`housekeeping`](crate::store::housekeeping()).
+    pub fn retention(&self) -> Retention {
+        let kept = |days: u16| (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400));
+        Retention {
+            cdrs: kept(self.cdr.retention_days),
+            traces: kept(self.why.retention_days),
+            audit: kept(self.audit.retention_days),
+        }
+    }
+
+    /// Where call records wait for the database.
+    pub fn spool(&self) -> PathBuf {
+        self.data_dir.join("cdr")
     }
 
     /// Legs of one call, in the long run.

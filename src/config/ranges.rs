@@ -8,7 +8,7 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 /// Every key that has a smallest and a largest value.
 #[rustfmt::skip]
 pub(super) fn ranges(config: &Config) -> Vec<Range> {
-    let Config { sip, tls, teams, media, dns, calls, .. } = config;
+    let Config { sip, tls, teams, media, dns, calls, cdr, why, audit, ladder, .. } = config;
     let n = |count: usize| count as u64;
     let s = |duration: Duration| duration.as_secs();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -47,6 +47,13 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("calls.min_se_s", s(calls.min_se), 90..=s(calls.session_expires)),
         ("calls.emergency_numbers", n(calls.emergency_numbers.len()), 0..=64),
         ("calls.drain_timeout_s", s(calls.drain_timeout), 0..=3600),
+        ("cdr.retention_days", cdr.retention_days.into(), 0..=36_500),
+        ("why.retention_days", why.retention_days.into(), 0..=36_500),
+        ("audit.retention_days", audit.retention_days.into(), 0..=36_500),
+        ("ladder.max_messages", n(ladder.max_messages), 10..=10_000),
+        ("ladder.max_bytes", n(ladder.max_bytes), 65_536..=16_777_216),
+        ("ladder.max_total_mib", n(ladder.max_total_mib), 16..=4096),
+        ("ladder.keep_s", s(ladder.keep), 60..=604_800),
     ];
     if let Some(timeout) = media.inactivity_timeout {
         ranges.push(("media.inactivity_timeout_s", s(timeout), 5..=3600));

@@ -48,6 +48,16 @@ pub enum Route {
     Trunk(Arc<Trunk>),
 }
 
+impl Route {
+    /// A gateway's FQDN, or a trunk's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Teams(gateway) => &gateway.fqdn,
+            Self::Trunk(trunk) => &trunk.name,
+        }
+    }
+}
+
 /// A call that may not go on.
 #[derive(Debug, Clone)]
 pub struct Denial {

@@ -95,6 +95,11 @@ impl Directory {
         self.trunks.values()
     }
 
+    /// All numbers, in no order.
+    pub fn numbers(&self) -> impl Iterator<Item = &PhoneNumber> {
+        self.numbers.values()
+    }
+
     /// Who owns a number, in service or not.
     pub fn number(&self, number: &Number) -> Option<&PhoneNumber> {
         self.numbers.get(number)

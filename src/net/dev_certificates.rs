@@ -213,7 +213,11 @@ mod tests {
             client_certificates: ClientCertificates::Required,
         };
         let facts = TlsMaterial::load(config).unwrap().certificates().remove(0);
-        assert!(facts.rsa && facts.server_auth && facts.client_auth);
+        assert!(
+            matches!(facts.key, super::super::Key::Rsa(2048))
+                && facts.server_auth
+                && facts.client_auth
+        );
         assert_eq!(facts.names, ["*.sbc.test"]);
         let left = facts
             .not_after

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::config::DnsConfig;
+use super::probe::Found;
 use crate::base::Random;
 use crate::sip::locate::{Naptr, Question, Search, Srv};
 use crate::sip::{Hop, Target};
@@ -69,6 +70,45 @@ impl Dns {
             .unwrap_or_else(|_| Err(format!("DNS did not answer in time for {host}")));
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         found
+    }
+
+    /// What stands at a name, and whether the configuration said so.
+    pub(super) async fn look(&self, name: &str) -> (bool, Found) {
+        if let Some(addresses) = self.hosts.get(&canonical(name)) {
+            return (true, Found::Addresses(addresses.clone()));
+        }
+        if let Ok(address) = name.parse() {
+            return (true, Found::Addresses(vec![address]));
+        }
+        let Some(resolver) = &self.resolver else {
+            return (false, Found::Unknown("no name server is known".to_owned()));
+        };
+        let name = format!("{}.", canonical(name));
+        let look = async |kind| match resolver.lookup(name.clone(), kind).await {
+            Ok(lookup) => Ok(lookup.answers().to_vec()),
+            Err(error) if error.is_nx_domain() => Err(Found::NoSuchName),
+            Err(error) if error.is_no_records_found() => Ok(Vec::new()),
+            Err(error) => Err(Found::Unknown(error.to_string())),
+        };
+        let (four, six) = tokio::join!(look(RecordType::A), look(RecordType::AAAA));
+        let records = match (four, six) {
+            (Ok(four), Ok(six)) => [four, six].concat(),
+            (Err(found), _) | (_, Err(found)) => return (false, found),
+        };
+        let addresses: Vec<_> = records
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::A(a) => Some(IpAddr::V4(a.0)),
+                RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+                _ => None,
+            })
+            .collect();
+        if !addresses.is_empty() {
+            return (false, Found::Addresses(addresses));
+        }
+        let texts = look(RecordType::TXT).await.unwrap_or_default();
+        let text = !texts.is_empty();
+        (false, Found::NoAddress { text })
     }
 
     async fn search(&self, hop: Hop) -> Result<Vec<Target>, String> {

@@ -26,6 +26,7 @@ mod udp;
 mod verify;
 
 pub mod dev_certificates;
+pub mod probe;
 pub mod relay;
 
 use std::net::SocketAddr;
@@ -44,7 +45,8 @@ use udp::Udp;
 pub use config::{Config, DnsConfig};
 pub use counters::{Counter, Counters, HandshakeFailure};
 pub use tls::{
-    CertificateFacts, ClientCertificates, Identity, TlsConfig, TlsError, TlsErrors, TlsMaterial,
+    CertificateFacts, ChainEnd, ClientCertificates, Identity, Key, KnownRoots, TlsConfig, TlsError,
+    TlsErrors, TlsMaterial,
 };
 
 /// What the network tells the shard.

@@ -1,8 +1,8 @@
 //! Call detail records.
 
 use super::rows::{json, micros, to_json};
-use super::{Listed, Page, Store, StoreError};
-use crate::b2bua::{Cdr, Direction};
+use super::{Listed, Page, Store, StoreError, traces};
+use crate::b2bua::{Cdr, Direction, Trace};
 use sqlx::{QueryBuilder, SqliteConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -34,6 +34,11 @@ impl Store {
         let mut new = 0;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         for cdr in cdrs {
+            traces::insert(&mut transaction, cdr).await?;
+            let record = Cdr {
+                why: Trace::default(),
+                ..cdr.clone()
+            };
             let done = sqlx::query(
                 "INSERT OR IGNORE INTO cdrs (id, customer_id, trunk_id, direction, caller, called, start, sip_code, refused_by, record)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -47,7 +52,7 @@ impl Store {
             .bind(micros(cdr.start))
             .bind(cdr.sip_code)
             .bind(&cdr.refused_by)
-            .bind(to_json(cdr))
+            .bind(to_json(&record))
             .execute(&mut *transaction)
             .await?;
             new += done.rows_affected();
@@ -141,6 +146,7 @@ pub(super) mod tests {
             transferred_to: None,
             a_media: None,
             b_media: None,
+            why: Trace::default(),
         }
     }
 

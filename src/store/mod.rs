@@ -4,7 +4,7 @@
 //! transaction and swaps the directory when that succeeded, so that what an answer of the API promises is what calls
 //! obey, and rows that contradict each other are never stored. Call detail records come through a [`Spool`] on disk.
 
-mod audit;
+pub mod audit;
 pub mod cdrs;
 mod change;
 pub mod customers;
@@ -19,21 +19,23 @@ pub mod regions;
 mod rows;
 mod spool;
 mod tokens;
+pub mod traces;
 pub mod trunks;
 
-pub use audit::AuditEvent;
+pub use audit::{AuditEvent, AuditFilter, AuditRecord};
 pub use cdrs::CdrFilter;
 pub use change::Change;
 pub use customers::{CustomerRecord, CustomerSettings};
 pub use error::{Fault, StoreError};
 pub use gateways::{GatewayRecord, GatewaySettings};
-pub use housekeeping::housekeeping;
+pub use housekeeping::{Retention, housekeeping};
 pub use idempotency::{Answer, Reservation};
 pub use numbers::{NumberRecord, NumberSettings};
 pub use regions::{RegionRecord, RegionSettings};
 pub use rows::{Listed, Page};
 pub use spool::{Moved, Spool, SpoolError};
 pub use tokens::{AccessRole, NewToken, Token, Tokens};
+pub use traces::StoredTrace;
 pub use trunks::{NumberFormatName, Password, TransportName, TrunkRecord, TrunkSettings};
 
 use crate::directory::{self, Directory};

@@ -27,6 +27,8 @@ pub struct Spool {
     writer: Mutex<Writer>,
     waiting: AtomicU64,
     lost: AtomicU64,
+    /// Held while files are moved.
+    moving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -79,8 +81,9 @@ impl Spool {
             }),
             waiting: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            moving: tokio::sync::Mutex::new(()),
         };
-        let left = spool.segments(u64::MAX)?;
+        let left = segments(folder, u64::MAX)?;
         for (_, path) in &left {
             spool
                 .waiting
@@ -131,10 +134,29 @@ impl Spool {
         Ok(())
     }
 
+    /// The newest record in this folder that `wanted` picks, without moving any: what a crash left can be read, too.
+    pub fn peek(folder: &Path, wanted: impl Fn(&Cdr) -> bool) -> Result<Option<Cdr>, SpoolError> {
+        let mut found = None;
+        for (_, path) in segments(folder, u64::MAX)? {
+            let text = match fs::read(&path) {
+                Ok(text) => text,
+                // Moved by a running SBC meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let records = text
+                .split(|byte| *byte == b'\n')
+                .filter_map(|line| serde_json::from_slice::<Cdr>(line).ok());
+            found = records.filter(|cdr| wanted(cdr)).last().or(found);
+        }
+        Ok(found)
+    }
+
     /// Moves all records into the database, oldest first.
     pub async fn settle(&self, store: &Store) -> Result<Moved, SpoolError> {
+        let _turn = self.moving.lock().await;
         let mut moved = Moved::default();
-        for (number, path) in self.segments(self.close_current()?)? {
+        for (number, path) in segments(&self.folder, self.close_current()?)? {
             let text = fs::read(&path)?;
             let lines = text
                 .split(|byte| *byte == b'\n')
@@ -204,22 +226,22 @@ impl Spool {
     fn path(&self, number: u64) -> PathBuf {
         self.folder.join(format!("{number:020}.jsonl"))
     }
+}
 
-    /// Files with numbers below `end`, in order.
-    fn segments(&self, end: u64) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let number = path
-                .file_name()
-                .and_then(|name| name.to_str()?.strip_suffix(".jsonl")?.parse().ok());
-            if let Some(number) = number.filter(|number| *number < end) {
-                found.push((number, path));
-            }
+/// Files of the folder with numbers below `end`, in order.
+fn segments(folder: &Path, end: u64) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".jsonl")?.parse().ok());
+        if let Some(number) = number.filter(|number| *number < end) {
+            found.push((number, path));
         }
-        found.sort_unstable();
-        Ok(found)
     }
+    found.sort_unstable();
+    Ok(found)
 }
 
 #[cfg(test)]

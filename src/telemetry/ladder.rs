@@ -1,4 +1,8 @@
-//! A ladder diagram of one call's SIP messages, in text.
+//! A ladder diagram of one call's SIP messages, in text; [`recorder`] keeps those of all calls.
+
+pub mod pcapng;
+pub mod recorder;
+pub mod redact;
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +16,7 @@ const GAP: usize = LINE + 6;
 /// Who said what to whom in one call. Bounded: see [`Ladder::record`].
 #[derive(Debug, Clone)]
 pub struct Ladder {
-    parties: [String; 3],
+    parties: Vec<String>,
     rungs: Vec<Rung>,
     left_out: usize,
 }
@@ -26,16 +30,16 @@ struct Rung {
 }
 
 impl Ladder {
-    /// An empty ladder for three parties, named from left to right.
-    pub fn new(parties: [&str; 3]) -> Self {
+    /// An empty ladder for these parties, named from left to right.
+    pub fn new(parties: &[&str]) -> Self {
         Self {
-            parties: parties.map(str::to_owned),
+            parties: parties.iter().map(|party| (*party).to_owned()).collect(),
             rungs: Vec::new(),
             left_out: 0,
         }
     }
 
-    /// A message that went from one party to another (0 to 2, from left to right) at a time since the call began.
+    /// A message that went from one party to another (from left to right, the first is 0) at a time since the call began.
     /// Of a request line only the method and the user part stay, of a status line the code and the phrase. The 201st message and
     /// those after it are only counted, and so is one from a party to itself or to nobody.
     pub fn record(&mut self, at: Duration, from: usize, to: usize, first_line: &str) {
@@ -54,6 +58,11 @@ impl Ladder {
     /// How many messages were recorded.
     pub fn len(&self) -> usize {
         self.rungs.len()
+    }
+
+    /// Messages that are missing besides, as those that had to go before.
+    pub fn leave_out(&mut self, messages: usize) {
+        self.left_out += messages;
     }
 
     /// Whether none was.
@@ -95,7 +104,7 @@ impl fmt::Display for Ladder {
         rungs.sort_by_key(|rung| rung.at);
         for rung in rungs {
             let mut row = format!("{:>9.1} ", rung.at.as_secs_f64() * 1000.0);
-            for gap in 0..self.parties.len() - 1 {
+            for gap in 0..self.parties.len().saturating_sub(1) {
                 row.push('|');
                 row.push_str(&across(rung, gap));
             }
@@ -135,7 +144,7 @@ mod tests {
     /// Arrows point from the sender to the receiver, in the order of time, with lines cut to what a reader needs.
     #[test]
     fn a_call_reads_from_left_to_right() {
-        let mut ladder = Ladder::new(["Teams", "Tollgate", "PBX"]);
+        let mut ladder = Ladder::new(&["Teams", "Tollgate", "PBX"]);
         ladder.record(Duration::from_millis(12), 1, 0, "SIP/2.0 200 OK");
         ladder.record(
             Duration::ZERO,
@@ -175,7 +184,7 @@ mod tests {
     /// However long a call goes on, 200 messages are kept; text from the network cannot break the picture.
     #[test]
     fn it_is_bounded() {
-        let mut ladder = Ladder::new(["a", "b", "c"]);
+        let mut ladder = Ladder::new(&["a", "b", "c"]);
         for _ in 0..1000 {
             ladder.record(
                 Duration::ZERO,

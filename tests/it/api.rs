@@ -5,14 +5,20 @@
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use time::macros::datetime;
-use tollgate::admin::{Admin, CallRequest, Calls, LiveCall, LiveLeg, LiveState, openapi, router};
-use tollgate::b2bua::{Cdr, Direction};
+use tollgate::admin::{
+    Admin, CallRequest, Calls, Ladders, LiveCall, LiveLeg, LiveState, openapi, router,
+};
+use tollgate::b2bua::{CallWhy, Cdr, Direction, Fact, Found, Step, Trace};
 use tollgate::directory::{self, Customer, Ledger};
-use tollgate::store::{AccessRole, Store};
+use tollgate::net::Addresses;
+use tollgate::sip::{Flow, SendTo, Source, Transport};
+use tollgate::store::{AccessRole, Spool, Store};
 use tollgate::telemetry::health::{Health, Part};
+use tollgate::telemetry::ladder::recorder::{Limits, Recorder};
 use uuid::Uuid;
 
 /// The API on a port of loopback, over a store in a folder that goes with it.
@@ -22,6 +28,8 @@ struct Api {
     store: Store,
     ledger: Ledger,
     health: Health,
+    spool: Arc<Spool>,
+    recorder: Recorder,
     tokens: Mutex<HashMap<String, String>>,
     _folder: TempDir,
 }
@@ -56,6 +64,9 @@ impl Api {
                     CallRequest::Show { id, answer } => {
                         let _ = answer.send(live.iter().find(|call| call.id == id).cloned());
                     }
+                    CallRequest::Why { call, answer } => {
+                        let _ = answer.send(live.iter().find_map(|live| why(live, &call)));
+                    }
                     CallRequest::HangUp { id, answer } => {
                         let before = live.len();
                         live.retain(|call| call.id != id);
@@ -65,11 +76,25 @@ impl Api {
             }
         });
         let (ledger, health) = (Ledger::default(), Health::default());
+        let spool = Arc::new(Spool::open(&folder.path().join("cdr")).unwrap());
+        let recorder = Recorder::new(Limits {
+            messages: 100,
+            bytes: 100_000,
+            total: 1 << 20,
+            keep: Duration::from_secs(60),
+        });
         let admin = Admin {
             store: store.clone(),
             ledger: ledger.clone(),
             calls,
             health: health.clone(),
+            spool: spool.clone(),
+            redact_for: vec![AccessRole::Noc],
+            ladders: Ladders {
+                recorder: recorder.clone(),
+                listening: Addresses::default(),
+            },
+            doctor: None,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -81,6 +106,8 @@ impl Api {
             store,
             ledger,
             health,
+            spool,
+            recorder,
             tokens: Mutex::default(),
             _folder: folder,
         }
@@ -178,6 +205,28 @@ impl Api {
             .unwrap();
         (id, format!("/api/v1/customers/{id}"))
     }
+}
+
+/// Why a live call goes as it does, if this names it.
+fn why(live: &LiveCall, call: &str) -> Option<CallWhy> {
+    let call_ids = vec![live.a_leg.call_id.clone()];
+    (live.id.to_string() == call || call_ids[0] == call).then(|| CallWhy {
+        id: live.id,
+        customer: live.customer_id,
+        call_ids,
+        trace: trace(&live.from),
+    })
+}
+
+/// A trace of one step, which names a called number.
+fn trace(number: &str) -> Trace {
+    let fact = Fact::Number {
+        dialled: number.into(),
+        number: number.into(),
+        found: Found::Outside,
+    };
+    let steps = vec![Step { ms: 0, fact }];
+    Trace { steps, left_out: 0 }
 }
 
 fn live_call(n: u128) -> LiveCall {
@@ -312,16 +361,18 @@ async fn every_route_obeys_the_table_of_roles() {
             for role in AccessRole::ALL {
                 let writes = method != "GET";
                 let (calls, cdrs) = (
-                    template.starts_with("/api/v1/calls"),
+                    template.starts_with("/api/v1/calls") && !template.ends_with("/why"),
                     template == "/api/v1/cdrs",
                 );
                 let shared = template.starts_with("/api/v1/trunks");
                 let region = template.starts_with("/api/v1/regions");
+                let shared = shared || template.ends_with("/diagnosis");
+                let audit = template == "/api/v1/audit";
                 let may = match role {
                     CarrierAdmin => true,
-                    Noc => !writes || calls,
-                    PartnerAdmin => !(calls || shared || region && writes),
-                    CustomerAdmin => !writes && !calls && !shared && !cdrs,
+                    Noc => (!writes || calls) && !audit,
+                    PartnerAdmin => !(calls || shared || audit || region && writes),
+                    CustomerAdmin => !writes && !calls && !shared && !cdrs && !audit,
                 };
                 let scope = match role {
                     PartnerAdmin => Some(Uuid::from_u128(77)),
@@ -1094,9 +1145,8 @@ async fn shared_trunks_belong_to_no_customer() {
 async fn channels_are_shown_as_they_are_taken() {
     let api = Api::start().await;
     let (id, path) = api.customer("acme").await;
-    let customer = || -> std::sync::Arc<Customer> {
-        api.store.directory().load().customer(id).unwrap().clone()
-    };
+    let customer =
+        || -> Arc<Customer> { api.store.directory().load().customer(id).unwrap().clone() };
     let calls = [api.ledger.take(&customer()), api.ledger.take(&customer())];
     assert!(api.ledger.take(&customer()).is_none());
     let channels = async || api.get(&format!("{path}/channels")).await;
@@ -1205,6 +1255,7 @@ fn cdr(id: u128, customer: Uuid) -> Cdr {
         transferred_to: None,
         a_media: None,
         b_media: None,
+        why: Trace::default(),
     }
 }
 
@@ -1264,4 +1315,205 @@ async fn call_detail_records_are_shown_to_whom_they_concern() {
     let records: Value = own().await.json().await.unwrap();
     assert_eq!(records["items"].as_array().unwrap().len(), 1);
     assert_eq!(records["items"][0]["customer_id"], json!(acme));
+}
+
+/// Why a call went as it did: live from the calls, from the spool before the record is stored, then from the store;
+/// by the call's id and by its Call-ID; as text on request; shortened for the roles that the configuration names; and
+/// only for those whom the call concerns.
+#[tokio::test]
+async fn why_a_call_went_so_is_told_to_whom_it_concerns() {
+    let api = Api::start().await;
+    let (acme, acme_path) = api.customer("acme").await;
+    let (_, other_path) = api.customer("other").await;
+    let live = api.get("/api/v1/calls/2@teams/why").await;
+    assert_eq!(
+        live,
+        json!({
+            "id": Uuid::from_u128(2), "customer_id": Uuid::from_u128(102), "live": true, "call_ids": ["2@teams"],
+            "steps": [{ "ms": 0, "step": "number", "dialled": "+14255550100", "number": "+14255550100", "found": "outside" }],
+            "left_out": 0,
+        })
+    );
+    let over = Cdr {
+        why: trace("+4930987654"),
+        ..cdr(9, acme)
+    };
+    api.spool.append(&over).unwrap();
+    let path = format!("/api/v1/calls/{}/why", over.id);
+    for call in [path.as_str(), "/api/v1/calls/a/why", "/api/v1/calls/b/why"] {
+        let told = api.get(call).await;
+        assert_eq!(
+            (&told["live"], &told["id"]),
+            (&json!(false), &json!(over.id))
+        );
+    }
+    assert_eq!(api.spool.waiting(), 0);
+    let records = api.get("/api/v1/cdrs").await;
+    assert!(records["items"][0].get("why").is_none(), "{records}");
+
+    let text = async |role, scope, query: &str| {
+        let request = api.request("GET", &format!("{path}{query}"));
+        let request = request.bearer_auth(api.token(role, scope).await);
+        request.header("Accept", "text/plain").send().await.unwrap()
+    };
+    let whole = text(AccessRole::CarrierAdmin, None, "").await;
+    assert_eq!(whole.headers()["content-type"], "text/plain; charset=utf-8");
+    assert!(whole.text().await.unwrap().contains("+4930987654"));
+    let noc = text(AccessRole::Noc, None, "?format=text")
+        .await
+        .text()
+        .await
+        .unwrap();
+    assert!(noc.contains("…54") && !noc.contains("+4930"), "{noc}");
+    let json = text(AccessRole::CarrierAdmin, None, "?format=json").await;
+    assert_eq!(json.headers()["content-type"], "application/json");
+
+    let own = text(AccessRole::CustomerAdmin, Some(acme), "").await;
+    assert_eq!(
+        problem(own).await,
+        (403, "sip_data_access_off".into(), vec![])
+    );
+    for (path, status) in [(&acme_path, 200), (&other_path, 200)] {
+        let shared = api.patch(path, json!({ "sip_data_access": true })).await;
+        assert_eq!(shared.status(), status);
+    }
+    assert_eq!(
+        text(AccessRole::CustomerAdmin, Some(acme), "")
+            .await
+            .status(),
+        200
+    );
+    let other: Uuid = other_path.rsplit('/').next().unwrap().parse().unwrap();
+    let foreign = text(AccessRole::CustomerAdmin, Some(other), "").await;
+    assert_eq!(problem(foreign).await.0, 404);
+    let partner = text(AccessRole::PartnerAdmin, Some(Uuid::from_u128(5)), "").await;
+    assert_eq!(problem(partner).await.0, 404);
+    let nobody = api.carrier("GET", "/api/v1/calls/nothing/why").await;
+    assert_eq!(problem(nobody.send().await.unwrap()).await.0, 404);
+}
+
+/// The audit tells who changed what, newest first, by token, resource and time; only to the carrier's administrator.
+#[tokio::test]
+async fn the_audit_is_told_to_the_carrier() {
+    let api = Api::start().await;
+    let (_, acme_path) = api.customer("acme").await;
+    let (_, other_path) = api.customer("other").await;
+    assert_eq!(
+        api.patch(&acme_path, json!({ "name": "Acme & Co" }))
+            .await
+            .status(),
+        200
+    );
+    let all = api.get("/api/v1/audit").await;
+    let done: Vec<_> = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (event["action"].clone(), event["object"].clone()))
+        .collect();
+    let region = "/api/v1/regions/EU".to_owned();
+    let expected = [
+        ("update", &acme_path),
+        ("create", &other_path),
+        ("create", &acme_path),
+        ("create", &region),
+    ];
+    assert_eq!(
+        done,
+        expected.map(|(action, object)| (json!(action), json!(object)))
+    );
+    let update = &all["items"][0];
+    assert_eq!(
+        (&update["role"], &update["after"]["name"]),
+        (&json!("carrier_admin"), &json!("Acme & Co"))
+    );
+    let count = async |query: &str| {
+        api.get(&format!("/api/v1/audit?{query}")).await["items"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    let token = update["token_id"].as_str().unwrap();
+    for (query, found) in [
+        (format!("object={acme_path}"), 2),
+        ("object=/api/v1/customers".to_owned(), 3),
+        ("object=/api/v1/cust".to_owned(), 0),
+        (format!("token_id={token}&limit=1"), 1),
+        (format!("token_id={}", Uuid::nil()), 0),
+        ("until=2020-01-01T00:00:00Z".to_owned(), 0),
+    ] {
+        assert_eq!(count(&query).await, found, "{query}");
+    }
+}
+
+/// A call's messages as JSON, as a picture, and as a file for Wireshark; secrets in none of them, people only for who
+/// may see them; gone, and said so, when none are kept.
+#[tokio::test]
+async fn a_calls_messages_are_shown_without_secrets() {
+    let api = Api::start().await;
+    let source = Source {
+        transport: Transport::Tls,
+        flow: Flow(1),
+        remote: "192.0.2.9:5061".parse().unwrap(),
+        local: "192.0.2.1:5061".parse().unwrap(),
+        certificate: None,
+    };
+    let invite = "INVITE sip:+14255550100@a.example SIP/2.0\r\nFrom: \"Jane\" <sip:+442075550123@b>;tag=1\r\nCall-ID: 2@teams\r\n\
+                  Content-Type: application/sdp\r\n\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0\r\n";
+    api.recorder.received(&invite.into(), &source);
+    let trying = "SIP/2.0 100 Trying\r\nCall-ID: 2@teams\r\n\r\n";
+    api.recorder
+        .sent(&trying.into(), &SendTo::Flow(Flow(1), source.remote));
+
+    let ladder = api.get("/api/v1/calls/2@teams/ladder").await;
+    let messages = ladder["messages"].as_array().unwrap();
+    assert_eq!((messages.len(), &ladder["live"]), (2, &json!(true)));
+    assert_eq!(
+        (&messages[0]["sent"], &messages[1]["sent"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(
+        (&messages[1]["local"], &messages[1]["remote"]),
+        (&json!("192.0.2.1:5061"), &json!("192.0.2.9:5061"))
+    );
+    let text = messages[0]["text"].as_str().unwrap();
+    assert!(
+        text.contains("+442075550123") && !text.contains("c2VjcmV0"),
+        "{text}"
+    );
+
+    let shown = async |role, query: &str, accept: &str| {
+        let request = api.request("GET", &format!("/api/v1/calls/2@teams/ladder{query}"));
+        let request = request
+            .bearer_auth(api.token(role, None).await)
+            .header("Accept", accept);
+        request.send().await.unwrap().bytes().await.unwrap()
+    };
+    let noc = shown(AccessRole::Noc, "", "application/json").await;
+    let noc = String::from_utf8(noc.to_vec()).unwrap();
+    assert!(
+        !noc.contains("44207555") && !noc.contains("Jane") && noc.contains("…23@b"),
+        "{noc}"
+    );
+    for (query, accept) in [("?format=text", "*/*"), ("", "text/plain")] {
+        let picture = shown(AccessRole::CarrierAdmin, query, accept).await;
+        let picture = String::from_utf8(picture.to_vec()).unwrap();
+        assert!(
+            picture.contains("Tollgate")
+                && picture.contains(" INVITE +14255550100 ")
+                && picture.contains(" 100 Trying "),
+            "{picture}"
+        );
+    }
+    let file = shown(AccessRole::CarrierAdmin, "?format=pcapng", "*/*").await;
+    assert_eq!(file[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+    assert!(file.windows(7).any(|w| w == b"INVITE ") && !file.windows(8).any(|w| w == b"c2VjcmV0"));
+
+    for (call, code) in [("3@teams", "ladder_gone"), ("nobody", "not_found")] {
+        let gone = api
+            .carrier("GET", &format!("/api/v1/calls/{call}/ladder"))
+            .await;
+        let (status, told, _) = problem(gone.send().await.unwrap()).await;
+        assert_eq!((status, told.as_str()), (404, code));
+    }
 }

@@ -8,6 +8,7 @@ mod corpora;
 mod demo;
 mod descriptions;
 mod directory;
+mod doctor;
 mod floors;
 mod messages;
 mod sim;

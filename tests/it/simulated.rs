@@ -15,3 +15,4 @@ mod refusals;
 mod replaces;
 mod timers;
 mod transfer;
+mod why;

@@ -27,6 +27,13 @@ impl Api {
         self.ask(Method::GET, path, None, StatusCode::OK).await
     }
 
+    /// A file.
+    pub async fn download(&self, path: &str) -> Vec<u8> {
+        let answer = self.send(Method::GET, path, None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "GET {path}");
+        answer.bytes().await.expect("a body").to_vec()
+    }
+
     pub async fn post(&self, path: &str, body: Value) -> Value {
         self.ask(Method::POST, path, Some(body), StatusCode::CREATED)
             .await

@@ -4,7 +4,8 @@ use crate::kamailio;
 use crate::lab::{Lab, PBX_NUMBER, TEAMS_NUMBER};
 use crate::sbc::Sbc;
 use crate::sipp::Scenario;
-use crate::tshark::Capture;
+use crate::tshark::{Capture, Trace};
+use serde_json::Value;
 
 /// A call, a hold, a CANCEL from Teams and a call to Teams go as both sides expect, and what goes over the trunk is
 /// well-formed to a third party.
@@ -62,6 +63,7 @@ async fn sipp_and_tshark_agree_with_call_hold_and_cancel() {
         [from_teams(200), from_teams(200), from_teams(487), to_teams]
     );
 
+    ladders_open_in_wireshark(&lab, &sbc, &records).await;
     if let Some(capture) = capture {
         let trace = capture.read().await;
         trace.is_well_formed();
@@ -75,4 +77,36 @@ async fn sipp_and_tshark_agree_with_call_hold_and_cancel() {
         assert!(sent("sdp contains \"crypto\" || sdp contains \"SAVP\"").is_empty());
     }
     sbc.stop().await;
+}
+
+/// Each call's ladder is a file that Wireshark's own reader opens: all its messages are SIP, also those that went over
+/// TLS, with real addresses, sound checksums and no key.
+async fn ladders_open_in_wireshark(lab: &Lab, sbc: &Sbc, records: &[Value]) {
+    for record in records {
+        let id = record["id"].as_str().expect("an id");
+        let file = lab.file(&format!("{id}.pcapng"));
+        let bytes = sbc
+            .api
+            .download(&format!("/calls/{id}/ladder?format=pcapng"))
+            .await;
+        std::fs::write(&file, bytes).expect("a file");
+        let trace = Trace::of(file);
+        trace.is_well_formed();
+        let all = trace.select("frame", &["frame.number"]).len();
+        let sip = trace.select("sip", &["frame.number"]).len();
+        assert!(all >= 6 && all == sip, "{sip} of {all} packets are SIP");
+        let invites = |address| {
+            let filter = format!(
+                "sip.Method == INVITE && ip.addr == {address} && ip.addr == {}",
+                lab.sbc()
+            );
+            trace.select(&filter, &["frame.number"]).len()
+        };
+        assert!(invites(lab.microsoft()) >= 1 && invites(lab.pbx()) >= 1);
+        let keys = trace.select("sdp contains \"inline:\"", &["sdp.media_attr"]);
+        assert!(
+            !keys.is_empty() && keys.iter().all(|line| line.contains("inline:LEFTOUT")),
+            "{keys:?}"
+        );
+    }
 }

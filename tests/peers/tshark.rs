@@ -48,6 +48,13 @@ impl Capture {
     }
 }
 
+impl Trace {
+    /// A file that somebody else has written.
+    pub fn of(file: PathBuf) -> Self {
+        Self { file }
+    }
+}
+
 /// What was captured.
 pub struct Trace {
     file: PathBuf,

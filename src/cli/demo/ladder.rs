@@ -25,7 +25,7 @@ pub(super) fn of(stage: &Stage, from: Instant) -> Ladder {
 }
 
 fn drawn(parties: &[(&Trace, usize)], from: Instant, shown: impl Fn(&str) -> bool) -> Ladder {
-    let mut ladder = Ladder::new(["Teams", "Tollgate", "PBX"]);
+    let mut ladder = Ladder::new(&["Teams", "Tollgate", "PBX"]);
     for (trace, party) in parties {
         let messages = trace.messages();
         for message in messages.iter().filter(|m| m.at >= from && shown(&m.cseq)) {

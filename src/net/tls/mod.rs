@@ -24,7 +24,7 @@ use files::{Pair, names, roots, teams_roots};
 
 pub use config::{ClientCertificates, Identity, TlsConfig};
 pub use error::{TlsError, TlsErrors};
-pub use files::CertificateFacts;
+pub use files::{CertificateFacts, ChainEnd, Key, KnownRoots};
 
 /// The certificates, keys and roots in use, and the files they come from.
 #[derive(Debug)]
@@ -113,6 +113,14 @@ impl Material {
         match realm {
             Realm::Teams => self.teams.clone(),
             Realm::Trunk => self.trunk.clone(),
+        }
+    }
+
+    /// Who judges servers of this realm.
+    pub fn verifier(&self, realm: Realm) -> ServerVerifier {
+        ServerVerifier {
+            trust: self.trust.clone(),
+            realm,
         }
     }
 

@@ -263,6 +263,14 @@ impl Clients {
         self.next_target(key, Failure::Timeout, now, core);
     }
 
+    /// Whose request waits for this answer of DNS.
+    pub fn asker(&self, id: ResolveId) -> Option<ClientKey> {
+        match self.errands.get(&id)?.0 {
+            Errand::Request(key) => Some(key),
+            Errand::Ack(..) => None,
+        }
+    }
+
     /// DNS does not answer.
     pub fn expire_errand(&mut self, id: ResolveId, now: Instant, core: &mut Core) {
         self.resolved(id, Err("no answer".to_owned()), now, core);
@@ -313,7 +321,7 @@ impl Clients {
         };
         core.deadlines
             .set(Timer::Exchange(key), &mut exchange.alarm, None);
-        let stage = exchange.stage;
+        let (stage, silent) = (exchange.stage, exchange.silent);
         let given_up = matches!(stage, Stage::Cancelled(_));
         let Some(way) = exchange.ahead.pop_front().filter(|_| !given_up) else {
             self.fail(key, failure, core);
@@ -330,7 +338,12 @@ impl Clients {
                 .set(Timer::Exchange(key), &mut exchange.alarm, Some(until));
         }
         self.abandon(stage, now, core);
-        core.counters.failovers += u64::from(stage.number().is_some());
+        if stage.number().is_some() {
+            core.counters.failovers += 1;
+            if !silent {
+                core.report(Event::NextTarget { key, failure });
+            }
+        }
         let t = core.config.timers(transport);
         let attempt = Attempt::new(request, branch, way, Some(key), now, &t);
         self.begin(number, attempt, core);
@@ -467,7 +480,7 @@ impl Clients {
             (100..=199, _) => {}
             // RFC 3263 §4.3: as if it had not been reached.
             (503, _) if !exchange.ahead.is_empty() && !given_up => {
-                return self.next_target(key, Failure::Timeout, now, core);
+                return self.next_target(key, Failure::Unavailable, now, core);
             }
             (200..=299, Method::Invite) => {
                 let to_tag = message.to_tag().unwrap_or_default();

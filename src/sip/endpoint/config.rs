@@ -78,6 +78,15 @@ pub struct SentBy {
 }
 
 impl SentBy {
+    /// What peers of this transport see.
+    pub fn of(&self, transport: Transport) -> &Identity {
+        match transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp => &self.tcp,
+            Transport::Tls => &self.tls,
+        }
+    }
+
     /// The Via of a request, which on datagrams asks for the port that it came from (RFC 3581 §3).
     pub(super) fn via(&self, transport: Transport, branch: &str) -> String {
         let (identity, rport) = match transport {

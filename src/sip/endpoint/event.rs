@@ -74,6 +74,13 @@ pub enum Event {
         /// Where it came from.
         source: Source,
     },
+    /// One of several targets of a request has failed, and the next one is being tried.
+    NextTarget {
+        /// The request.
+        key: ClientKey,
+        /// Why the last one failed.
+        failure: Failure,
+    },
     /// No final response will come.
     Failed {
         /// The request.
@@ -94,6 +101,9 @@ pub enum Failure {
     /// The peer kept silent, or rang for too long.
     #[error("the peer did not answer in time")]
     Timeout,
+    /// It answered 503, and there were other targets.
+    #[error("the peer answered 503")]
+    Unavailable,
     /// It could not be sent.
     #[error("the request could not be sent: {0}")]
     Transport(String),

@@ -154,6 +154,11 @@ impl Endpoint {
         }
     }
 
+    /// Which request of ours waits for this answer of DNS.
+    pub fn asker(&self, id: ResolveId) -> Option<ClientKey> {
+        self.clients.asker(id)
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> &Counters {
         &self.core.counters

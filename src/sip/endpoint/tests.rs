@@ -172,6 +172,7 @@ fn tell(event: &Event) -> String {
         }
         Event::Cancelled { .. } => "cancelled".to_owned(),
         Event::Response { message, .. } => format!("{} {}", message.status(), message.method()),
+        Event::NextTarget { failure, .. } => format!("next target: {failure}"),
         Event::Failed { failure, .. } => failure.to_string(),
         Event::NoAck { .. } => "no ACK".to_owned(),
     }
@@ -479,6 +480,24 @@ fn an_unreachable_target_is_left() {
         .send_failed(second, "reset".to_owned(), alone.now);
     assert_eq!(alone.told(), ["the request could not be sent: reset"]);
     assert_eq!(alone.endpoint.counters().failovers, 1);
+    alone.finish();
+}
+
+/// Each target that is left is told with what it did; the last one's failure is that of the request.
+#[test]
+fn every_target_that_fails_is_told() {
+    let mut alone = Alone::new(Transport::Tls);
+    let (_, (first, _, _)) = alone.invite(&[ONE, TWO]);
+    alone
+        .endpoint
+        .send_failed(first, "refused".to_owned(), alone.now);
+    let refused = "next target: the request could not be sent: refused";
+    assert_eq!(alone.told(), [refused]);
+    alone.wait(4_500);
+    assert_eq!(alone.told(), [Failure::Timeout.to_string()]);
+    let (_, (_, _, invite)) = alone.invite(&[ONE, TWO]);
+    alone.receive(&response(&invite, 503, "x").finish(None));
+    assert_eq!(alone.told(), ["next target: the peer answered 503"]);
     alone.finish();
 }
 

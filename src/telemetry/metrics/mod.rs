@@ -92,6 +92,9 @@ table! {
 
     CDR_WRITTEN = Counter "tollgate_cdr_written_total" [] "Call records written to the spool";
     CDR_FAILED = Counter "tollgate_cdr_failed_total" [] "Call records that could not be written";
+    LADDER_BYTES = Gauge "tollgate_ladder_bytes" [] "Bytes of SIP messages that are kept for ladders";
+    LADDER_EVICTED = Counter "tollgate_ladder_evicted_total" [] "SIP messages that had to leave the ladders before their time";
+
     CDR_SPOOLED = Gauge "tollgate_cdr_spooled" [] "Call records that wait in the spool for the database";
 }
 

@@ -111,6 +111,11 @@ impl Lab {
         }
     }
 
+    /// The SBC's configuration.
+    pub fn config(&self) -> std::path::PathBuf {
+        self._directory.path().join("tollgate.toml")
+    }
+
     /// Calls from Teams, whatever comes of it.
     pub async fn dial_from_teams(&self) -> EmuCall {
         let call = TeamsCall {

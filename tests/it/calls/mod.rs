@@ -325,3 +325,43 @@ async fn calls_at_once_keep_their_sound_apart() {
     }
     lab.close().await;
 }
+
+/// `tollgate why` tells of a refused call while the SBC runs, by the Call-ID that the caller knows: from the spool or
+/// from the database, wherever the record is by then. A call that nobody made is no call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_call_is_explained_on_the_command_line() {
+    let lab = Lab::plain().await;
+    let call = lab
+        .dial_from_pbx(|call| call.to = "+14255559999".into())
+        .await;
+    refused(&call).await;
+    let why = async |call: String| {
+        let config = lab.config();
+        let run = move || {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+            command.args(["why", &call, "--config"]).arg(config);
+            command.output().unwrap()
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    let mut told = why(call.call_id().to_owned()).await;
+    for _ in 0..50 {
+        if told.status.success() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        told = why(call.call_id().to_owned()).await;
+    }
+    let text = String::from_utf8(told.stdout).unwrap();
+    for words in [
+        "the peer is pbx, known by its address",
+        "called +14255559999",
+        "nobody's number",
+        "ended with 404",
+    ] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    let nobody = why("nobody@nowhere".to_owned()).await;
+    assert_eq!(nobody.status.code(), Some(64));
+    lab.close().await;
+}

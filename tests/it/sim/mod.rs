@@ -535,6 +535,7 @@ impl World {
                     self.sides[side.0].inbox.push_back(Heard::Failed(failure));
                 }
             }
+            Event::NextTarget { .. } => {}
             Event::NoAck { key } => {
                 let at = self
                     .sides

@@ -1,0 +1,778 @@
+//! Why a call went as it did: every decision about it as typed values, in order, bounded. They are gathered while the
+//! call is made and end up beside its CDR; words are made of them only when somebody asks.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::directory::{ActivationState, AdminState, GatewayState};
+
+/// The decisions about one call.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CallTrace)]
+pub struct Trace {
+    /// In the order in which they fell.
+    pub steps: Vec<Step>,
+    /// How many found no room any more.
+    #[serde(default)]
+    pub left_out: u32,
+}
+
+/// One decision, or one thing that decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CallStep)]
+pub struct Step {
+    /// Milliseconds since the INVITE came in.
+    pub ms: u64,
+    /// What it was.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What was decided, with the values that decided it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "step", rename_all = "snake_case")]
+#[schema(as = CallFact)]
+pub enum Fact {
+    /// The INVITE came in.
+    Received {
+        /// From there.
+        #[schema(value_type = String)]
+        from: SocketAddr,
+        /// By `udp`, `tcp` or `tls`.
+        transport: String,
+        /// Names in the peer's certificate.
+        certificate: Vec<String>,
+    },
+    /// Who the peer is.
+    Peer {
+        /// `teams`, or the names of the trunks that it may be.
+        peers: Vec<String>,
+        /// By what it is known.
+        by: Proof,
+    },
+    /// The gateway that the Request-URI of Teams names.
+    Gateway {
+        /// The host as it stands there.
+        host: String,
+        /// None: there is no such gateway.
+        state: Option<GatewayState>,
+    },
+    /// Of several trunks at one address, the called number chose this one.
+    Trunk {
+        /// Its name.
+        trunk: String,
+    },
+    /// Whose call it is.
+    Customer {
+        /// Its id.
+        id: Uuid,
+        /// Its account.
+        account: String,
+        /// What the operator wants.
+        admin: AdminState,
+        /// How far Teams is set up.
+        activation: ActivationState,
+    },
+    /// The called number.
+    Number {
+        /// As it stood in the Request-URI.
+        dialled: String,
+        /// As it is understood.
+        number: String,
+        /// What is known of it.
+        found: Found,
+    },
+    /// The calling number.
+    Caller {
+        /// As the INVITE has it.
+        presented: String,
+        /// As it is passed on.
+        number: String,
+        /// Whether it may be presented.
+        screening: Screening,
+    },
+    /// A limit of calls at once, and what was in use at that instant, this call included if it was let in.
+    Limit {
+        /// Whose.
+        of: LimitOf,
+        /// The customer's account, or the trunk's name.
+        name: String,
+        /// Calls, this one included if it was let in.
+        in_use: u32,
+        /// None: there is no limit.
+        limit: Option<u32>,
+        /// What came of it.
+        outcome: LimitOutcome,
+    },
+    /// Where the call may go, in the order of trial.
+    Candidates {
+        /// Each is tried until one answers.
+        targets: Vec<Candidate>,
+    },
+    /// An INVITE of ours goes out.
+    Attempt {
+        /// A trunk's name, or a gateway's FQDN.
+        peer: String,
+        /// To this host.
+        host: String,
+        /// Call-ID of the leg.
+        call_id: String,
+    },
+    /// What DNS said about a host.
+    Resolved {
+        /// In the order of trial; empty: it leads nowhere.
+        #[schema(value_type = Vec<String>)]
+        addresses: Vec<SocketAddr>,
+        /// Why there are none.
+        failure: Option<String>,
+    },
+    /// One of several addresses of a host failed, and the next one is tried.
+    NextAddress {
+        /// Why.
+        failure: Failing,
+    },
+    /// An attempt failed.
+    Failed {
+        /// A trunk's name, or a gateway's FQDN.
+        peer: String,
+        /// Why.
+        failure: Failing,
+        /// Whether others may still be tried.
+        next: bool,
+    },
+    /// The called side said that it rings, or sends sound before the answer.
+    Progress {
+        /// Its status.
+        status: u16,
+    },
+    /// The called side answered.
+    Answered {
+        /// A trunk's name, or a gateway's FQDN.
+        peer: String,
+    },
+    /// The call was refused, or ended unanswered.
+    Refused {
+        /// What the caller heard.
+        status: u16,
+        /// For its Reason header.
+        q850: Option<u8>,
+        /// Which rule, in one word.
+        rule: String,
+        /// The fact.
+        why: String,
+    },
+    /// A peer holds.
+    Held {
+        /// Its name.
+        by: String,
+        /// Who plays to the other side.
+        music: super::Music,
+    },
+    /// A peer that held does so no more.
+    Resumed {
+        /// Its name.
+        by: String,
+    },
+    /// A REFER came in.
+    Refer {
+        /// Who sent it.
+        by: String,
+        /// Status that refused it; none: it is being obeyed.
+        refused: Option<u16>,
+    },
+    /// An INVITE took the place of a leg (RFC 3891).
+    Replaced {
+        /// Whose INVITE.
+        by: String,
+        /// Call-ID of the new leg.
+        call_id: String,
+    },
+    /// The target of a REFER took the referrer's place.
+    Transferred {
+        /// The number, or the party's name.
+        to: String,
+    },
+    /// The target of a REFER could not be reached.
+    TransferFailed {
+        /// What the referrer hears.
+        status: u16,
+        /// Why.
+        why: String,
+    },
+    /// A call that was up ended.
+    Ended {
+        /// In one word.
+        why: String,
+        /// Whose doing it was, if a peer's.
+        by: Option<String>,
+        /// In the Reason header of our BYE.
+        q850: u8,
+    },
+}
+
+/// By what a peer is known.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "proof", rename_all = "snake_case")]
+#[schema(as = PeerProof)]
+pub enum Proof {
+    /// A certificate of Microsoft's realm and an address in its ranges (TDR-314).
+    CertificateAndRange,
+    /// An address in a trunk's list.
+    Network {
+        /// Of the narrowest network that holds it.
+        #[schema(value_type = String)]
+        address: IpAddr,
+        /// Its prefix.
+        prefix: u8,
+    },
+}
+
+/// What is known of a called number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = NumberFound)]
+pub enum Found {
+    /// A number of the customer, in service.
+    Owned,
+    /// A number of the customer, out of service.
+    OutOfService,
+    /// A number of another customer than the trunk's.
+    Foreign,
+    /// Nobody's.
+    Nobodys,
+    /// Nothing was dialled.
+    Empty,
+    /// An emergency number: no limit and no screening applies (TDR-1007).
+    Emergency,
+    /// From Teams, any number may be called.
+    Outside,
+}
+
+/// Whether a caller may present its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = CallerScreening)]
+pub enum Screening {
+    /// It is a number of the customer, in service.
+    Passed,
+    /// It is not.
+    Refused,
+    /// The customer wants no screening.
+    Off,
+    /// Emergency calls are never screened.
+    Emergency,
+    /// Only callers from Teams are screened.
+    NotFromTeams,
+}
+
+/// Whose limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOf {
+    /// `max_channels`.
+    Customer,
+    /// `cac_max_sessions`.
+    Trunk,
+}
+
+/// What came of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOutcome {
+    /// A channel was free.
+    Taken,
+    /// All were busy.
+    Busy,
+    /// An emergency call passes every limit.
+    Exempt,
+}
+
+impl LimitOutcome {
+    pub(super) fn of(taken: bool, exempt: bool) -> Self {
+        match (taken, exempt) {
+            (_, true) => Self::Exempt,
+            (true, false) => Self::Taken,
+            (false, false) => Self::Busy,
+        }
+    }
+}
+
+/// A place where a call may go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CallCandidate)]
+pub struct Candidate {
+    /// A trunk's name, or a gateway's FQDN.
+    pub peer: String,
+    /// Its host.
+    pub host: String,
+    /// As it was known then: a peer that is down is tried last.
+    pub up: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "how", rename_all = "snake_case")]
+#[schema(as = AttemptFailure)]
+pub enum Failing {
+    /// It answered with this status.
+    Status {
+        /// The status.
+        status: u16,
+        /// Its reason phrase.
+        phrase: String,
+        /// Its Reason headers (RFC 3326), where Microsoft puts its own codes.
+        reasons: Vec<String>,
+    },
+    /// It kept silent.
+    Timeout,
+    /// No connection, or TLS failed.
+    Transport {
+        /// What failed.
+        what: String,
+    },
+    /// Its name leads nowhere.
+    Unresolvable {
+        /// What DNS said.
+        what: String,
+    },
+    /// It was not tried: a limit, or no media.
+    NotStarted {
+        /// Why.
+        what: String,
+    },
+    /// It answered, but not so that it can be used.
+    Unusable {
+        /// Why.
+        what: String,
+    },
+}
+
+/// Steps that a call may have; what comes later is counted, but for how it ended.
+const MOST_STEPS: usize = 64;
+/// Texts of peers are cut to so many characters.
+const MOST_TEXT: usize = 200;
+
+/// A trace while it grows.
+#[derive(Debug)]
+pub(super) struct Notes {
+    began: Instant,
+    trace: Trace,
+}
+
+impl Notes {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            trace: Trace::default(),
+        }
+    }
+
+    /// One more step, if there is room.
+    pub fn add(&mut self, now: Instant, fact: Fact) {
+        if self.trace.steps.len() < MOST_STEPS {
+            self.push(now, fact);
+        } else {
+            self.trace.left_out += 1;
+        }
+    }
+
+    /// How it ended: there is always room for that.
+    pub fn add_last(&mut self, now: Instant, fact: Fact) {
+        if self.trace.steps.len() > MOST_STEPS {
+            self.trace.left_out += 1;
+            return;
+        }
+        self.push(now, fact);
+    }
+
+    fn push(&mut self, now: Instant, fact: Fact) {
+        let ms = u64::try_from((now - self.began).as_millis()).unwrap_or(u64::MAX);
+        self.trace.steps.push(Step { ms, fact });
+    }
+
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+}
+
+/// A peer's text, bounded.
+pub(super) fn cut(text: impl AsRef<[u8]>) -> String {
+    let text = String::from_utf8_lossy(text.as_ref());
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MOST_TEXT)
+        .collect()
+}
+
+impl Trace {
+    /// Whether there is none, as of calls of earlier versions.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Numbers of people pass through `hide`.
+    pub fn redacted(mut self, hide: impl Fn(&str) -> String) -> Self {
+        for step in &mut self.steps {
+            match &mut step.fact {
+                Fact::Number {
+                    dialled: one,
+                    number: other,
+                    found,
+                } if *found != Found::Emergency => (*one, *other) = (hide(one), hide(other)),
+                Fact::Caller {
+                    presented, number, ..
+                } => (*presented, *number) = (hide(presented), hide(number)),
+                Fact::Transferred { to } => *to = hide(to),
+                _ => {}
+            }
+        }
+        self
+    }
+}
+
+/// As an operator reads it, a line for each step.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Step { ms, fact } in &self.steps {
+            writeln!(f, "{ms:>9} ms  {fact}")?;
+        }
+        if self.left_out > 0 {
+            writeln!(
+                f,
+                "              and {} more steps that found no room",
+                self.left_out
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Received {
+                from,
+                transport,
+                certificate,
+            } => {
+                write!(f, "INVITE from {from} over {transport}")?;
+                if !certificate.is_empty() {
+                    write!(f, ", with a certificate for {}", certificate.join(", "))?;
+                }
+                Ok(())
+            }
+            Self::Peer { peers, by } => {
+                write!(f, "the peer is {}, known by ", peers.join(" or "))?;
+                match by {
+                    Proof::CertificateAndRange => f.write_str("Microsoft's certificate and range"),
+                    Proof::Network { address, prefix } => {
+                        write!(f, "its address in {address}/{prefix}")
+                    }
+                }
+            }
+            Self::Gateway {
+                host,
+                state: Some(state),
+            } => {
+                write!(f, "gateway {host}, {}", state.name())
+            }
+            Self::Gateway { host, state: None } => write!(f, "{host} is no gateway"),
+            Self::Trunk { trunk } => write!(f, "the called number chose the trunk {trunk}"),
+            Self::Customer {
+                account,
+                admin,
+                activation,
+                ..
+            } => write!(
+                f,
+                "customer {account}, {}, {}",
+                admin.name(),
+                activation.name()
+            ),
+            Self::Number {
+                dialled,
+                number,
+                found,
+            } => {
+                write!(f, "called {dialled}, read as {number}: {}", found.words())
+            }
+            Self::Caller {
+                presented,
+                number,
+                screening,
+            } => {
+                write!(
+                    f,
+                    "caller {presented}, passed on as {number}: {}",
+                    screening.words()
+                )
+            }
+            Self::Limit {
+                of,
+                name,
+                in_use,
+                limit,
+                outcome,
+            } => {
+                let whose = match of {
+                    LimitOf::Customer => "customer",
+                    LimitOf::Trunk => "trunk",
+                };
+                match limit {
+                    Some(limit) => {
+                        write!(f, "limit of {whose} {name}: {in_use} of {limit} in use")?
+                    }
+                    None => write!(f, "{whose} {name} has no limit: {in_use} in use")?,
+                }
+                f.write_str(match outcome {
+                    LimitOutcome::Taken => ", this call among them",
+                    LimitOutcome::Busy => ", none is free",
+                    LimitOutcome::Exempt => ", which an emergency call passes",
+                })
+            }
+            Self::Candidates { targets } => {
+                f.write_str("may go to")?;
+                for (at, target) in targets.iter().enumerate() {
+                    let down = if target.up { "" } else { " (down)" };
+                    write!(
+                        f,
+                        "{} {} at {}{down}",
+                        if at == 0 { "" } else { "," },
+                        target.peer,
+                        target.host
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Attempt {
+                peer,
+                host,
+                call_id,
+            } => {
+                write!(f, "INVITE to {peer} at {host}, Call-ID {call_id}")
+            }
+            Self::Resolved {
+                addresses,
+                failure: None,
+            } => {
+                let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                write!(f, "DNS: {}", texts.join(", "))
+            }
+            Self::Resolved {
+                failure: Some(failure),
+                ..
+            } => write!(f, "DNS failed: {failure}"),
+            Self::NextAddress { failure } => write!(f, "{failure}; the next address is tried"),
+            Self::Failed {
+                peer,
+                failure,
+                next,
+            } => {
+                let then = if *next {
+                    "the next target may be tried"
+                } else {
+                    "that is final"
+                };
+                write!(f, "{peer}: {failure}; {then}")
+            }
+            Self::Progress { status } => write!(f, "the called side says {status}"),
+            Self::Answered { peer } => write!(f, "{peer} answered"),
+            Self::Refused {
+                status,
+                q850,
+                rule,
+                why,
+            } => {
+                write!(f, "ended with {status}")?;
+                if let Some(cause) = q850 {
+                    write!(f, " (Q.850 cause {cause})")?;
+                }
+                write!(f, " by rule {rule}: {why}")
+            }
+            Self::Held { by, music } => write!(
+                f,
+                "{by} holds; the other side hears {}",
+                match music {
+                    super::Music::BuiltIn => "our music",
+                    super::Music::Pbx => "its PBX's music",
+                }
+            ),
+            Self::Resumed { by } => write!(f, "{by} resumes"),
+            Self::Refer { by, refused: None } => write!(f, "{by} asks for a transfer"),
+            Self::Refer {
+                by,
+                refused: Some(status),
+            } => {
+                write!(f, "{by} asks for a transfer and is refused with {status}")
+            }
+            Self::Replaced { by, call_id } => {
+                write!(
+                    f,
+                    "an INVITE of {by} takes the place of a leg, Call-ID {call_id}"
+                )
+            }
+            Self::Transferred { to } => write!(f, "transferred to {to}"),
+            Self::TransferFailed { status, why } => {
+                write!(f, "the transfer failed with {status}: {why}")
+            }
+            Self::Ended { why, by, q850 } => {
+                write!(f, "over: {why} (Q.850 cause {q850})")?;
+                match by {
+                    Some(peer) => write!(f, ", by {peer}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status {
+                status,
+                phrase,
+                reasons,
+            } => {
+                write!(f, "answered {status} {phrase}")?;
+                reasons
+                    .iter()
+                    .try_for_each(|reason| write!(f, " [{reason}]"))
+            }
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Transport { what } => write!(f, "not reached: {what}"),
+            Self::Unresolvable { what } => write!(f, "its name leads nowhere: {what}"),
+            Self::NotStarted { what } => write!(f, "not tried: {what}"),
+            Self::Unusable { what } => write!(f, "its answer cannot be used: {what}"),
+        }
+    }
+}
+
+impl Found {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Owned => "a number of the customer",
+            Self::OutOfService => "a number of the customer that is out of service",
+            Self::Foreign => "a number of another customer",
+            Self::Nobodys => "nobody's number",
+            Self::Empty => "no number at all",
+            Self::Emergency => "an emergency number, which passes limits and screening",
+            Self::Outside => "a number to be reached through a trunk",
+        }
+    }
+}
+
+impl Screening {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Passed => "a number of the customer",
+            Self::Refused => "no number that the customer may present",
+            Self::Off => "the customer wants no screening",
+            Self::Emergency => "not screened, for it is an emergency",
+            Self::NotFromTeams => "not screened, for it is not from Teams",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// However much happens in a call, its trace stays small, says what it lacks, and still tells how the call ended.
+    #[test]
+    fn a_trace_is_bounded_and_keeps_the_end() {
+        let start = Instant::now();
+        let mut notes = Notes::new(start);
+        for n in 0..1000u16 {
+            notes.add(
+                start + Duration::from_millis(n.into()),
+                Fact::Progress { status: 180 },
+            );
+        }
+        let end = Fact::Ended {
+            why: "bye".into(),
+            by: None,
+            q850: 16,
+        };
+        notes.add_last(start + Duration::from_secs(2), end.clone());
+        notes.add_last(start + Duration::from_secs(3), end.clone());
+        let trace = notes.trace();
+        assert_eq!((trace.steps.len(), trace.left_out), (65, 937));
+        assert_eq!(
+            trace.steps[64],
+            Step {
+                ms: 2000,
+                fact: end
+            }
+        );
+        let text = trace.to_string();
+        assert!(
+            text.contains("and 937 more steps") && text.lines().count() == 66,
+            "{text}"
+        );
+    }
+
+    /// What is stored as JSON comes back as it was, tags and all.
+    #[test]
+    fn a_trace_survives_the_spool() {
+        let facts = [
+            Fact::Peer {
+                peers: vec!["pbx".into()],
+                by: Proof::Network {
+                    address: "192.0.2.0".parse().unwrap(),
+                    prefix: 24,
+                },
+            },
+            Fact::Failed {
+                peer: "pbx".into(),
+                failure: Failing::Status {
+                    status: 403,
+                    phrase: "Forbidden".into(),
+                    reasons: vec!["Q.850;cause=63".into()],
+                },
+                next: false,
+            },
+        ];
+        let steps = facts.map(|fact| Step { ms: 7, fact }).to_vec();
+        let trace = Trace { steps, left_out: 1 };
+        let text = serde_json::to_string(&trace).unwrap();
+        assert!(
+            text.contains(r#""step":"peer""#) && text.contains(r#""how":"status""#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Trace>(&text).unwrap(), trace);
+    }
+
+    /// Numbers can be hidden; an emergency number is nobody's secret.
+    #[test]
+    fn numbers_are_hidden() {
+        let number = |found| Fact::Number {
+            dialled: "112".into(),
+            number: "112".into(),
+            found,
+        };
+        let facts = [number(Found::Emergency), number(Found::Outside)];
+        let steps = facts.map(|fact| Step { ms: 0, fact }).to_vec();
+        let text = Trace { steps, left_out: 0 }
+            .redacted(|_| "…".into())
+            .to_string();
+        assert_eq!(
+            (text.matches("112").count(), text.matches('…').count()),
+            (2, 2)
+        );
+    }
+
+    /// Text of a peer can neither fill the trace nor steer a terminal.
+    #[test]
+    fn texts_of_peers_are_cut() {
+        assert_eq!(cut("a\u{1b}[2J\r\nb"), "a[2Jb");
+        assert_eq!(cut("ä".repeat(5000)).chars().count(), MOST_TEXT);
+    }
+}

@@ -1,0 +1,73 @@
+//! PowerShell that sets the tenants up, ready to copy (TDR-1123, TDR-1203, TDR-1306).
+
+use std::fmt::Write;
+
+use crate::directory::{Gateway, Region};
+
+/// For the carrier's tenant: the trunk object of a region.
+pub fn carrier(region: &Region) -> String {
+    let Region {
+        base_fqdn,
+        sip_port,
+        ..
+    } = region;
+    format!(
+        "# In the carrier's tenant, once for {base_fqdn}:\n\
+         Connect-MicrosoftTeams\n\
+         New-CsOnlinePSTNGateway -Fqdn {base_fqdn} -SipSignalingPort {sip_port} -ForwardPai $true -ForwardCallHistory $true \
+         -SendSipOptions $true -FailoverTimeSeconds 20 -MediaBypass $false -PidfLoSupported $true -Enabled $true\n\
+         Get-CsOnlinePSTNGateway -Identity {base_fqdn}\n"
+    )
+}
+
+/// For a customer's tenant: usage, route and policy for its derived trunks, in the order of trial.
+pub fn customer(account: &str, gateways: &[&Gateway]) -> String {
+    let name = account.replace('\'', "''");
+    let list: Vec<_> = gateways
+        .iter()
+        .map(|gateway| gateway.fqdn.as_str())
+        .collect();
+    let list = list.join(",");
+    let mut text = format!(
+        "# In the tenant of {account}, after its domains are verified and activated:\nConnect-MicrosoftTeams\n"
+    );
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "Set-CsOnlinePstnUsage -Identity Global -Usage @{{Add='{name}'}}\n\
+         New-CsOnlineVoiceRoute -Identity '{name}' -NumberPattern '.*' -OnlinePstnGatewayList {list} -Priority 1 -OnlinePstnUsages '{name}'\n\
+         # If the route is there already: Set-CsOnlineVoiceRoute -Identity '{name}' -OnlinePstnGatewayList {list}\n\
+         New-CsOnlineVoiceRoutingPolicy -Identity '{name}' -OnlinePstnUsages '{name}'\n\
+         # For each user:\n\
+         Set-CsPhoneNumberAssignment -Identity USER@DOMAIN -PhoneNumber +NUMBER -PhoneNumberType DirectRouting\n\
+         Grant-CsOnlineVoiceRoutingPolicy -Identity USER@DOMAIN -PolicyName '{name}'\n"
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::examples;
+
+    /// TDR-1123, TDR-1203: the carrier's trunk is created by its base name, the customer's route lists derived trunks.
+    #[test]
+    fn the_scripts_name_the_trunks() {
+        let region = examples::region("EU");
+        assert!(carrier(&region).contains(&format!(
+            "New-CsOnlinePSTNGateway -Fqdn {} -SipSignalingPort {}",
+            region.base_fqdn, region.sip_port
+        )));
+        let acme = examples::customer("acme");
+        let gateway = examples::gateway(&acme, "EU", "acme.eu.example");
+        let text = customer("o'acme", &[&gateway]);
+        assert!(
+            text.contains("-OnlinePstnGatewayList acme.eu.example") && text.contains("'o''acme'"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Set-CsOnlineVoiceRoute")
+                && text.contains("New-CsOnlineVoiceRoutingPolicy")
+        );
+    }
+}
