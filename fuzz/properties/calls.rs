@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollgate::sip::{Method, Name};
 
 use crate::sim::World;
-use crate::sim::agent::{Heard, Side};
+use crate::sim::agent::{Heard, Side, SideState};
 use crate::sim::link::Link;
 use crate::sim::setup::*;
 
@@ -32,8 +32,19 @@ impl Dice<'_> {
     }
 }
 
-/// Lives through what these bytes say; how many calls were answered.
-pub fn check(data: &[u8]) -> usize {
+/// What a run had in it.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Calls that were answered.
+    pub answered: usize,
+    /// INVITEs with Replaces that were accepted.
+    pub replaced: usize,
+    /// Calls that were handed on.
+    pub transferred: usize,
+}
+
+/// Lives through what these bytes say. At every moment each call that is not over has one channel, and nothing else has.
+pub fn check(data: &[u8]) -> Seen {
     let mut dice = Dice(&data[..data.len().min(MAX_BYTES)]);
     let setup = setup(&mut dice);
     let mut w = World::with(setup, dice.roll(256) as u64);
@@ -48,12 +59,24 @@ pub fn check(data: &[u8]) -> usize {
         act(&mut w, &mut ringing, &mut dice);
         let unit = if dice.roll(20) == 1 { 160 } else { 6 };
         w.pass(Duration::from_millis(unit * dice.roll(256) as u64));
+        let customers = [ACME, RIVAL_ID].map(|id| w.ledger.usage(id).in_use as usize);
+        let channels: usize = customers.iter().sum();
+        assert_eq!(channels, w.calls.active(), "channels and calls");
     }
     wind_down(&mut w, &mut ringing);
+    let accepted = |side: &&SideState| side.client.is_some() && side.dialog.is_some();
+    let replacing = w.sides.iter().filter(accepted);
+    let replaced = replacing
+        .filter(|side| side.invite.header(Name::Replaces).is_some())
+        .count();
     let cdrs = w.finish_all();
     let calls: HashSet<_> = cdrs.iter().map(|cdr| &cdr.a_call_id).collect();
     assert_eq!(calls.len(), cdrs.len(), "two records of one call");
-    cdrs.iter().filter(|cdr| cdr.answer.is_some()).count()
+    Seen {
+        answered: cdrs.iter().filter(|cdr| cdr.answer.is_some()).count(),
+        replaced,
+        transferred: cdrs.iter().filter(|c| c.transferred_to.is_some()).count(),
+    }
 }
 
 fn setup(dice: &mut Dice) -> Setup {

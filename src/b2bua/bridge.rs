@@ -468,22 +468,19 @@ impl Call {
     ) {
         let status = message.status();
         let Some(leg) = self.leg_mut(id) else { return };
+        // RFC 3261 §13.2.2.4: acknowledged even if a BYE has overtaken it.
+        if let (200..=299, Some(dialog), Ok(cseq)) = (status, &mut leg.dialog, message.cseq()) {
+            dialog.refresh_target(message);
+            let hop = NextHop::Hop(dialog.next_hop(leg.peer.realm()));
+            let ack = dialog.ack(cseq.number);
+            core.endpoint.acknowledge(key, ack, hop, core.now);
+        }
         if !matches!(leg.exchange, Exchange::Ours) {
             return;
         }
         leg.exchange = Exchange::Idle;
         match status {
             200..=299 => {
-                let Some(dialog) = leg.dialog.as_mut() else {
-                    return;
-                };
-                dialog.refresh_target(message);
-                let Ok(cseq) = message.cseq() else { return };
-                let (ack, hop) = (
-                    dialog.ack(cseq.number),
-                    NextHop::Hop(dialog.next_hop(leg.peer.realm())),
-                );
-                core.endpoint.acknowledge(key, ack, hop, core.now);
                 leg.session.answered(message, core.now);
                 match leg.anchor.accept_answer(&message.body()) {
                     Ok(audio) => {

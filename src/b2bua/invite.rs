@@ -48,7 +48,7 @@ impl Call {
         let transport = attempt.hop.transport.unwrap_or(Transport::Udp);
         let mut leg = Leg::new(core, peer, local_tag, &wanted.caller, transport)?;
         leg.permit = permit;
-        leg.party = wanted.called.clone();
+        leg.party = wanted.party;
         let sdp = leg
             .anchor
             .offer(&wanted.codecs, Direction::SendRecv, wanted.ptime)
@@ -81,8 +81,13 @@ impl Call {
             sdp,
             session_expires: leg.session_expires_s(),
             sent: None,
-            crossing: Crossing::of(&self.invite, &leg.peer),
-            referred_by: wanted.referred_by,
+            crossing: match wanted.speaks_for_caller {
+                true => Crossing::of(&self.invite, &leg.peer),
+                false => Crossing::default(),
+            },
+            referred_by: wanted
+                .referred_by
+                .filter(|_| wanted.referred_by_teams == leg.peer.is_teams()),
             replaces: wanted.replaces,
         });
         leg.open_media(core);
@@ -168,14 +173,22 @@ impl Call {
                 ..
             } => {
                 let stays = self.leg(transfer.stays);
+                let referrer = self.leg(transfer.referrer);
                 Wanted {
                     called: transfer.called.clone(),
+                    party: transfer
+                        .party
+                        .clone()
+                        .or_else(|| referrer.map(|leg| leg.party.clone()))
+                        .unwrap_or_default(),
                     uri: transfer.uri.clone(),
                     caller: stays.map(|leg| leg.party.clone()).unwrap_or_default(),
                     display: None,
                     codecs: stays.map(|leg| leg.codecs().to_vec()).unwrap_or_default(),
                     ptime: None,
                     referred_by: transfer.referred_by.clone(),
+                    referred_by_teams: referrer.is_some_and(|leg| leg.peer.is_teams()),
+                    speaks_for_caller: transfer.stays == self.legs[0].id,
                     replaces: transfer.replaces.clone(),
                 }
             }
@@ -183,6 +196,7 @@ impl Call {
                 let a = &self.legs[0];
                 Wanted {
                     called: self.admission.called.clone(),
+                    party: self.admission.called.clone(),
                     uri: None,
                     caller: self.admission.caller.clone(),
                     display: self.display.clone(),
@@ -193,6 +207,8 @@ impl Call {
                     },
                     ptime: None,
                     referred_by: None,
+                    referred_by_teams: false,
+                    speaks_for_caller: true,
                     replaces: None,
                 }
             }
@@ -202,12 +218,18 @@ impl Call {
 
 struct Wanted {
     called: String,
+    /// Who will be at that end.
+    party: String,
     uri: Option<String>,
     caller: String,
     display: Option<Bytes>,
     codecs: Vec<Codec>,
     ptime: Option<u16>,
+    /// Who refers, as it wrote it: for its own side only. Names of Microsoft's tenants are nothing for a PBX.
     referred_by: Option<Bytes>,
+    referred_by_teams: bool,
+    /// Whether it is the caller who calls: identity and history in the caller's INVITE are nobody else's.
+    speaks_for_caller: bool,
     replaces: Option<String>,
 }
 

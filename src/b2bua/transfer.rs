@@ -33,6 +33,8 @@ pub(super) struct Transfer {
     pub stays: LegId,
     /// The number or the party's name, for the CDR.
     pub called: String,
+    /// Who will be at the target's end, if a number or user part tells; else it stays who it was.
+    pub party: Option<String>,
     /// Microsoft's own URI, to be used byte for byte (TDR-706).
     pub uri: Option<String>,
     pub referred_by: Option<Bytes>,
@@ -73,6 +75,7 @@ enum Target {
 /// Whom a REFER wants to be called.
 struct Wanted {
     called: String,
+    party: Option<String>,
     /// The Request-URI, if it is not made from the number.
     uri: Option<String>,
     replaces: Option<String>,
@@ -151,6 +154,7 @@ impl Call {
                 referrer,
                 stays,
                 called: wanted.called,
+                party: wanted.party,
                 uri: wanted.uri,
                 referred_by: refer
                     .header(Name::ReferredBy)
@@ -185,9 +189,11 @@ impl Call {
             let Some(trunk) = self.own_trunk(leg).filter(|_| !is_ours) else {
                 return Ok(Target::Party(replaces));
             };
+            let called = uri.user.ok_or(404u16)?.to_owned();
             // A dialog between two parties of the PBX: the PBX itself makes one of the three.
             return Ok(Target::Call(Wanted {
-                called: uri.user.ok_or(404u16)?.to_owned(),
+                party: Some(called.clone()),
+                called,
                 uri: None,
                 attempts: setup::attempts(core, &[Route::Trunk(trunk.clone())]).into(),
                 replaces: Some(replaces),
@@ -230,6 +236,7 @@ impl Call {
         };
         Ok(Target::Call(Wanted {
             called: called.to_owned(),
+            party: Some(called.to_owned()),
             uri: None,
             attempts: setup::attempts(core, &routes).into(),
             replaces: None,
@@ -559,7 +566,7 @@ impl Leg {
 /// The INVITE that a Refer-To with a Microsoft URI asks for: to Teams and nowhere else, whoever it is for (TDR-703). Its
 /// own proxy comes first; the others are asked only if that one says nothing.
 fn back_to_teams(core: &Core, gateway: &Arc<Gateway>, whole: &str, uri: &Uri) -> Wanted {
-    let named = Hop {
+    let first = Hop {
         host: uri.host.to_owned(),
         port: uri.port.or(Some(5061)),
         transport: Some(Transport::Tls),
@@ -570,13 +577,14 @@ fn back_to_teams(core: &Core, gateway: &Arc<Gateway>, whole: &str, uri: &Uri) ->
         .teams_proxies
         .iter()
         .filter(|hop| !hop.host.eq_ignore_ascii_case(uri.host));
-    let attempts = std::iter::once(&named).chain(others).map(|hop| Attempt {
+    let attempts = std::iter::once(&first).chain(others).map(|hop| Attempt {
         route: Route::Teams(gateway.clone()),
         hop: hop.clone(),
     });
-    let party = uri.user.or_else(|| uri.params.get("x-m").flatten());
+    let named = uri.user.or_else(|| uri.params.get("x-m").flatten());
     Wanted {
-        called: party.unwrap_or("teams").to_owned(),
+        called: named.unwrap_or("teams").to_owned(),
+        party: uri.user.map(str::to_owned),
         // RFC 3261 §19.1.5: headers of a URI have no place in a Request-URI.
         uri: whole.split('?').next().map(str::to_owned),
         replaces: None,

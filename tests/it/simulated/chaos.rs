@@ -14,16 +14,21 @@ fn whatever_happens_nothing_is_left() {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => 0,
     };
-    let mut answered = 0;
+    let (mut answered, mut replaced, mut transferred) = (0, 0, 0);
     for seed in first..first + SEEDS {
         println!("TOLLGATE_SEED={seed}");
-        answered += calls::check(&Random::from_number(seed).bytes::<1200>());
+        let seen = calls::check(&Random::from_number(seed).bytes::<1200>());
+        answered += seen.answered;
+        replaced += seen.replaced;
+        transferred += seen.transferred;
     }
     // Else nothing was tested.
     assert!(
         answered > SEEDS as usize,
         "only {answered} calls were answered"
     );
+    let moved = format!("{replaced} replaced, {transferred} transferred");
+    assert!(replaced + transferred > 0, "{moved}");
 }
 
 /// Bytes that a fuzzer came by.

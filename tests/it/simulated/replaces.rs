@@ -1,8 +1,10 @@
 //! INVITE with Replaces: a peer goes on with its own call by another dialog (RFC 3891, TDR-711).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate::b2bua::Cdr;
+use tollgate::directory::Profile;
 use tollgate::sip::{Method, Name};
 use uuid::Uuid;
 
@@ -298,6 +300,91 @@ fn teams_holds_with_its_own_music() {
         w.hung_up(teams);
         let [cdr] = w.finish();
         assert_eq!(cdr.transferred_to, None, "it came back to who had it");
+    }
+}
+
+/// TDR-501, TDR-713, TDR-701: where Teams may not send REFER, no Allow of ours has it, not in requests and not in
+/// answers, and a REFER is refused. INVITE with Replaces is what Teams then has left, and works.
+#[test]
+fn without_refer_there_is_replaces() {
+    for teams_calls in [true, false] {
+        let setup = Setup::default().config_with(|config| {
+            config.teams_profile = Arc::new(Profile {
+                refer: false,
+                ..Profile::teams()
+            });
+        });
+        let mut w = World::with(setup, 35);
+        let (a, b) = if teams_calls {
+            (w.dial(TEAMS), PBX)
+        } else {
+            (w.dial(PBX), TEAMS)
+        };
+        let b = w.incoming(b);
+        w.answer(b);
+        let answer = w.outcome(a);
+        w.acknowledged(b);
+        let (teams, pbx, told) = match teams_calls {
+            true => (a, b, answer),
+            false => (b, a, w.sides[b.0].invite.clone()),
+        };
+        for message in [told, w.reinvite(teams, "sendrecv")] {
+            assert!(!message.has_token(Name::Allow, "REFER"), "TDR-713");
+            assert!(message.has_token(Name::Allow, "NOTIFY"));
+            assert!(message.has_token(Name::Supported, "replaces"));
+        }
+        w.send(teams, Method::Refer, None, |draft| {
+            draft.header(
+                Name::ReferTo,
+                "<sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a>",
+            );
+        });
+        assert_eq!(w.outcome_of(teams, Method::Refer).status(), 405);
+        let replaces = named(&w, teams);
+        let new = replace(&mut w, TEAMS2, &replaces);
+        assert_eq!(w.outcome(new).status(), 200);
+        w.hung_up(teams);
+        w.pass(Duration::from_millis(100));
+        assert!(w.talk(new, pbx));
+        w.bye(new);
+        w.hung_up(pbx);
+        let [_] = w.finish();
+    }
+}
+
+/// RFC 3261 §14.1: a leg is replaced while a re-INVITE of ours waits at it for an answer that the other side's request
+/// needs. That request is refused and may come again; the old dialog's late answer changes nothing.
+#[test]
+fn a_leg_is_replaced_amid_an_exchange() {
+    for (status, sdp) in [(200, true), (481, false), (487, false)] {
+        let mut w = World::new();
+        let pbx = w.dial(PBX);
+        let old = w.incoming(TEAMS);
+        w.sides[old.0].media.codecs = vec![8, 101];
+        w.answer(old);
+        w.outcome(pbx);
+        w.acknowledged(old);
+        w.sides[pbx.0].media.codecs = vec![0, 101];
+        let offer = w.describe(pbx, "sendrecv");
+        w.send(pbx, Method::Invite, Some(offer), |_| {});
+        let ours = w.request(old, Method::Invite);
+        let replaces = named(&w, old);
+        let new = replace(&mut w, TEAMS2, &replaces);
+        assert_eq!(w.outcome(new).status(), 200);
+        assert_eq!(w.outcome_of(pbx, Method::Invite).status(), 491);
+        w.hung_up(old);
+        let sdp = sdp.then(|| w.describe(old, "sendrecv"));
+        w.respond(old, &ours, status, sdp, |_| {});
+        if status == 200 {
+            w.acknowledged(old);
+        }
+        w.pass(Duration::from_secs(2));
+        w.sides[pbx.0].media.codecs = vec![8, 101];
+        assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
+        assert!(w.talk(new, pbx), "{status}");
+        w.bye(pbx);
+        w.hung_up(new);
+        let [_] = w.finish();
     }
 }
 

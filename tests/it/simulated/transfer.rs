@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate::b2bua::EndedBy;
 use tollgate::base::Random;
 use tollgate::directory::Profile;
-use tollgate::media::Play;
+use tollgate::media::{Event, Play};
 use tollgate::sip::{Message, Method, Name};
 use uuid::Uuid;
 
@@ -82,6 +82,8 @@ fn teams_hands_a_call_on_to_a_number() {
         let c = w.incoming(PBX);
         assert!(w.sides[c.0].invite.request_uri().contains(ELSEWHERE));
         assert_eq!(direction(&w.described(c)), "sendrecv", "TDR-608");
+        let referred_by = w.sides[c.0].invite.header(Name::ReferredBy);
+        assert!(referred_by.is_none(), "it names a tenant of Microsoft's");
         w.ring(c);
         assert_eq!(notified(&mut w, teams).0, "SIP/2.0 180 Ringing");
         w.answer(c);
@@ -791,6 +793,40 @@ fn a_hold_while_a_transfer_runs() {
     let [_] = w.finish();
 }
 
+/// Identity and history of the caller's INVITE go along when the caller is handed on, and stay behind when the caller
+/// hands somebody on: they would name the wrong one.
+#[test]
+fn the_callers_identity_is_the_callers() {
+    for caller_stays in [true, false] {
+        let mut w = World::new();
+        let (from, to) = if caller_stays {
+            (PBX, TEAMS)
+        } else {
+            (TEAMS, PBX)
+        };
+        let number = if caller_stays { ALICE } else { OUTSIDE };
+        let a = w.dial_with(from, number, |draft| {
+            draft.header(Name::PAssertedIdentity, "<tel:+442075550123>");
+        });
+        let b = w.incoming(to);
+        w.answer(b);
+        w.outcome(a);
+        w.acknowledged(b);
+        let teams = if caller_stays { b } else { a };
+        refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a");
+        let c = w.incoming(TEAMS);
+        let identity = w.sides[c.0].invite.header(Name::PAssertedIdentity);
+        assert_eq!(identity.is_some(), caller_stays);
+        w.answer(c);
+        w.acknowledged(c);
+        w.bye(a);
+        w.pass(Duration::from_secs(1));
+        w.bye(c);
+        w.bye(b);
+        let [_] = w.finish();
+    }
+}
+
 /// The customer's PBX was told of the hold that went before a transfer, and is told that it is over.
 #[test]
 fn the_pbx_is_told_that_the_hold_before_a_transfer_is_over() {
@@ -814,5 +850,58 @@ fn the_pbx_is_told_that_the_hold_before_a_transfer_is_over() {
     w.bye(teams);
     w.bye(pbx);
     w.hung_up(c);
+    let [_] = w.finish();
+}
+
+/// What becomes of a leg that nobody talks with yet, or no more, is no reason to end the call: a target whose media fail
+/// is given up, and a referrer that is done may fall silent.
+#[test]
+fn a_leg_that_nobody_needs_takes_nobody_along() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a");
+    let c = w.incoming(TEAMS);
+    w.ring(c);
+    w.pass(Duration::from_millis(100));
+    let (leg, _) = w.leg(c).unwrap();
+    w.media(Event::Inactive { leg });
+    assert!(told_the_end(&mut w, teams).starts_with("SIP/2.0 503 "));
+    w.cancelled(c);
+    w.pass(Duration::from_secs(1));
+    assert!(w.talk(teams, pbx));
+    let (first, _) = w.leg(teams).unwrap();
+    refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:b");
+    let d = w.incoming(TEAMS);
+    w.answer(d);
+    w.acknowledged(d);
+    w.media(Event::Inactive { leg: first });
+    w.hung_up(teams);
+    w.pass(Duration::from_secs(1));
+    assert!(w.talk(d, pbx));
+    w.bye(d);
+    w.hung_up(pbx);
+    let [_] = w.finish();
+}
+
+/// A party at Teams without a number, such as music, has no number towards others either: it stays who it was.
+#[test]
+fn a_party_without_a_number_keeps_the_one_it_had() {
+    let mut w = World::with(pbx_may_refer(), 46);
+    let (teams, pbx) = w.call_from_teams();
+    refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=28:music");
+    let music = w.incoming(TEAMS);
+    w.answer(music);
+    w.acknowledged(music);
+    w.bye(teams);
+    refer(&mut w, pbx, "sip:4711@192.0.2.1");
+    let extension = w.incoming(PBX);
+    let from = w.sides[extension.0].invite.from().unwrap().uri.to_owned();
+    assert!(from.starts_with(&format!("sip:{ALICE}@")), "{from}");
+    w.answer(extension);
+    w.pass(Duration::from_millis(100));
+    assert!(w.talk(music, extension));
+    w.bye(pbx);
+    w.bye(extension);
+    w.hung_up(music);
     let [_] = w.finish();
 }
