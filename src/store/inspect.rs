@@ -1,5 +1,6 @@
 use super::change::load;
-use super::open::{MIGRATIONS, unusable};
+use super::migrations::MIGRATIONS;
+use super::open::unusable;
 use super::{Store, StoreError};
 use crate::directory::{self, Directory};
 use sqlx::Connection;

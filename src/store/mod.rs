@@ -14,6 +14,7 @@ mod housekeeping;
 mod idempotency;
 mod inspect;
 pub mod numbers;
+mod migrations;
 mod open;
 pub mod regions;
 mod rows;

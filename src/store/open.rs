@@ -1,8 +1,9 @@
 use super::change::load;
+use super::migrations::MIGRATIONS;
 use super::{Store, StoreError};
 use crate::directory::{self, Directory};
 use arc_swap::ArcSwap;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
@@ -10,8 +11,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 
 impl Store {
     /// Opens the file, creating it (and its folder) if need be, brings it up to date and compiles the first directory.
