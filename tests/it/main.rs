@@ -5,6 +5,7 @@ mod calls;
 mod cli;
 mod config;
 mod corpora;
+mod coverage;
 mod demo;
 mod descriptions;
 mod directory;

@@ -1,7 +1,7 @@
 //! The scenes, in their order. Each says what it saw, or what was not as it should be.
 
 use super::stage::{
-    CHANNELS, CUSTOMER, KEEP_ALIVE, PBX_NUMBER, PBX_TONE, Stage, TEAMS_NUMBER, TEAMS_TONE,
+    CHANNELS, CUSTOMER, KEEP_ALIVE, PATIENCE, PBX_NUMBER, PBX_TONE, Stage, TEAMS_NUMBER, TEAMS_TONE,
 };
 use crate::emulate::{By, CallError, EmuCall, Ended, Hold, PbxCall, TeamsCall};
 use anyhow::{Context, anyhow, bail, ensure};
@@ -245,7 +245,7 @@ fn sound(teams: &EmuCall, pbx: &EmuCall) -> String {
 /// Waits for what has to show itself.
 async fn patiently<T>(mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let from = Instant::now();
-    while from.elapsed() < KEEP_ALIVE + Duration::from_secs(5) {
+    while from.elapsed() < KEEP_ALIVE + PATIENCE {
         if let Some(seen) = look() {
             return Ok(seen);
         }

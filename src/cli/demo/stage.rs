@@ -27,7 +27,7 @@ pub(super) const CHANNELS: usize = 2;
 /// Between OPTIONS of Tollgate to Teams.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long anything may take before it counts as not happening.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everyone who plays.
 pub(super) struct Stage {
@@ -126,7 +126,7 @@ fn configuration(directory: &Scratch, teams: SocketAddr) -> String {
         .map(|name| format!("\"{name}\" = [\"{}\"]", teams.ip()))
         .collect();
     // Below the ports that the system gives to sockets without one of their own, such as the emulators'.
-    let port_min = 12_000 + 200 * (rand::random::<u16>() % 90);
+    let port_min = 30_000 + 200 * (rand::random::<u16>() % 13);
     let file = |name: &str| directory.file(name).display().to_string();
     format!(
         "data_dir = {:?}\n\
