@@ -18,10 +18,12 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 3] = [
+const ALL: [(&str, &str, &str); 5] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
+    migration!("0004", "traces"),
+    migration!("0005", "media_bypass"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
