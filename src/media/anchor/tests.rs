@@ -353,6 +353,7 @@ fn of_two_audio_streams_the_first_that_the_policy_allows_is_taken() {
     );
 }
 
+/// Payload types are what the rtpmap says, not what they usually are (TDR-811).
 #[test]
 fn an_answer_takes_the_offers_numbers_and_what_both_have() {
     let mut anchor = anchor(SrtpPolicy::Never);

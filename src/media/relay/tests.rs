@@ -380,7 +380,8 @@ fn a_peer_behind_nat_is_answered_where_it_was_heard() {
     );
 }
 
-/// On SRTP a forgery from elsewhere does not move the leg; the first authentic packet does, even before the peer's own.
+/// On SRTP a forgery from elsewhere does not move the leg; the first authentic packet does, even before the peer's own
+/// (TDR-803).
 #[test]
 fn only_authentic_packets_decide_the_source() {
     let mut bench = Bench::new(

@@ -37,7 +37,8 @@ fn each_way_and_ended_by_each_side() {
     }
 }
 
-/// TDR-401: what an INVITE to Teams must be made of; the rest is seen to by the audit of all messages.
+/// TDR-401: what an INVITE to Teams must be made of, with the customer's name in Contact (TDR-402) and the PBX's
+/// P-Asserted-Identity (TDR-410); the rest is seen to by the audit of all messages.
 #[test]
 fn an_invite_to_teams_is_ours_alone() {
     let mut w = World::new();

@@ -134,7 +134,7 @@ fn a_dozen_trunks_fail_one_after_the_other() {
     let [_] = w.finish();
 }
 
-/// TDR-212: 503 with Retry-After at the first proxy leads to the second at once, and the next call begins there.
+/// TDR-212: 503 with Retry-After at the first proxy leads to the second of the three (TDR-101) at once, and the next call begins there.
 #[test]
 fn a_busy_proxy_is_followed_by_the_next() {
     let mut w = World::new();
