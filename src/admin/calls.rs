@@ -9,7 +9,7 @@ use super::auth::Caller;
 use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
-use crate::b2bua::{CallWhy, Direction};
+use crate::b2bua::{CallWhy, Direction, Hints};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -51,6 +51,8 @@ pub struct LiveCall {
     pub answered_at: Option<OffsetDateTime>,
     /// Who put the other on hold.
     pub held_by: Option<Side>,
+    /// What Teams told of its user, if it called and did.
+    pub hints: Option<Hints>,
 }
 
 /// One side of a call.

@@ -60,6 +60,7 @@ fn call(view: CallView) -> Option<LiveCall> {
         held_by: view
             .held_by
             .map(|at| if at == 0 { Side::ALeg } else { Side::BLeg }),
+        hints: view.hints,
     })
 }
 

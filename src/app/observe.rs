@@ -152,7 +152,7 @@ impl Observer {
                         Down::Timeout => metrics::Down::Timeout,
                         Down::Transport(_) => metrics::Down::Transport,
                         Down::Unresolvable(_) => metrics::Down::Dns,
-                        Down::Response(_) => metrics::Down::Response,
+                        Down::Response { .. } => metrics::Down::Response,
                     }),
                 ),
             }

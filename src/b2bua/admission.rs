@@ -3,20 +3,23 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tracing::info;
 
+use super::body;
 use super::call::{Call, CallKey, Progress, Reaching, Stage};
 use super::core::Core;
 use super::explain;
+use super::history;
+use super::identity::Caller;
 use super::leg::{Leg, Peer, Side};
 use super::record::Record;
 use super::refusal::Refusal;
-use super::setup::{attempts, is_sdp};
+use super::reliable;
+use super::setup::attempts;
 use super::why::{LimitOutcome, Notes};
-use super::{Calls, Direction, Report};
+use super::{Calls, Direction, Hints, Report};
 use crate::base::Redact;
-use crate::directory::{Attempt, Auth, Customer};
+use crate::directory::{Admission, Attempt, Auth, Customer, Denial, Denied, Dialled, Directory};
 use crate::sip::auth::AuthFailure;
 use crate::sip::{Message, Name, ServerKey, Source, Uri};
 
@@ -37,6 +40,8 @@ impl Refused {
     }
 }
 
+/// Emergency calls that pass beyond the limit of calls (TDR-1007): what the process holds stays bounded.
+const EMERGENCY_RESERVE: usize = 64;
 /// Extensions that an INVITE may require of us.
 const SUPPORTED: [&str; 2] = ["timer", "replaces"];
 
@@ -174,7 +179,9 @@ impl Calls {
         }
         for required in message.values(Name::Require) {
             let name = required.text().unwrap_or("?");
-            if !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(name)) {
+            let reliable = name.eq_ignore_ascii_case(reliable::EXTENSION)
+                && peer.as_ref().is_some_and(Peer::knows_reliable);
+            if !reliable && !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(name)) {
                 return Err(with_peer(Refusal::Extension(name.to_owned())).into());
             }
         }
@@ -182,7 +189,8 @@ impl Calls {
             let replaced = self.replace(key, message, source, local_tag, peer.as_ref());
             return replaced.map(|()| None).map_err(|r| with_peer(r).into());
         }
-        let caller = caller(message).map_err(|e| with_peer(Refusal::Malformed(e)))?;
+        let caller = Caller::of(message, peer.as_ref().map(Peer::profile))
+            .map_err(|e| with_peer(Refusal::Malformed(e)))?;
         let request = Attempt {
             origin: &origin,
             request_host: uri.host,
@@ -190,7 +198,7 @@ impl Calls {
             caller: &caller.number,
             random: core.random.u64(),
         };
-        let decided = core.directory.admit(&request);
+        let decided = vouched(&core.directory, &request, &caller);
         for fact in explain::decided(&core.directory, &request, &decided) {
             notes.add(now, fact);
         }
@@ -208,21 +216,25 @@ impl Calls {
             customer: Some(customer.clone()),
         };
         let Some(peer) = peer.clone() else {
-            return Err(refused(crate::directory::Denied::UnknownGateway.into()).into());
+            return Err(refused(Denied::UnknownGateway.into()).into());
         };
         if self.draining {
             return Err(refused(Refusal::Draining).into());
         }
-        if self.calls.len() >= core.config.max_calls {
+        let reserve = if admission.emergency {
+            EMERGENCY_RESERVE
+        } else {
+            0
+        };
+        if self.calls.len() >= core.config.max_calls + reserve {
             return Err(refused(Refusal::Overloaded("calls")).into());
         }
-        if loops(core, &self.calls, message, &admission.called) {
+        if loops(core, &self.calls, message, &admission.called)
+            || goes_round(message, &admission.called)
+        {
             return Err(refused(Refusal::Loop).into());
         }
-        if !message.body().is_empty() && !is_sdp(message) {
-            let kind = message.content_type().unwrap_or("none").to_owned();
-            return Err(refused(Refusal::ContentType(kind)).into());
-        }
+        body::offer(message).map_err(&refused)?;
         let permit = if admission.emergency {
             Some(core.ledger.exempt(&customer))
         } else {
@@ -258,6 +270,9 @@ impl Calls {
         let id = core.random.uuid();
         info!(call = %id, customer = %customer.account_id, peer = peer.name(), called = %Redact(&admission.called),
             caller = %Redact(&admission.caller), "call admitted");
+        if let Some(hints) = Hints::of(message, &peer) {
+            info!(call = %id, ?hints, "Teams tells of its user");
+        }
         let notes = std::mem::replace(notes, Notes::new(now));
         let record = Record::new(core, id, message, &peer, &customer, &admission, notes);
         let call = Call {
@@ -276,15 +291,11 @@ impl Calls {
             customer,
             admission,
             permit: Some(permit),
-            display: caller.display,
+            caller,
             invite: message.clone(),
             record,
         };
-        let direction = if peer.is_teams() {
-            Direction::FromTeams
-        } else {
-            Direction::ToTeams
-        };
+        let direction = Direction::of(&call.admission);
         core.report(Report::Admitted {
             customer: call.customer.id,
             direction,
@@ -294,30 +305,35 @@ impl Calls {
     }
 }
 
-/// Who calls, by From, or by P-Asserted-Identity where From hides it (RFC 3325).
-pub(super) struct Caller {
-    pub number: String,
-    pub display: Option<Bytes>,
+/// What the directory says. A caller from Teams whose own number may not be presented may all the same have been put
+/// through by one whose may, as the caller of a diverted call is (TDR-313): such a number vouches for the call.
+fn vouched(directory: &Directory, request: &Attempt, caller: &Caller) -> Result<Admission, Denial> {
+    let refusal = match directory.admit(request) {
+        Err(denial) if denial.denied == Denied::CallerNotAllowed => denial,
+        decided => return decided,
+    };
+    let admitted = caller
+        .vouching
+        .iter()
+        .find_map(|number| {
+            let caller = number.as_str();
+            let admitted = directory.admit(&Attempt { caller, ..*request }).ok()?;
+            directory
+                .owns(&admitted.customer, number)
+                .then_some(admitted)
+        })
+        .ok_or(refusal)?;
+    Ok(Admission {
+        caller: Dialled::parse(request.caller).to_string(),
+        ..admitted
+    })
 }
 
-pub(super) fn caller(message: &Message) -> Result<Caller, String> {
-    let from = message.from().map_err(|e| e.to_string())?;
-    let display = from.display.map(Bytes::copy_from_slice);
-    let user = |uri: &str| Uri::parse(uri).ok().and_then(|u| u.user.map(str::to_owned));
-    let number = user(from.uri).filter(|u| !u.eq_ignore_ascii_case("anonymous"));
-    let asserted = || {
-        message.values(Name::PAssertedIdentity).find_map(|value| {
-            let identity = crate::sip::NameAddr::parse(value.bytes()).ok()?;
-            user(identity.uri)
-                .filter(|u| u.starts_with('+') || u.bytes().all(|b| b.is_ascii_digit()))
-        })
-    };
-    Ok(Caller {
-        number: number
-            .or_else(asserted)
-            .unwrap_or_else(|| "anonymous".to_owned()),
-        display,
-    })
+/// Whether a call was diverted too often, or for the second time by whom it is for now (TDR-308).
+fn goes_round(message: &Message, called: &str) -> bool {
+    let diversions = history::of(message);
+    let by_called = diversions.iter().filter(|by| by.user == called).count();
+    diversions.len() > history::MAX_DIVERSIONS || by_called > 1
 }
 
 /// Whether this INVITE is one of ours that came back unchanged: the Call-ID is that of a leg which called the same

@@ -9,23 +9,23 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::Music;
+use super::body::description;
 use super::call::{Call, Stage};
 use super::core::{Core, SUPPORTED};
 use super::leg::{Exchange, Leg, Peer, Purpose, Reinvite, ReinviteReason, State, glare_delay};
 use super::refusal::{Refusal, Towards};
 use super::session_timer::Due;
-use super::setup::is_sdp;
 use super::teardown::Ended;
 use crate::directory::Hold;
 use crate::media::{Command, LegId};
 use crate::sdp::{Codec, Direction};
-use crate::sip::auth::{Challenge, Credentials};
+use crate::sip::auth::{Challenge, Credentials, MAX_REALMS};
 use crate::sip::{Builder, ClientKey, Message, Method, Name, NextHop, ServerKey};
 
 /// How often a re-INVITE of ours that meets one of theirs is sent again.
 const MAX_GLARES: u8 = 4;
-/// How often one request is sent again with credentials: once, and once more for a stale nonce.
-const MAX_CHALLENGES: u8 = 2;
+/// How often one request is sent again with credentials: once, once more for a stale nonce, and as often for a proxy.
+const MAX_CHALLENGES: u8 = 4;
 
 impl Call {
     /// A request inside a dialog of this leg.
@@ -50,12 +50,14 @@ impl Call {
             Method::Bye => self.on_bye(core, id, key, &message),
             Method::Invite | Method::Update => self.on_modify(core, id, key, message),
             Method::Refer => self.on_refer(core, id, key, &message),
+            Method::Prack => self.on_prack(core, id, key, &message),
             Method::Info | Method::Options | Method::Notify => {
                 let Some(leg) = self.leg_mut(id) else { return };
                 let mut draft = core.response(&message, 200, teams);
                 draft
                     .header(Name::Contact, &leg.contact)
-                    .header(Name::Allow, Core::allow(&leg.peer));
+                    .header(Name::Allow, Core::allow(&leg.peer))
+                    .header(Name::Supported, SUPPORTED);
                 core.endpoint.respond(key, draft, core.now);
             }
             _ => {
@@ -114,7 +116,8 @@ impl Call {
                 return core.endpoint.respond(key, draft, core.now);
             }
         }
-        if offers && !is_sdp(&message) {
+        let offer = description(&message);
+        if offers && offer.is_none() {
             let kind = Refusal::ContentType(message.content_type().unwrap_or_default().to_owned());
             return core.refuse(key, &message, &kind, Some(&leg.peer.clone()), "");
         }
@@ -157,7 +160,7 @@ impl Call {
             leg.expect_ack(core, key);
             return leg.accept_modify(core, key, &message, Some(offer));
         }
-        let audio = match leg.anchor.accept_offer(&message.body()) {
+        let audio = match leg.anchor.accept_offer(&offer.unwrap_or_default()) {
             Ok(audio) => audio,
             Err(error) => {
                 return core.refuse(
@@ -248,7 +251,10 @@ impl Call {
         if !late {
             return self.tell(core, id);
         }
-        match leg.anchor.accept_answer(&message.body()) {
+        match leg
+            .anchor
+            .accept_answer(&description(message).unwrap_or_default())
+        {
             Ok(audio) => {
                 leg.direction = audio.effective_direction();
                 self.on_direction(core, id);
@@ -444,6 +450,7 @@ impl Call {
                 Purpose::Reinvite(reinvite) => self.reinvite(core, id, reinvite),
                 Purpose::Bye(reason) => leg.send_bye(core, reason),
                 Purpose::Notify { body, last } => leg.notify(core, &body, last),
+                Purpose::Prack { tag, rack } => leg.send_prack(core, &tag, rack),
             };
         }
         leg.challenged = 0;
@@ -453,8 +460,8 @@ impl Call {
                 self.on_reinvite_response(core, id, key, reinvite, message)
             }
             Purpose::Bye(_) => self.leg_ended(core, id),
-            // RFC 6665: without the dialog there is nobody to tell.
-            Purpose::Notify { .. } => {}
+            // RFC 6665: without the dialog there is nobody to tell. A provisional that needs no PRACK any more, neither.
+            Purpose::Notify { .. } | Purpose::Prack { .. } => {}
         }
     }
 
@@ -482,7 +489,10 @@ impl Call {
         match status {
             200..=299 => {
                 leg.session.answered(message, core.now);
-                match leg.anchor.accept_answer(&message.body()) {
+                match leg
+                    .anchor
+                    .accept_answer(&description(message).unwrap_or_default())
+                {
                     Ok(audio) => {
                         // The answer to a hold says nothing of what the peer itself would do.
                         if reinvite.direction == Direction::SendRecv {
@@ -707,13 +717,14 @@ impl Leg {
         if self.peer.is_teams() {
             draft.header(Name::Extension("X-MS-SBC"), &core.config.x_ms_sbc);
         }
-        self.credentials(core, method, &mut draft);
         Some(draft)
     }
 
-    pub(super) fn send(&mut self, core: &mut Core, draft: Builder, purpose: Purpose) {
+    /// Sends a request inside this leg's dialog, with credentials where the peer asks for them.
+    pub(super) fn send(&mut self, core: &mut Core, mut draft: Builder, purpose: Purpose) {
         let Some(dialog) = &self.dialog else { return };
         let hop = NextHop::Hop(dialog.next_hop(self.peer.realm()));
+        self.credentials(core, draft.method(), &mut draft);
         let key = core.endpoint.request(draft, hop, core.now);
         self.await_answer(core, key, purpose);
     }
@@ -723,11 +734,8 @@ impl Leg {
         self.pending.push((key, purpose));
     }
 
-    /// Writes credentials into a request once the peer has asked for them (RFC 7616).
+    /// Writes credentials into a request, whose body stands already, once the peer has asked for them (RFC 7616).
     pub(super) fn credentials(&mut self, core: &mut Core, method: Method, draft: &mut Builder) {
-        let Some(challenge) = self.challenge.as_mut() else {
-            return;
-        };
         let Some(trunk) = self.peer.trunk() else {
             return;
         };
@@ -738,9 +746,11 @@ impl Leg {
             username: username.clone(),
             password: password.expose().to_owned(),
         };
-        let uri = draft.uri().to_owned();
-        let value = challenge.answer(&credentials, method, &uri, b"", &mut core.random);
-        draft.header(challenge.header(), value);
+        let (uri, body) = (draft.uri().to_owned(), draft.body_bytes().to_owned());
+        for challenge in &mut self.challenges {
+            let value = challenge.answer(&credentials, method, &uri, &body, &mut core.random);
+            draft.header(challenge.header(), value);
+        }
     }
 
     /// Takes a challenge, if we have credentials for it and have not tried often enough.
@@ -752,15 +762,20 @@ impl Leg {
         if !has || self.challenged >= MAX_CHALLENGES {
             return false;
         }
-        let Some(challenge) = Challenge::choose(message) else {
-            return false;
+        let asked = Challenge::all(message);
+        // What was just answered and is asked for again, not because of a stale nonce, means wrong credentials.
+        let refused = |challenge: &Challenge| {
+            let answered = self.challenges.iter().find(|c| c.is_for_same(challenge));
+            !challenge.is_worth_answering(answered.filter(|_| self.challenged > 0))
         };
-        // A second challenge that is not about a stale nonce means that the credentials are wrong.
-        if !challenge.is_worth_answering(self.challenge.as_ref().filter(|_| self.challenged > 0)) {
+        if asked.is_empty() || asked.iter().any(refused) {
             return false;
         }
         self.challenged += 1;
-        self.challenge = Some(challenge);
+        self.challenges
+            .retain(|known| !asked.iter().any(|new| new.is_for_same(known)));
+        self.challenges.extend(asked);
+        self.challenges.truncate(MAX_REALMS);
         true
     }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Report;
 use super::core::Core;
 use super::explain;
+use super::identity::Caller;
 use super::leg::{Leg, Side, State};
 use super::record::Record;
 use super::refusal::Refusal;
@@ -32,6 +33,8 @@ pub(super) struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Progress {
     Nothing,
+    /// 181 or 182.
+    Forwarded,
     Ringing,
     EarlyMedia,
 }
@@ -86,8 +89,8 @@ pub(super) struct Call {
     pub admission: Admission,
     /// Taken before anything is sent out, given back when the call is over, however that happens.
     pub permit: Option<ChannelPermit>,
-    /// A's display name, as it came.
-    pub display: Option<bytes::Bytes>,
+    /// Who calls, and what may be seen of that.
+    pub caller: Caller,
     /// A's INVITE: what may cross is taken from it on each attempt.
     pub invite: Message,
     pub record: Record,

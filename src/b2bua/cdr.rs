@@ -1,4 +1,5 @@
 use super::why::Trace;
+use crate::directory::{Admission, Route};
 use crate::media::LegReport;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -88,6 +89,8 @@ pub enum Direction {
     FromTeams,
     /// Teams was the B leg, or would have been.
     ToTeams,
+    /// Teams had no part in it: a customer's exchange called out by a carrier.
+    BetweenTrunks,
 }
 
 impl Direction {
@@ -96,6 +99,16 @@ impl Direction {
         match self {
             Self::FromTeams => "from_teams",
             Self::ToTeams => "to_teams",
+            Self::BetweenTrunks => "between_trunks",
+        }
+    }
+
+    /// Of a call that is admitted.
+    pub(super) fn of(admission: &Admission) -> Self {
+        match (&admission.gateway, admission.routes.first()) {
+            (Some(_), _) => Self::FromTeams,
+            (None, Some(Route::Trunk(_))) => Self::BetweenTrunks,
+            (None, _) => Self::ToTeams,
         }
     }
 }

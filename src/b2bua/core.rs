@@ -249,7 +249,7 @@ impl Core {
                 draft.header(Name::Unsupported, name);
             }
             Refusal::ContentType(_) => {
-                draft.header(Name::Extension("Accept"), "application/sdp");
+                draft.header(Name::Accept, super::body::ACCEPTED);
             }
             Refusal::IntervalTooSmall => {
                 let least = peer.map_or(90, |peer| peer.profile().min_se_s);
@@ -313,11 +313,9 @@ impl Core {
 
     /// What we allow the peer to do, in INVITEs and 2xx.
     pub fn allow(peer: &Peer) -> String {
-        if peer.profile().refer {
-            format!("{ALLOW}, REFER")
-        } else {
-            ALLOW.to_owned()
-        }
+        let refer = if peer.profile().refer { ", REFER" } else { "" };
+        let prack = if peer.knows_reliable() { ", PRACK" } else { "" };
+        format!("{ALLOW}{refer}{prack}")
     }
 }
 

@@ -5,7 +5,8 @@ use super::core::Core;
 use super::refusal::{Refusal, Towards};
 use super::why::{Candidate, Fact, Failing, Found, LimitOf, LimitOutcome, Proof, Screening, cut};
 use crate::directory::{
-    Admission, Attempt as Request, Customer, Denial, Denied, Dialled, Directory, Origin, Trunk,
+    Admission, Attempt as Request, Customer, Denial, Denied, Dialled, Directory, Origin, Route,
+    Trunk,
 };
 use crate::sip::{Failure, Message, Name, Source, Target};
 
@@ -104,6 +105,10 @@ pub(super) fn decided(
 fn admitted(admission: &Admission, request: &Request) -> [Fact; 2] {
     let (found, screening) = match (&admission.gateway, admission.emergency) {
         (_, true) => (Found::Emergency, Screening::Emergency),
+        // An exchange that calls out is screened always.
+        (None, _) if matches!(admission.routes.first(), Some(Route::Trunk(_))) => {
+            (Found::Outside, Screening::Passed)
+        }
         (None, _) => (Found::Owned, Screening::NotFromTeams),
         (Some(_), _) if admission.customer.caller_screening => (Found::Outside, Screening::Passed),
         (Some(_), _) => (Found::Outside, Screening::Off),
@@ -186,7 +191,7 @@ pub(super) fn candidates<'a>(core: &Core, attempts: impl Iterator<Item = &'a Att
     let candidate = |attempt: &Attempt| Candidate {
         peer: attempt.route.name().to_owned(),
         host: attempt.hop.host.clone(),
-        up: core.watch.is_up(&attempt.hop, core.now),
+        up: super::setup::is_up(core, attempt),
     };
     Fact::Candidates {
         targets: attempts.map(candidate).collect(),
@@ -204,7 +209,7 @@ pub(super) fn resolved(targets: &Result<Vec<Target>, String>) -> Fact {
 /// Why an attempt failed; `message` is its final response, if there was one.
 pub(super) fn failing(refusal: &Refusal, message: Option<&Message>) -> Failing {
     match refusal {
-        Refusal::FarEnd { status, reason } => Failing::Status {
+        Refusal::FarEnd { status, reason, .. } => Failing::Status {
             status: *status,
             phrase: cut(reason),
             reasons: message

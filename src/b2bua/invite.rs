@@ -5,17 +5,20 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Report;
+use super::body::Location;
 use super::call::{Attempt, Call, Stage};
-use super::core::{Core, SUPPORTED, escape};
+use super::core::{Core, escape};
 use super::explain;
-use super::header_policy::Crossing;
+use super::header_policy::{Crossing, Passage};
+use super::history;
+use super::identity::ANONYMOUS;
 use super::leg::{Leg, Outgoing, Peer, Purpose, State};
 use super::refusal::Refusal;
 use super::why::LimitOutcome;
-use crate::directory::{NumberFormat, Route};
+use crate::directory::{CallHistory, NumberFormat, Route};
 use crate::media::LegId;
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Hop, Method, Name, NextHop, Transport};
+use crate::sip::{Hop, Message, Method, Name, NextHop, Transport, Uri};
 
 impl Call {
     /// Takes what a leg needs and sends its INVITE.
@@ -43,7 +46,7 @@ impl Call {
             }
             _ => None,
         };
-        let wanted = self.wanted();
+        let wanted = self.wanted(&peer);
         let local_tag = core.random.token(12);
         let transport = attempt.hop.transport.unwrap_or(Transport::Udp);
         let mut leg = Leg::new(core, peer, local_tag, &wanted.caller, transport)?;
@@ -54,7 +57,7 @@ impl Call {
             .offer(&wanted.codecs, Direction::SendRecv, wanted.ptime)
             .map_err(Refusal::Media)?;
         let (uri, to) = wanted.uri.map_or_else(
-            || request_uri(&leg.peer, &attempt.hop, &wanted.called),
+            || request_uri(&leg.peer, &attempt.hop, &wanted.called, &wanted.extras),
             |uri| (uri.clone(), uri),
         );
         let call_id = core.random.token(26);
@@ -81,10 +84,16 @@ impl Call {
             sdp,
             session_expires: leg.session_expires_s(),
             sent: None,
-            crossing: match wanted.speaks_for_caller {
-                true => Crossing::of(&self.invite, &leg.peer),
-                false => Crossing::default(),
+            crossing: if wanted.speaks_for_caller {
+                self.crossing(core, &leg.peer, transport)
+            } else {
+                Crossing::default()
             },
+            location: wanted
+                .original
+                .then(|| Location::of(&self.invite))
+                .flatten()
+                .filter(|_| leg.peer.profile().pidf_lo),
             referred_by: wanted
                 .referred_by
                 .filter(|_| wanted.referred_by_teams == leg.peer.is_teams()),
@@ -112,6 +121,20 @@ impl Call {
         Ok(id)
     }
 
+    /// What of the caller's INVITE goes on to this peer.
+    fn crossing(&self, core: &Core, peer: &Peer, transport: Transport) -> Crossing {
+        Crossing::of(&Passage {
+            invite: &self.invite,
+            peer,
+            origin: &self.legs[0].peer,
+            caller: &self.caller,
+            number: &self.admission.caller,
+            called: &self.admission.called,
+            emergency: self.admission.emergency,
+            host: &own_host(core, peer, transport),
+        })
+    }
+
     /// Sends, or sends again with what was learnt, this leg's INVITE.
     pub(super) fn send_invite(&mut self, core: &mut Core, id: LegId) {
         let Some(leg) = self.leg_mut(id) else { return };
@@ -130,8 +153,8 @@ impl Call {
             .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq))
             .header(Name::Contact, &leg.contact)
             .header(Name::Allow, Core::allow(&leg.peer))
-            .header(Name::Supported, SUPPORTED)
             .header(Name::UserAgent, &core.config.product);
+        leg.peer.write_reliable(&mut draft);
         if let Some(seconds) = outgoing.session_expires {
             let least = leg.peer.profile().min_se_s;
             draft
@@ -150,11 +173,16 @@ impl Call {
                 .header(Name::Require, "replaces");
         }
         outgoing.crossing.write(&mut draft);
+        match &outgoing.location {
+            Some(location) => location.write(&mut draft, &outgoing.sdp, &core.random.token(30)),
+            None => {
+                draft.body("application/sdp", &outgoing.sdp);
+            }
+        }
         leg.credentials(core, Method::Invite, &mut draft);
         let Some(outgoing) = leg.outgoing.as_mut() else {
             return;
         };
-        draft.body("application/sdp", &outgoing.sdp);
         outgoing.sent = Some(draft.clone().finish(None));
         let hop = outgoing.hop.clone();
         let key = core.endpoint.request(draft, NextHop::Hop(hop), core.now);
@@ -166,7 +194,8 @@ impl Call {
     }
 
     /// What the next attempt asks for: in a set-up, what A wants; in a transfer, what the REFER wants.
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self, peer: &Peer) -> Wanted {
+        let seen = |seen: bool, number: &str| if seen { number } else { ANONYMOUS }.to_owned();
         match &self.stage {
             Stage::Up {
                 transfer: Some(transfer),
@@ -182,7 +211,12 @@ impl Call {
                         .or_else(|| referrer.map(|leg| leg.party.clone()))
                         .unwrap_or_default(),
                     uri: transfer.uri.clone(),
-                    caller: stays.map(|leg| leg.party.clone()).unwrap_or_default(),
+                    caller: stays
+                        .map(|leg| {
+                            let is_a = self.legs.first().is_some_and(|a| a.id == leg.id);
+                            seen(!is_a || self.caller.is_seen_by_all(), &leg.party)
+                        })
+                        .unwrap_or_default(),
                     display: None,
                     codecs: stays.map(|leg| leg.codecs().to_vec()).unwrap_or_default(),
                     ptime: None,
@@ -190,16 +224,21 @@ impl Call {
                     referred_by_teams: referrer.is_some_and(|leg| leg.peer.is_teams()),
                     speaks_for_caller: transfer.stays == self.legs[0].id,
                     replaces: transfer.replaces.clone(),
+                    original: false,
+                    extras: Extras::default(),
                 }
             }
             _ => {
                 let a = &self.legs[0];
+                let is_seen = self
+                    .caller
+                    .is_seen_by(peer.profile(), self.admission.emergency);
                 Wanted {
                     called: self.admission.called.clone(),
                     party: self.admission.called.clone(),
                     uri: None,
-                    caller: self.admission.caller.clone(),
-                    display: self.display.clone(),
+                    caller: seen(is_seen, &self.admission.caller),
+                    display: self.caller.display.clone().filter(|_| is_seen),
                     codecs: if a.late_offer {
                         Codec::basic()
                     } else {
@@ -210,6 +249,8 @@ impl Call {
                     referred_by_teams: false,
                     speaks_for_caller: true,
                     replaces: None,
+                    original: true,
+                    extras: Extras::of(&self.invite),
                 }
             }
         }
@@ -231,10 +272,35 @@ struct Wanted {
     /// Whether it is the caller who calls: identity and history in the caller's INVITE are nobody else's.
     speaks_for_caller: bool,
     replaces: Option<String>,
+    /// Whether the caller asks for this party, and no REFER does.
+    original: bool,
+    extras: Extras,
+}
+
+/// What the caller's Request-URI says besides whom it asks for.
+#[derive(Debug, Default)]
+struct Extras {
+    /// Why the call was diverted (RFC 4458, TDR-303).
+    cause: Option<u32>,
+    /// Teams' own: the user is not rung (TDR-408).
+    voicemail: bool,
+}
+
+impl Extras {
+    fn of(invite: &Message) -> Self {
+        let Ok(uri) = Uri::parse(invite.request_uri()) else {
+            return Self::default();
+        };
+        let is_voicemail = |text: &str| text.eq_ignore_ascii_case("app:voicemail");
+        Self {
+            cause: history::request_cause(invite),
+            voicemail: uri.params.get("opaque").flatten().is_some_and(is_voicemail),
+        }
+    }
 }
 
 /// Request-URI and To of an INVITE to `called` (TDR-406; trunks as their number format says).
-fn request_uri(peer: &Peer, hop: &Hop, called: &str) -> (String, String) {
+fn request_uri(peer: &Peer, hop: &Hop, called: &str, extras: &Extras) -> (String, String) {
     let host = if hop.host.contains(':') {
         format!("[{}]", hop.host)
     } else {
@@ -244,7 +310,12 @@ fn request_uri(peer: &Peer, hop: &Hop, called: &str) -> (String, String) {
     match peer {
         Peer::Teams(..) => {
             let to = format!("sip:{}@{host}{port};user=phone", escape(called));
-            (format!("{to};transport=tls"), to)
+            let opaque = if extras.voicemail {
+                ";opaque=app:voicemail"
+            } else {
+                ""
+            };
+            (format!("{to};transport=tls{opaque}"), to)
         }
         Peer::Trunk(trunk) => {
             let number = trunk.number_format.write(called);
@@ -259,8 +330,20 @@ fn request_uri(peer: &Peer, hop: &Hop, called: &str) -> (String, String) {
                 Transport::Tcp => ";transport=tcp",
                 Transport::Tls => ";transport=tls",
             };
-            (format!("{to}{parameter}"), to)
+            let cause = extras
+                .cause
+                .filter(|_| trunk.profile.call_history != CallHistory::Drop)
+                .map_or(String::new(), |cause| format!(";cause={cause}"));
+            (format!("{to}{parameter}{cause}"), to)
         }
+    }
+}
+
+/// What stands for us in URIs of ours: on Teams legs the customer's FQDN (TDR-409).
+fn own_host(core: &Core, peer: &Peer, transport: Transport) -> String {
+    match peer {
+        Peer::Teams(gateway, _) => format!("{}:{}", gateway.fqdn, gateway.sip_port),
+        Peer::Trunk(_) => core.own(transport).to_string(),
     }
 }
 
@@ -283,17 +366,16 @@ fn from(
         value.extend_from_slice(b"\" ");
     }
     let uri = match (caller, peer) {
-        ("anonymous", _) => "<sip:anonymous@anonymous.invalid>".to_owned(),
-        (_, Peer::Teams(gateway, _)) => format!(
-            "<sip:{}@{}:{};user=phone>",
+        (ANONYMOUS, _) => "<sip:anonymous@anonymous.invalid>".to_owned(),
+        (_, Peer::Teams(..)) => format!(
+            "<sip:{}@{};user=phone>",
             escape(caller),
-            gateway.fqdn,
-            gateway.sip_port
+            own_host(core, peer, transport)
         ),
         (_, Peer::Trunk(trunk)) => format!(
             "<sip:{}@{}>",
             escape(&trunk.number_format.write(caller)),
-            core.own(transport)
+            own_host(core, peer, transport)
         ),
     };
     value.extend_from_slice(uri.as_bytes());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::body::{self, Location};
 use super::core::Core;
 use super::header_policy;
 use super::refusal::{Refusal, Towards};
@@ -149,7 +150,15 @@ pub(super) enum Purpose {
     Invite,
     Reinvite(Reinvite),
     Bye(ByeReason),
-    Notify { body: Bytes, last: bool },
+    Notify {
+        body: Bytes,
+        last: bool,
+    },
+    /// In the early dialog of this tag.
+    Prack {
+        tag: String,
+        rack: String,
+    },
 }
 
 /// An INVITE of ours, kept whole so that it can be sent again with credentials or another session interval.
@@ -169,6 +178,8 @@ pub(super) struct Outgoing {
     pub session_expires: Option<u32>,
     /// What else crosses from the other leg's INVITE, by the header policy.
     pub crossing: header_policy::Crossing,
+    /// Where the caller is, towards a peer that takes that.
+    pub location: Option<Location>,
     pub referred_by: Option<Bytes>,
     /// The dialog at a PBX that this call is to replace there; never at Teams (TDR-412).
     pub replaces: Option<String>,
@@ -185,6 +196,10 @@ pub(super) struct Leg {
     pub dialog: Option<Dialog>,
     /// Dialogs that provisional responses opened (RFC 3261 §12.1.2), until a 2xx chooses.
     pub early: Vec<Dialog>,
+    /// By the tags of early dialogs, the RSeq that was acknowledged last.
+    pub rseqs: Vec<(String, u32)>,
+    /// Our provisional responses to the peer's INVITE are reliable.
+    pub reliable: bool,
     pub outgoing: Option<Outgoing>,
     /// The value of Contact in all that we send on this leg.
     pub contact: String,
@@ -202,8 +217,8 @@ pub(super) struct Leg {
     pub pending: Vec<(ClientKey, Purpose)>,
     /// INVITEs of the peer that may yet be cancelled or lack an ACK.
     pub invites: Vec<ServerKey>,
-    /// The digest challenge that this peer sent last; credentials go into all later requests.
-    pub challenge: Option<Challenge>,
+    /// The digest challenges that this peer sent last, one for each realm; credentials go into all later requests.
+    pub challenges: Vec<Challenge>,
     pub challenged: u8,
     /// The address that the dialog's requests come from, besides what the directory says of the peer.
     pub remote: Option<IpAddr>,
@@ -275,6 +290,8 @@ impl Leg {
             local_tag,
             dialog: None,
             early: Vec::new(),
+            rseqs: Vec::new(),
+            reliable: false,
             outgoing: None,
             incoming: None,
             anchor,
@@ -288,7 +305,7 @@ impl Leg {
             late_offer: false,
             pending: Vec::new(),
             invites: Vec::new(),
-            challenge: None,
+            challenges: Vec::new(),
             challenged: 0,
             remote: None,
             party: String::new(),
@@ -320,13 +337,14 @@ impl Leg {
         leg.incoming = Some(message.clone());
         let dialog = Dialog::uas(message, local_tag);
         leg.dialog = Some(dialog.map_err(|e| Refusal::Malformed(e.to_string()))?);
-        if message.body().is_empty() {
-            leg.late_offer = true;
-        } else {
-            let offer = leg.anchor.accept_offer(&message.body());
+        leg.reliable = leg.peer.wants_reliable(message);
+        if let Some(offer) = body::offer(message)? {
+            let offer = leg.anchor.accept_offer(&offer);
             let offer = offer.map_err(Refusal::Media)?;
             leg.direction = offer.effective_direction();
             leg.offered = offer.codecs;
+        } else {
+            leg.late_offer = true;
         }
         let least = leg.peer.profile().min_se_s;
         let expires = leg.session.answer(message, least, core.now);

@@ -8,16 +8,21 @@
 //! obeys REFER, `replaces` INVITEs that go on with a call, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
 mod admission;
+mod body;
 mod bridge;
 mod call;
 mod cdr;
 mod core;
 mod explain;
 mod header_policy;
+mod hints;
+mod history;
+mod identity;
 mod invite;
 mod leg;
 mod record;
 mod refusal;
+mod reliable;
 mod replaces;
 mod session_timer;
 mod setup;
@@ -36,6 +41,7 @@ use uuid::Uuid;
 
 pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
 pub use self::core::{Config, UnknownPeers};
+pub use self::hints::Hints;
 pub use self::refusal::{Answer, Refusal, Towards};
 pub use self::watch::{Down, Health};
 pub use self::why::{
@@ -162,6 +168,8 @@ pub struct CallView {
     pub legs: Vec<LegView>,
     /// The leg whose peer holds.
     pub held_by: Option<usize>,
+    /// What Teams told of its user.
+    pub hints: Option<Hints>,
 }
 
 /// Why a call goes as it does, so far.
@@ -514,7 +522,7 @@ impl Calls {
                 self.with_leg(leg, |call, core| call.on_cancel(core, &message));
             }
             Event::Response { key, message, .. } => {
-                if self.on_options_outcome(key, Ok(message.status())) {
+                if self.on_options_outcome(key, Ok(&message)) {
                     return;
                 }
                 let Some(leg) = self.core.clients.get(&key).copied() else {
@@ -541,6 +549,12 @@ impl Calls {
                 self.with_leg(leg, |call, core| {
                     call.on_request_failed(core, leg, key, &failure)
                 });
+            }
+            Event::NoPrack { key } => {
+                let Some(leg) = self.core.servers.get(&key).copied() else {
+                    return;
+                };
+                self.with_leg(leg, |call, core| call.on_no_prack(core, leg, key));
             }
             Event::NoAck { key } => {
                 let Some(leg) = self.core.servers.remove(&key) else {
@@ -573,7 +587,12 @@ impl Calls {
             method => {
                 let status = if matches!(
                     method,
-                    Method::Bye | Method::Update | Method::Info | Method::Notify | Method::Refer
+                    Method::Bye
+                        | Method::Update
+                        | Method::Info
+                        | Method::Notify
+                        | Method::Refer
+                        | Method::Prack
                 ) {
                     481
                 } else {
@@ -604,12 +623,17 @@ impl Calls {
         let host = Uri::parse(message.request_uri())
             .ok()
             .map(|uri| uri.host.to_ascii_lowercase());
-        let named = host.and_then(|host| core.own_name(&host));
+        // Never an address (TDR-403): whoever asks for a name that is not ours hears one that is.
+        let base = || {
+            let regions = core.directory.regions().map(|region| &region.base_fqdn);
+            core.own_name(regions.min()?)
+        };
+        let named = host.and_then(|host| core.own_name(&host)).or_else(base);
         let mut draft = core.response(message, 200, teams);
         draft
             .to_tag(&core.random.token(10))
             .header_fmt(Name::Allow, format_args!("{}, REFER", core::ALLOW))
-            .header(Name::Extension("Accept"), "application/sdp")
+            .header(Name::Accept, body::ACCEPTED)
             .header(Name::Supported, core::SUPPORTED);
         match named {
             Some((fqdn, port)) if teams => draft.header_fmt(
@@ -707,11 +731,7 @@ impl Call {
         CallView {
             id: self.id,
             customer: self.customer.id,
-            direction: if self.legs.first().is_some_and(|leg| leg.peer.is_teams()) {
-                Direction::FromTeams
-            } else {
-                Direction::ToTeams
-            },
+            direction: Direction::of(&self.admission),
             state: match self.stage {
                 Stage::Setup { .. } => CallState::Ringing,
                 Stage::Up { .. } if held_by.is_some() => CallState::Held,
@@ -724,6 +744,10 @@ impl Call {
             answered_at: self.record.answer(),
             legs: self.legs.iter().map(leg::Leg::view).collect(),
             held_by,
+            hints: self
+                .legs
+                .first()
+                .and_then(|a| Hints::of(&self.invite, &a.peer)),
         }
     }
 }

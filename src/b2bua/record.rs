@@ -45,6 +45,7 @@ impl Record {
         let mut cdr = draft(core, id, invite, Some(peer));
         cdr.customer_id = Some(customer.id);
         cdr.emergency = admission.emergency;
+        cdr.direction = Direction::of(admission);
         cdr.from = cut(&admission.caller);
         cdr.to = cut(&admission.called);
         Self {

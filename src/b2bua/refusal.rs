@@ -39,6 +39,12 @@ pub enum Refusal {
     /// `Require` names something that we do not do.
     #[error("extension {0} is not supported")]
     Extension(String),
+    /// A PRACK with an offer (RFC 3262 §5).
+    #[error("an offer in a PRACK is not taken")]
+    OfferInPrack,
+    /// A reliable provisional of ours stayed without PRACK (RFC 3262 §3).
+    #[error("a reliable provisional response was not acknowledged")]
+    NoPrack,
     /// A session interval below our minimum (RFC 4028 §5).
     #[error("the session interval is too small")]
     IntervalTooSmall,
@@ -76,6 +82,8 @@ pub enum Refusal {
         status: u16,
         /// Its reason phrase.
         reason: String,
+        /// The Q.850 cause that came with it (RFC 6432), where the peer's own causes are to be believed.
+        cause: Option<u8>,
     },
     /// The far end's answer could not be used.
     #[error("the far end's answer cannot be used: {0}")]
@@ -128,7 +136,8 @@ impl Refusal {
             // Not 503: the call would slip in at the next SBC, and a carrier would stop using the trunk.
             Self::ChannelsBusy | Self::TrunkBusy => (486, Some(34)),
             Self::Unreachable(_) => (503, Some(38)),
-            Self::Media(_) => (488, Some(88)),
+            Self::Media(_) | Self::OfferInPrack => (488, Some(88)),
+            Self::NoPrack => (504, Some(102)),
             Self::ContentType(_) => (415, Some(127)),
             Self::Extension(_) => (420, Some(127)),
             Self::IntervalTooSmall => (422, None),
@@ -141,7 +150,7 @@ impl Refusal {
             Self::NoAnswer => (480, Some(19)),
             Self::Cancelled => (487, None),
             Self::HungUp => (480, Some(31)),
-            Self::FarEnd { status, .. } => relayed(*status),
+            Self::FarEnd { status, cause, .. } => relayed(*status, *cause),
             Self::BadAnswer(_) => (502, Some(41)),
             Self::Draining | Self::Overloaded(_) => (503, Some(42)),
         };
@@ -169,7 +178,8 @@ impl Refusal {
             },
             Self::ChannelsBusy | Self::TrunkBusy => "limit",
             Self::Unreachable(_) => "route",
-            Self::Media(_) => "media",
+            Self::Media(_) | Self::OfferInPrack => "media",
+            Self::NoPrack => "no_prack",
             Self::ContentType(_)
             | Self::Extension(_)
             | Self::IntervalTooSmall
@@ -189,8 +199,15 @@ impl Refusal {
 /// A final status of the far end as the caller hears it, and its Q.850 cause. A failure of one carrier's equipment is
 /// 503, so that Teams tries another SBC; what a user decided stays as it is and is never a 5xx (TDR-518).
 ///
-/// 486 is cause 17: Teams' own 34 (TDR-516) would make carriers retry a busy user as congestion.
-fn relayed(status: u16) -> (u16, Option<u8>) {
+/// 486 is cause 17: Teams' own 34 (TDR-516) would make carriers retry a busy user as congestion. Otherwise a cause of
+/// the far end says more than its status does.
+fn relayed(status: u16, cause: Option<u8>) -> (u16, Option<u8>) {
+    let (told, usual) = translated(status);
+    let is_busy = matches!(status, 486 | 600);
+    (told, cause.filter(|_| !is_busy).or(usual))
+}
+
+fn translated(status: u16) -> (u16, Option<u8>) {
     match status {
         // Redirections are not followed: the called number decides the route, not the far end.
         300..=399 => (480, Some(31)),
@@ -274,10 +291,25 @@ mod tests {
     fn users_decisions_never_cause_failover() {
         for status in [404, 408, 480, 484, 486, 487, 600, 603] {
             assert!(
-                ![408, 500, 503, 504].contains(&relayed(status).0),
+                ![408, 500, 503, 504].contains(&relayed(status, None).0),
                 "{status}"
             );
         }
-        assert_eq!(relayed(486), (486, Some(17)));
+    }
+
+    /// TDR-516: busy is 17 whatever the far end says; what else it says is kept.
+    #[test]
+    fn a_cause_of_the_far_end_is_kept_but_for_busy() {
+        for (status, cause, told) in [
+            (486, None, (486, Some(17))),
+            (486, Some(34), (486, Some(17))),
+            (600, Some(34), (486, Some(17))),
+            (480, None, (480, Some(18))),
+            (480, Some(20), (480, Some(20))),
+            (404, Some(3), (404, Some(3))),
+            (302, None, (480, Some(31))),
+        ] {
+            assert_eq!(relayed(status, cause), told, "{status}");
+        }
     }
 }

@@ -9,11 +9,12 @@ use tracing::info;
 
 use super::call::{Call, CallKey, Stage};
 use super::core::{Core, SUPPORTED};
+use super::identity::Caller;
 use super::leg::{ByeReason, Leg, Peer, State};
 use super::refusal::Refusal;
 use super::setup::first_voice;
 use super::why::Fact;
-use super::{Calls, Report, admission};
+use super::{Calls, Report};
 use crate::directory::{Denied, Origin};
 use crate::media::{LegId, MediaError};
 use crate::sdp::Direction;
@@ -201,7 +202,7 @@ impl Call {
         };
         let codecs = partner.codecs().to_vec();
         let mut leg = Leg::incoming(core, peer, key, message, source, local_tag, &partner.party)?;
-        let caller = admission::caller(message).map_err(Refusal::Malformed)?;
+        let caller = Caller::of(message, Some(leg.peer.profile())).map_err(Refusal::Malformed)?;
         leg.party = match caller.number.starts_with('+') {
             true => caller.number,
             false => old.party.clone(),

@@ -6,12 +6,15 @@ use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::Report;
+use super::body::description;
 use super::call::{Attempt, Call, Progress, Reaching, Stage};
 use super::core::{Core, SUPPORTED};
 use super::explain;
+use super::header_policy;
 use super::leg::State;
 use super::refusal::{Refusal, Towards};
-use super::watch::Down;
+use super::reliable;
+use super::watch::{Down, retry_after};
 use super::why::{Fact, Failing};
 use crate::directory::Route;
 use crate::media::{LegId, MediaError};
@@ -35,16 +38,19 @@ pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
             }
         }
     }
-    attempts.sort_by_key(|attempt| !core.watch.is_up(&attempt.hop, core.now));
+    attempts.sort_by_key(|attempt| !is_up(core, attempt));
     attempts.truncate(MAX_ATTEMPTS);
     attempts.into()
 }
 
-/// Whether a message carries a session description.
-pub(super) fn is_sdp(message: &Message) -> bool {
-    message
-        .content_type()
-        .is_some_and(|t| t.eq_ignore_ascii_case("application/sdp"))
+/// Whether an attempt is made before others: its peer can take calls, at Teams in the name of the gateway's region.
+pub(super) fn is_up(core: &Core, attempt: &Attempt) -> bool {
+    let region = match &attempt.route {
+        Route::Teams(gateway) => core.directory.region(&gateway.region),
+        Route::Trunk(_) => None,
+    };
+    let own = region.map(|region| region.base_fqdn.as_str());
+    core.watch.is_up(&attempt.hop, own, core.now)
 }
 
 /// Tries to reach one called party.
@@ -154,10 +160,13 @@ impl Call {
         match &mut leg.state {
             State::Calling { invite, rang } if *invite == key => match status {
                 100 => {}
-                101..=199 => {
+                // RFC 6228: one fork less, and nothing else.
+                199 => {}
+                101..=198 => {
                     *rang = true;
-                    leg.early_dialog(message);
-                    self.on_progress(core, id, message);
+                    if leg.take_provisional(core, message) {
+                        self.on_progress(core, id, message);
+                    }
                 }
                 200..=299 => self.on_answer(core, id, key, message),
                 401 | 407 if leg.may_authenticate(message) => {
@@ -173,11 +182,15 @@ impl Call {
                 }
                 _ => {
                     let reason = String::from_utf8_lossy(message.reason()).into_owned();
-                    let after = message
-                        .header(Name::RetryAfter)
-                        .and_then(|v| v.text()?.split([' ', ';', '(']).next()?.parse().ok());
-                    let down = (status == 503).then_some(Down::Response(status));
-                    let refusal = Refusal::FarEnd { status, reason };
+                    let after = retry_after(message);
+                    // Teams maps by another table than ours, and to no good (TDR-516).
+                    let cause = header_policy::q850(message).filter(|_| !leg.peer.is_teams());
+                    let down = (status == 503).then(|| Down::answered(message));
+                    let refusal = Refusal::FarEnd {
+                        status,
+                        reason,
+                        cause,
+                    };
                     let failing = explain::failing(&refusal, Some(message));
                     self.on_attempt_failed(core, id, refusal, failing, after, down);
                 }
@@ -265,6 +278,7 @@ impl Call {
             Refusal::FarEnd {
                 status: status @ (408 | 500..=599),
                 reason,
+                ..
             } if next => Refusal::Unreachable(format!("{status} {reason}")),
             other => other,
         });
@@ -284,26 +298,20 @@ impl Call {
             return;
         };
         // Teams' 183 usually carries no ringing: the caller's own side makes ringback instead (TDR-505).
-        let media = called.peer.profile().early_media && !caller.late_offer && is_sdp(message);
-        let heard_sdp = if media {
-            match called.anchor.accept_answer(&message.body()) {
-                Ok(_) => caller
+        let media = called.peer.profile().early_media && !caller.late_offer;
+        let heard_sdp = match description(message).filter(|_| media) {
+            Some(sdp) => called.anchor.accept_answer(&sdp).and_then(|_| {
+                caller
                     .anchor
-                    .answer(called.anchor.sending(), Direction::SendRecv),
-                Err(error) => Err(error),
-            }
-        } else {
-            Err(MediaError::NothingAgreed)
+                    .answer(called.anchor.sending(), Direction::SendRecv)
+            }),
+            None => Err(MediaError::NothingAgreed),
         };
-        let heard = if heard_sdp.is_ok() {
-            Progress::EarlyMedia
-        } else {
-            Progress::Ringing
-        };
-        let status = if heard == Progress::EarlyMedia {
-            183
-        } else {
-            180
+        let (heard, status) = match message.status() {
+            _ if heard_sdp.is_ok() => (Progress::EarlyMedia, 183),
+            // TDR-507: somebody else is being looked for, and nothing rings yet.
+            status @ (181 | 182) => (Progress::Forwarded, status),
+            _ => (Progress::Ringing, 180),
         };
         let Stage::Setup { progress, .. } = &mut self.stage else {
             return;
@@ -318,7 +326,9 @@ impl Call {
                 status: message.status(),
             },
         );
-        self.record.rang(core.wall());
+        if heard > Progress::Forwarded {
+            self.record.rang(core.wall());
+        }
         if heard == Progress::EarlyMedia {
             self.join(core, a, id);
         }
@@ -335,6 +345,13 @@ impl Call {
             .header(Name::Contact, &caller.contact)
             .header(Name::Allow, Core::allow(&caller.peer));
         let invite = *invite;
+        if caller.reliable {
+            // RFC 3262 §5 wants our offer in the first of them, which we do not have yet.
+            if caller.late_offer {
+                return;
+            }
+            draft.header(Name::Require, reliable::EXTENSION);
+        }
         if let Ok(sdp) = heard_sdp {
             draft.body("application/sdp", sdp);
         }
@@ -466,7 +483,16 @@ impl Call {
             .as_ref()
             .and_then(|o| o.sent.as_ref())
             .ok_or_else(|| bad(&"no INVITE"))?;
-        let dialog = Dialog::uac(sent, message).map_err(|e| bad(&e))?;
+        // The numbers of a dialog that had requests before it was confirmed go on.
+        let early = leg
+            .early
+            .iter()
+            .find(|dialog| dialog.id().remote_tag.as_deref() == message.to_tag());
+        let dialog = match early.cloned() {
+            Some(mut early) => early.confirm(sent, message).map(|()| early),
+            None => Dialog::uac(sent, message),
+        };
+        let dialog = dialog.map_err(|e| bad(&e))?;
         let cseq = message.cseq().map_err(|e| bad(&e))?.number;
         let ack = dialog.ack(cseq);
         let hop = NextHop::Hop(dialog.next_hop(leg.peer.realm()));
@@ -475,11 +501,8 @@ impl Call {
         leg.state = State::Confirmed;
         leg.session.answered(message, core.now);
         core.endpoint.acknowledge(key, ack, hop, core.now);
-        if is_sdp(message) {
-            let audio = leg
-                .anchor
-                .accept_answer(&message.body())
-                .map_err(Refusal::Media)?;
+        if let Some(sdp) = description(message) {
+            let audio = leg.anchor.accept_answer(&sdp).map_err(Refusal::Media)?;
             leg.direction = audio.effective_direction();
         } else if leg.anchor.remote().is_none() {
             return Err(bad(&"no session description"));
@@ -521,7 +544,7 @@ impl Call {
     /// The caller's CANCEL. The channel is free at once; a 2xx that crosses it is ended by itself.
     pub(super) fn on_cancel(&mut self, core: &mut Core, message: &Message) {
         if matches!(self.stage, Stage::Setup { .. }) {
-            self.cancel_attempt(core, super::header_policy::reason(message));
+            self.cancel_attempt(core, header_policy::reason(message));
             self.refuse(core, Refusal::Cancelled);
         }
     }

@@ -250,7 +250,7 @@ impl Call {
                 leg.exchange = Exchange::Idle;
                 self.lose(core, id, Ended::DialogGone(id));
             }
-            Purpose::Notify { .. } => {}
+            Purpose::Notify { .. } | Purpose::Prack { .. } => {}
         }
     }
 }

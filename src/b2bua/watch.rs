@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{Calls, Report};
-use crate::sip::{Builder, ClientKey, Failure, Hop, Name, NextHop, Realm, Transport};
+use crate::sip::{Builder, ClientKey, Failure, Hop, Message, Name, NextHop, Realm, Transport};
 
 /// Whether a peer can take calls, as far as we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +29,38 @@ pub enum Down {
     /// Its name leads nowhere.
     #[error("{0}")]
     Unresolvable(String),
-    /// It answered, but not as one that takes calls.
-    #[error("answers {0}")]
-    Response(u16),
+    /// It answered, but not as one that takes calls; Teams says why in its Reason (TDR-210).
+    #[error("answers {status}{reason}")]
+    Response {
+        /// Its status.
+        status: u16,
+        /// The text of its Reason after a colon, or nothing.
+        reason: String,
+    },
+}
+
+impl Down {
+    /// What a response says.
+    pub(super) fn answered(response: &Message) -> Self {
+        let reason = response.header(Name::Reason).map(|v| v.to_string());
+        let text = reason.as_deref().and_then(|reason| {
+            let (_, text) = reason.split_once("text=")?;
+            Some(text.trim_matches('"').chars().take(MAX_REASON).collect())
+        });
+        Self::Response {
+            status: response.status(),
+            reason: text.map_or(String::new(), |text: String| format!(": {text}")),
+        }
+    }
+}
+
+/// Characters of a peer's Reason that are kept.
+const MAX_REASON: usize = 120;
+
+/// How long a busy peer wants to be left alone (RFC 3261 §20.33).
+pub(super) fn retry_after(response: &Message) -> Option<u64> {
+    let value = response.header(Name::RetryAfter)?;
+    value.text()?.split([' ', ';', '(']).next()?.parse().ok()
 }
 
 impl From<&Failure> for Down {
@@ -72,29 +101,40 @@ pub(super) struct Watch {
 }
 
 /// How long a peer that failed a call is tried last, unless it said otherwise.
-const SHUNNED_FOR: Duration = Duration::from_secs(30);
+const SHUNNED_FOR: u64 = 30;
 /// A Retry-After beyond this is not believed.
-const SHUNNED_AT_MOST: Duration = Duration::from_secs(600);
+const SHUNNED_AT_MOST: u64 = 600;
+
+impl Peer {
+    fn shun(&mut self, seconds: u64, now: Instant) {
+        let until = now + Duration::from_secs(seconds.min(SHUNNED_AT_MOST));
+        self.shunned_until = Some(self.shunned_until.map_or(until, |at| at.max(until)));
+    }
+}
 
 impl Watch {
-    /// Whether to try this peer before others.
-    pub fn is_up(&self, hop: &Hop, now: Instant) -> bool {
+    /// Whether to try this peer before others; at Teams, in the name of this base FQDN, whose standing there may be
+    /// another than that of the next region's.
+    pub fn is_up(&self, hop: &Hop, own: Option<&str>, now: Instant) -> bool {
+        let speaks_for = |peer: &&Peer| match (&peer.ping.identity, own) {
+            (Some((fqdn, _)), Some(own)) => fqdn == own,
+            _ => true,
+        };
         self.peers
             .iter()
             .filter(|peer| peer.hop == *hop)
+            .filter(speaks_for)
             .all(|peer| {
                 !matches!(peer.health, Health::Down(_))
                     && peer.shunned_until.is_none_or(|until| until <= now)
             })
     }
 
-    /// A call to this peer failed for reasons of its own.
+    /// A call to this peer failed for reasons of its own. It comes last until its time is over, even if it answers OPTIONS
+    /// before (TDR-212), and longer if it does not.
     pub fn failed(&mut self, hop: &Hop, down: Down, retry_after: Option<u64>, now: Instant) {
-        let shunned = retry_after
-            .map_or(SHUNNED_FOR, Duration::from_secs)
-            .min(SHUNNED_AT_MOST);
         for peer in self.peers.iter_mut().filter(|peer| peer.hop == *hop) {
-            peer.shunned_until = Some(now + shunned);
+            peer.shun(retry_after.unwrap_or(SHUNNED_FOR), now);
             peer.health = Health::Down(down.clone());
         }
     }
@@ -237,29 +277,35 @@ impl Calls {
     pub(super) fn on_options_outcome(
         &mut self,
         key: ClientKey,
-        outcome: Result<u16, &Failure>,
+        outcome: Result<&Message, &Failure>,
     ) -> bool {
         let Some(at) = self.core.watch.by_client.get(&key).copied() else {
             return false;
         };
-        if matches!(outcome, Ok(status) if status < 200) {
+        if matches!(outcome, Ok(response) if response.status() < 200) {
             return true;
         }
         self.core.watch.by_client.remove(&key);
+        let core_now = self.core.now;
         let Some(peer) = self.core.watch.peers.get_mut(at) else {
             return true;
         };
-        let health = match outcome {
-            Ok(200..=299) => Health::Up,
-            Ok(status) if peer.hop.realm == Realm::Trunk && !matches!(status, 408 | 500..=599) => {
+        let health = match outcome.map(|response| (response, response.status())) {
+            Ok((_, 200..=299)) => Health::Up,
+            Ok((_, status))
+                if peer.hop.realm == Realm::Trunk && !matches!(status, 408 | 500..=599) =>
+            {
                 Health::Up
             }
-            Ok(status) => Health::Down(Down::Response(status)),
+            Ok((response, status)) => {
+                // TDR-212: at least for so long, whatever the next answer is.
+                if let Some(seconds) = retry_after(response).filter(|_| status == 503) {
+                    peer.shun(seconds, core_now);
+                }
+                Health::Down(Down::answered(response))
+            }
             Err(failure) => Health::Down(failure.into()),
         };
-        if health == Health::Up {
-            peer.shunned_until = None;
-        }
         if health != peer.health {
             tracing::info!(peer = peer.ping.name, ?health, "peer changed");
             peer.health = health;

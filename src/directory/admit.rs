@@ -1,6 +1,6 @@
 use super::{
     ActivationState, AdminState, Customer, Dialled, Directory, Gateway, GatewayState, Number,
-    NumberFormat, Origin, PhoneNumber, Trunk,
+    NumberFormat, Origin, PhoneNumber, Role, Trunk,
 };
 use std::sync::Arc;
 
@@ -128,7 +128,10 @@ impl Directory {
             if called.base().is_empty() {
                 return Err(Denial::of(Denied::NumberNotInService, customer));
             }
-            if customer.caller_screening && !self.may_present(customer, caller_number.as_ref()) {
+            let number = caller_number.as_ref();
+            if self.is_foreign(customer, number)
+                || customer.caller_screening && !self.may_present(customer, number)
+            {
                 return Err(Denial::of(Denied::CallerNotAllowed, customer));
             }
         }
@@ -149,6 +152,9 @@ impl Directory {
 
     fn admit_from_trunk(&self, attempt: &Attempt) -> Result<Admission, Denial> {
         let called = Dialled::parse(attempt.called);
+        if let Some((trunk, customer)) = self.caller_out(attempt.origin, &called) {
+            return self.admit_out(attempt, trunk, customer, &called);
+        }
         let (trunk, phone) = self.ingress(attempt.origin.trunks(), &called)?;
         let customer = self
             .customer(phone.customer)
@@ -176,6 +182,67 @@ impl Directory {
             emergency: false,
             called: called.with_base(&phone.number),
             caller: canonical(trunk.number_format.read(&caller), &caller),
+            gateway: None,
+            trunk: Some(trunk.clone()),
+            routes,
+        })
+    }
+
+    /// The exchange that calls out, and whose it is: one that may do so, belongs to a customer and shares its address with
+    /// no other trunk. A number of the customer itself is not outside.
+    fn caller_out<'a>(
+        &'a self,
+        origin: &'a Origin,
+        called: &Dialled,
+    ) -> Option<(&'a Arc<Trunk>, &'a Arc<Customer>)> {
+        let Origin::Trunk(trunk) = origin else {
+            return None;
+        };
+        let customer = self.customer(trunk.customer?)?;
+        let phone = trunk.number_format.read(called);
+        let phone = phone.and_then(|number| self.number(&number));
+        let is_own = phone.is_some_and(|phone| phone.customer == customer.id)
+            && !self.is_emergency(customer, called);
+        let may = trunk.role == Role::Pbx && trunk.profile.calls_out && !is_own;
+        may.then_some((trunk, customer))
+    }
+
+    /// A call of a customer's exchange to the world outside. It is no way through for anybody else: the caller is a number
+    /// of the customer, whether or not the customer screens Teams, and only carriers are called.
+    fn admit_out(
+        &self,
+        attempt: &Attempt,
+        trunk: &Arc<Trunk>,
+        customer: &Arc<Customer>,
+        called: &Dialled,
+    ) -> Result<Admission, Denial> {
+        check_states(customer)?;
+        let caller = Dialled::parse(attempt.caller);
+        let number = trunk.number_format.read(&caller);
+        let emergency = self.is_emergency(customer, called);
+        if !emergency {
+            if called.base().is_empty() {
+                return Err(Denial::of(Denied::NumberNotInService, customer));
+            }
+            if !self.may_present(customer, number.as_ref()) {
+                return Err(Denial::of(Denied::CallerNotAllowed, customer));
+            }
+        }
+        let is_carrier = |route: &Route| match route {
+            Route::Trunk(to) => to.role == Role::Carrier && to.id != trunk.id,
+            Route::Teams(_) => false,
+        };
+        let mut routes = self.trunk_routes(customer, attempt.random);
+        routes.retain(is_carrier);
+        if routes.is_empty() {
+            return Err(Denial::of(Denied::NoRoute, customer));
+        }
+        let whole = trunk.number_format.read(called).filter(|_| !emergency);
+        Ok(Admission {
+            customer: customer.clone(),
+            emergency,
+            called: canonical(whole, called),
+            caller: canonical(number, &caller),
             gateway: None,
             trunk: Some(trunk.clone()),
             routes,
@@ -243,6 +310,18 @@ impl Directory {
     fn may_present(&self, customer: &Customer, number: Option<&Number>) -> bool {
         let phone = number.and_then(|number| self.number(number));
         phone.is_some_and(|phone| phone.customer == customer.id && phone.in_service)
+    }
+
+    /// Whether a number is another customer's: nobody may present that, screened or not (TDR-1212).
+    fn is_foreign(&self, customer: &Customer, number: Option<&Number>) -> bool {
+        let phone = number.and_then(|number| self.number(number));
+        phone.is_some_and(|phone| phone.customer != customer.id)
+    }
+
+    /// Whether this is a number of the customer that is in service, in whatever form it is written.
+    pub fn owns(&self, customer: &Customer, number: &str) -> bool {
+        let number = NumberFormat::E164.read(&Dialled::parse(number));
+        self.may_present(customer, number.as_ref())
     }
 
     /// The customer's trunks, then the shared carriers.
@@ -474,8 +553,14 @@ mod tests {
     fn a_customer_without_screening_may_present_anything() {
         let mut rows = two_customers();
         rows.customers[0].caller_screening = false;
-        let admission = teams(rows, "acme.eu.example", "+4930987654", "anonymous").unwrap();
+        let admission = teams(rows.clone(), "acme.eu.example", "+4930987654", "anonymous").unwrap();
         assert_eq!(admission.caller, "anonymous");
+        let foreign = teams(rows, "acme.eu.example", "+4930987654", THEIRS).unwrap_err();
+        assert_eq!(
+            foreign,
+            Denied::CallerNotAllowed,
+            "but another customer's number (TDR-1212)"
+        );
     }
 
     /// TDR-1001, TDR-1007: known by the system, the region or the customer; without plus; never screened.
@@ -661,6 +746,83 @@ mod tests {
             from_trunk(rows, "carrier", OURS).unwrap_err().denied,
             Denied::GatewayNotActive
         );
+    }
+
+    /// An exchange that may call out reaches carriers alone, in the name of its customer's numbers alone, but for
+    /// emergencies; one that may not, a carrier, and one that shares its address with another's reach nobody.
+    #[test]
+    fn an_exchange_may_call_out_and_nobody_else() {
+        let outside = "+4930987654";
+        let call = |change: fn(&mut Rows), caller: &str, called: &str| {
+            let mut rows = two_customers();
+            rows.trunks[0].profile.calls_out = true;
+            rows.trunks[1].acl = vec!["198.51.100.2/32".parse().unwrap()];
+            rows.trunks[2].acl = vec!["198.51.100.3/32".parse().unwrap()];
+            rows.trunks[2].profile.calls_out = true;
+            change(&mut rows);
+            let directory = Directory::compile(rows).unwrap();
+            let origin = directory
+                .origin(&examples::source(
+                    crate::sip::Transport::Udp,
+                    "198.51.100.1:5060",
+                ))
+                .unwrap();
+            let attempt = Attempt {
+                origin: &origin,
+                request_host: "192.0.2.1",
+                called,
+                caller,
+                random: 1,
+            };
+            directory.admit(&attempt).map_err(|denial| denial.denied)
+        };
+        let admission = call(|_| {}, OURS, outside).unwrap();
+        assert_eq!(admission.called, outside);
+        assert_eq!(trunk_names(&admission), ["carrier"]);
+        assert_eq!(
+            call(|_| {}, OURS, THEIRS).unwrap().called,
+            THEIRS,
+            "by the network"
+        );
+        let emergency = call(|_| {}, "100", "112").unwrap();
+        assert!(emergency.emergency && emergency.called == "112");
+        let within = call(|_| {}, outside, OURS).unwrap();
+        assert_eq!(trunk_names(&within), ["acme.eu.example"]);
+
+        type Row = (fn(&mut Rows), &'static str, Denied);
+        let rows: [Row; 6] = [
+            (|_| {}, THEIRS, Denied::CallerNotAllowed),
+            (|_| {}, "anonymous", Denied::CallerNotAllowed),
+            (
+                |r| r.customers[0].caller_screening = false,
+                outside,
+                Denied::CallerNotAllowed,
+            ),
+            (
+                |r| r.trunks[0].profile.calls_out = false,
+                OURS,
+                Denied::NumberNotInService,
+            ),
+            (
+                |r| r.trunks[0].role = Role::Carrier,
+                OURS,
+                Denied::NumberNotInService,
+            ),
+            (
+                |r| r.trunks[1].acl = r.trunks[0].acl.clone(),
+                OURS,
+                Denied::NumberNotInService,
+            ),
+        ];
+        for (change, caller, denied) in rows {
+            assert_eq!(
+                call(change, caller, outside).unwrap_err(),
+                denied,
+                "{caller}"
+            );
+        }
+        let alone = |r: &mut Rows| r.trunks[2].state = TrunkState::OutOfService;
+        assert_eq!(call(alone, OURS, outside).unwrap_err(), Denied::NoRoute);
     }
 
     #[test]

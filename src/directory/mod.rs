@@ -24,7 +24,7 @@ pub use compile::{CompileError, Config, Rows};
 pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
-pub use profile::{Hold, Profile, Srtp};
+pub use profile::{AssertedIdentity, CallHistory, Hold, Profile, ReliableProvisionals, Srtp};
 pub use region::Region;
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};
 

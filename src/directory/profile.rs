@@ -24,13 +24,22 @@ pub struct Profile {
     pub hold: Hold,
     /// Whether the peer may send REFER; it decides what our Allow says (TDR-501).
     pub refer: bool,
-    /// Whether the peer gets P-Asserted-Identity (RFC 3325).
-    pub pass_asserted_identity: bool,
-    /// Whether the peer gets Diversion and History-Info.
-    pub pass_diversion: bool,
+    /// What the peer learns of callers besides From, and whether it is trusted with callers who hide (RFC 3325).
+    pub asserted_identity: AssertedIdentity,
+    /// Whether the peer puts the true caller into P-Asserted-Identity and something else into From (TDR-409).
+    pub caller_from_asserted_identity: bool,
+    /// How the peer is told by whom a call was diverted (TDR-307).
+    pub call_history: CallHistory,
+    /// Whether the peer takes the caller's place with emergency calls: the PIDF-LO part of the body, Geolocation and
+    /// Geolocation-Routing (RFC 6442, TDR-1003). Never Teams (TDR-411).
+    pub pidf_lo: bool,
+    /// Whether provisional responses are acknowledged (RFC 3262), both ways. Never with Teams (TDR-510).
+    pub reliable_provisionals: ReliableProvisionals,
     /// Whether a 183 with a session description from this peer goes on as early media; if not it goes on as 180
     /// (TDR-505).
     pub early_media: bool,
+    /// Whether a customer's exchange may call out through the customer's carriers, in the name of the customer's numbers.
+    pub calls_out: bool,
     /// How long the peer may ring, in seconds.
     pub ring_timeout_s: u32,
     /// After how many seconds of ringing whom the peer hands on hears ringback; 0 for never. A few keep it from those
@@ -42,16 +51,18 @@ impl Profile {
     /// Microsoft Teams.
     pub fn teams() -> Self {
         Self {
-            srtp: Srtp::Required,          // TDR-830
-            rtcp_mux: true,                // TDR-816
-            srtp_lifetime: true,           // TDR-832
+            srtp: Srtp::Required,                               // TDR-830
+            rtcp_mux: true,                                     // TDR-816
+            srtp_lifetime: true,                                // TDR-832
             latch: true, // the media processor's address is what SRTP proves, not what SDP says
             session_expires_s: Some(1800), // TDR-414
             hold: Hold::Inactive, // TDR-601
-            pass_asserted_identity: true, // TDR-410
+            asserted_identity: AssertedIdentity::Pass, // TDR-410
+            call_history: CallHistory::HistoryInfo, // TDR-419
             early_media: false, // TDR-505
             refer: true, // TDR-701
             transfer_ringback_s: 5, // TDR-605: music answers within 4
+            reliable_provisionals: ReliableProvisionals::Never, // TDR-413
             ..Self::trunk()
         }
     }
@@ -70,9 +81,13 @@ impl Profile {
             min_se_s: 90,
             hold: Hold::SendOnly,
             refer: false,
-            pass_asserted_identity: false,
-            pass_diversion: false,
+            asserted_identity: AssertedIdentity::Drop,
+            caller_from_asserted_identity: false,
+            call_history: CallHistory::Drop,
+            pidf_lo: false,
+            reliable_provisionals: ReliableProvisionals::Supported,
             early_media: true,
+            calls_out: false,
             ring_timeout_s: 180,
             transfer_ringback_s: 1,
         }
@@ -106,6 +121,43 @@ pub enum Hold {
     Inactive,
     /// `a=sendonly`.
     SendOnly,
+}
+
+/// P-Asserted-Identity towards a peer (RFC 3325). One that gets none is not trusted: what Privacy asks for is done before
+/// a call goes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertedIdentity {
+    /// None.
+    Drop,
+    /// As it came.
+    Pass,
+    /// One of ours, that names the caller's number as this peer writes numbers.
+    Rewrite,
+}
+
+/// The form in which a peer is told of diversions, whichever form they came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallHistory {
+    /// None.
+    Drop,
+    /// RFC 7044.
+    HistoryInfo,
+    /// RFC 5806.
+    Diversion,
+}
+
+/// What a peer hears of `100rel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReliableProvisionals {
+    /// Nothing; an INVITE that requires it is refused.
+    Never,
+    /// That it may send them; whoever requires them gets them.
+    Supported,
+    /// That it must send them; whoever supports them gets them.
+    Required,
 }
 
 #[cfg(test)]

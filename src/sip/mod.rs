@@ -6,6 +6,7 @@ mod endpoint;
 pub mod framing;
 pub mod locate;
 pub mod message;
+pub mod multipart;
 mod sending;
 mod transaction;
 mod transport;

@@ -247,6 +247,7 @@ fn live_call(n: u128) -> LiveCall {
         started_at: datetime!(2026-01-02 03:04:05 UTC),
         answered_at: None,
         held_by: None,
+        hints: None,
     }
 }
 
@@ -1207,6 +1208,7 @@ async fn live_calls_are_listed_shown_and_hung_up() {
             "a_leg": { "peer": "teams", "call_id": "2@teams", "state": "answered" },
             "b_leg": { "peer": "pbx", "call_id": "2@pbx", "state": "answered" },
             "from": "+14255550100", "to": "112", "started_at": "2026-01-02T03:04:05Z", "answered_at": null, "held_by": null,
+            "hints": null,
         })
     );
     let noc = api.token(AccessRole::Noc, None).await;

@@ -37,6 +37,9 @@ pub struct Challenge {
     count: u32,
 }
 
+/// Realms that one request is answered for.
+pub const MAX_REALMS: usize = 4;
+
 #[derive(Debug, Clone, Copy)]
 enum Qop {
     Auth,
@@ -44,21 +47,43 @@ enum Qop {
 }
 
 impl Challenge {
-    /// The topmost challenge of a 401 or 407 that we can answer (RFC 8760 §2.4): those of unknown schemes and
-    /// algorithms, and those without a realm or a nonce, are passed over.
+    /// The first of [`Challenge::all`].
     pub fn choose(response: &Message) -> Option<Self> {
-        let proxy = response.status() == 407;
-        let name = if proxy {
-            Name::ProxyAuthenticate
-        } else {
-            Name::WwwAuthenticate
-        };
-        let mut lines = response.headers(name);
-        lines.find_map(|line| {
-            Fields::all(line.text()?)
-                .iter()
-                .find_map(|fields| Self::read(fields, proxy))
-        })
+        Self::all(response).into_iter().next()
+    }
+
+    /// What a 401 or 407 demands, realm by realm: a request that passed several proxies is answered for each of them and
+    /// for its target (RFC 3261 §22.3). Of several challenges of one realm the topmost that we can answer counts (RFC 8760
+    /// §2.4): those of unknown schemes and algorithms, and those without a realm or a nonce, are passed over, and so are
+    /// more than [`MAX_REALMS`].
+    pub fn all(response: &Message) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        for proxy in [response.status() == 407, response.status() != 407] {
+            let name = if proxy {
+                Name::ProxyAuthenticate
+            } else {
+                Name::WwwAuthenticate
+            };
+            let texts = response.headers(name).filter_map(|line| line.text());
+            for fields in texts.flat_map(Fields::all) {
+                let Some(challenge) = Self::read(&fields, proxy) else {
+                    continue;
+                };
+                if found.len() < MAX_REALMS && !found.iter().any(|c| c.is_for_same(&challenge)) {
+                    found.push(challenge);
+                }
+            }
+            // A status demands what its own header says; the other one only adds to that.
+            if found.is_empty() {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Whether the same party asks for the same realm's password.
+    pub fn is_for_same(&self, other: &Self) -> bool {
+        self.proxy == other.proxy && self.realm == other.realm
     }
 
     /// The header that carries the answer.
@@ -204,6 +229,23 @@ mod tests {
             b"v=0\r\n",
             &mut random,
         )
+    }
+
+    /// RFC 3261 §22.3: one answer for each realm, the target's and its proxies', the status' own header first.
+    #[test]
+    fn each_realm_is_answered_once() {
+        let headers = "WWW-Authenticate: Digest realm=\"a\", nonce=\"1\"\r\n\
+            Proxy-Authenticate: Digest realm=\"a\", nonce=\"2\", algorithm=MD5-unknown\r\n\
+            Proxy-Authenticate: Digest realm=\"a\", nonce=\"3\"\r\n\
+            Proxy-Authenticate: Digest realm=\"a\", nonce=\"4\"\r\n\
+            Proxy-Authenticate: Digest realm=\"b\", nonce=\"5\", qop=\"auth-int\"";
+        let text = format!(
+            "SIP/2.0 407 No\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>;tag=2\r\n\
+             Call-ID: c\r\nCSeq: 1 INVITE\r\n{headers}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let all = Challenge::all(&Message::parse_datagram(Bytes::from(text)).unwrap());
+        let nonces: Vec<_> = all.iter().map(|c| (c.nonce.as_str(), c.proxy)).collect();
+        assert_eq!(nonces, [("3", true), ("5", true), ("1", false)]);
     }
 
     /// The topmost that we know is taken, whether in one line or two, quoted or not.

@@ -8,6 +8,6 @@ mod challenger;
 mod digest;
 mod fields;
 
-pub use challenge::{Challenge, Credentials};
+pub use challenge::{Challenge, Credentials, MAX_REALMS};
 pub use challenger::{AuthFailure, Challenger};
 pub use digest::Algorithm;

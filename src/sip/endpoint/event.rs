@@ -88,6 +88,12 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// No PRACK came for a reliable provisional response: the INVITE is to be refused (RFC 3262 §3), and a 2xx that the
+    /// user has given meanwhile was not sent.
+    NoPrack {
+        /// The INVITE.
+        key: ServerKey,
+    },
     /// No ACK came for a final response: a call that was answered must end (RFC 3261 §13.3.1.4), a refused one has.
     NoAck {
         /// The INVITE.

@@ -54,12 +54,18 @@ pub(super) struct Origin(Box<[u8]>);
 
 impl Origin {
     pub fn of(request: &Message, method: Method) -> Self {
+        let cseq = request.cseq().map_or(0, |cseq| cseq.number);
+        Self::numbered(request, method, cseq)
+    }
+
+    /// The same of another request in the same call, with its number.
+    pub fn numbered(request: &Message, method: Method, cseq: u32) -> Self {
         let call_id = request
             .header(Name::CallId)
             .map(|value| value.bytes())
             .unwrap_or_default();
         let from_tag = request.from_tag().unwrap_or_default().as_bytes();
-        let cseq = request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes();
+        let cseq = cseq.to_be_bytes();
         Self(
             [call_id, &[0], from_tag, &[0], &cseq, &[method as u8]]
                 .concat()

@@ -114,7 +114,9 @@ impl Endpoint {
     }
 
     /// Answers a request. The To gets a tag unless it has one. A final response is repeated as its transaction demands,
-    /// a 2xx to an INVITE until its ACK (RFC 3261 §13.3.1.4). After a final response nothing more is sent.
+    /// a 2xx to an INVITE until its ACK (RFC 3261 §13.3.1.4). A provisional response to an INVITE that requires `100rel`
+    /// gets its RSeq here and is repeated until its PRACK (RFC 3262 §3); until then further ones and a 2xx wait, the
+    /// last of them taking the others' place. After a final response nothing more is sent.
     pub fn respond(&mut self, key: ServerKey, draft: Builder, now: Instant) {
         self.servers.respond(key, draft, now, &mut self.core);
     }

@@ -30,7 +30,19 @@ struct Server {
     tag: String,
     /// In the To of our 2xx, and so in its ACK.
     accepted_as: Option<String>,
+    /// Of the last reliable provisional.
+    rseq: Option<u32>,
+    /// The one that waits for a PRACK.
+    unacknowledged: Option<Unacknowledged>,
     alarm: Alarm,
+}
+
+/// RFC 3262 §3: one at a time.
+struct Unacknowledged {
+    rseq: u32,
+    to_tag: String,
+    /// What the user says next has to wait: another provisional, or a 2xx.
+    held: Option<Builder>,
 }
 
 enum Machine {
@@ -140,7 +152,29 @@ impl Servers {
         if status > 100 {
             draft.to_tag(&server.tag);
         }
+        if let Some(unacknowledged) = &mut server.unacknowledged
+            && status < 300
+        {
+            unacknowledged.held = Some(draft);
+            return;
+        }
+        let reliable = server.is_reliable(&draft);
+        if reliable {
+            // RFC 3262 §3: from a number that nobody can guess, with room for many more.
+            let rseq = server
+                .rseq
+                .map_or_else(|| 1 + core.random.u32() / 4, |last| last + 1);
+            server.rseq = Some(rseq);
+            draft.header_fmt(Name::Rseq, format_args!("{rseq}"));
+        }
         let message = draft.finish(None);
+        if let (true, Some(rseq)) = (reliable, server.rseq) {
+            server.unacknowledged = Some(Unacknowledged {
+                rseq,
+                to_tag: message.to_tag().unwrap_or_default().to_owned(),
+                held: None,
+            });
+        }
         match (&server.machine, status) {
             (Machine::Invite(server_invite::State::Proceeding { .. }), 200..=299) => {
                 server.accepted_as = message.to_tag().map(str::to_owned);
@@ -152,6 +186,7 @@ impl Servers {
         let response = Response {
             status,
             bytes: message.bytes().clone(),
+            reliable,
         };
         self.drive(key, ServerEvent::Respond(response), now, core);
     }
@@ -182,6 +217,17 @@ impl Servers {
             core.counters.refused += 1;
             return Self::refuse(&arrival.message, &arrival.source, 482, "", core);
         }
+        let pracked = match method {
+            Method::Prack => match self.pracked(&arrival.message) {
+                Some(key) => Some(key),
+                None => {
+                    // RFC 3262 §3: it acknowledges nothing.
+                    core.counters.refused += 1;
+                    return Self::refuse(&arrival.message, &arrival.source, 481, "", core);
+                }
+            },
+            _ => None,
+        };
         let Some((key, message, source)) = self.insert(arrival, origin, core) else {
             return;
         };
@@ -193,6 +239,32 @@ impl Servers {
             message,
             source,
         });
+        if let Some(invite) = pracked {
+            self.on_prack(invite, now, core);
+        }
+    }
+
+    /// The INVITE whose reliable provisional a PRACK acknowledges.
+    fn pracked(&self, prack: &Message) -> Option<ServerKey> {
+        let mut parts = prack.header(Name::Rack)?.text()?.split_ascii_whitespace();
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        let (rseq, cseq) = (number()?, number()?);
+        let is_invite =
+            parts.next().map(str::as_bytes).map(Method::from_bytes) == Some(Method::Invite);
+        let origin = Origin::numbered(prack, Method::Invite, cseq);
+        let key = *self.origins.get(&origin).filter(|_| is_invite)?;
+        let waits = self.all.get(&key)?.unacknowledged.as_ref()?;
+        (waits.rseq == rseq && Some(waits.to_tag.as_str()) == prack.to_tag()).then_some(key)
+    }
+
+    /// What had to wait for the PRACK goes out.
+    fn on_prack(&mut self, invite: ServerKey, now: Instant, core: &mut Core) {
+        let server = self.all.get_mut(&invite);
+        let held = server.and_then(|server| server.unacknowledged.take()?.held);
+        self.drive(invite, ServerEvent::Prack, now, core);
+        if let Some(draft) = held {
+            self.respond(invite, draft, now, core);
+        }
     }
 
     /// RFC 3261 §9.2. The CANCEL is answered like any other request; the INVITE is the user's to answer.
@@ -210,7 +282,9 @@ impl Servers {
         };
         let pending = matches!(
             server.machine,
-            Machine::Invite(server_invite::State::Proceeding { .. })
+            Machine::Invite(
+                server_invite::State::Proceeding { .. } | server_invite::State::Reliable { .. }
+            )
         );
         let tag = server.tag.clone();
         let origin = Origin::of(&arrival.message, Method::Cancel);
@@ -308,6 +382,8 @@ impl Servers {
                 transport,
                 tag,
                 accepted_as: None,
+                rseq: None,
+                unacknowledged: None,
                 alarm,
             },
         );
@@ -337,6 +413,11 @@ impl Servers {
                     core.send(key.0, server.way.to.clone(), response.bytes);
                 }
                 ServerOutput::Acknowledged => acknowledged = true,
+                ServerOutput::NoPrack => {
+                    server.unacknowledged = None;
+                    core.counters.unacknowledged += 1;
+                    core.report(Event::NoPrack { key });
+                }
                 ServerOutput::NoAck => {
                     core.counters.unacknowledged += 1;
                     core.report(Event::NoAck { key });
@@ -359,6 +440,15 @@ impl Servers {
             self.ids.remove(&server.id);
             forget(&mut self.origins, &server.origin, key);
         }
+    }
+}
+
+impl Server {
+    /// Whether a response is to be acknowledged by PRACK: the user says so by requiring it.
+    fn is_reliable(&self, draft: &Builder) -> bool {
+        matches!(self.machine, Machine::Invite(_))
+            && (101..200).contains(&draft.status())
+            && draft.requires("100rel")
     }
 }
 

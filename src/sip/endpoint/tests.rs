@@ -174,6 +174,7 @@ fn tell(event: &Event) -> String {
         Event::Response { message, .. } => format!("{} {}", message.status(), message.method()),
         Event::NextTarget { failure, .. } => format!("next target: {failure}"),
         Event::Failed { failure, .. } => failure.to_string(),
+        Event::NoPrack { .. } => "no PRACK".to_owned(),
         Event::NoAck { .. } => "no ACK".to_owned(),
     }
 }

@@ -270,6 +270,20 @@ impl Builder {
             .any(|piece| piece.is_named(&self.arena, name))
     }
 
+    /// The body so far.
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.arena[self.body.clone()]
+    }
+
+    /// Whether `Require` names this extension, alone in its line.
+    pub fn requires(&self, extension: &str) -> bool {
+        self.pieces.iter().any(|piece| {
+            let at = piece.at + usize::from(piece.value_at);
+            let value = &self.arena[at..at + usize::from(piece.value_len)];
+            piece.known == Name::Require.known() && value.eq_ignore_ascii_case(extension.as_bytes())
+        })
+    }
+
     /// How many headers and bodies found no room within the limits.
     pub fn left_out(&self) -> usize {
         self.left_out

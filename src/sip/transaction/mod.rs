@@ -89,6 +89,8 @@ impl Repeat {
 pub(crate) struct Response {
     pub status: u16,
     pub bytes: Bytes,
+    /// A provisional that the peer has to acknowledge by PRACK (RFC 3262).
+    pub reliable: bool,
 }
 
 /// What happens to a client transaction.
@@ -130,6 +132,8 @@ pub(crate) enum ServerEvent {
     Copy,
     /// An INVITE's final response was acknowledged.
     Ack,
+    /// An INVITE's reliable provisional response was acknowledged.
+    Prack,
     /// The deadline has come.
     Timeout,
 }
@@ -145,6 +149,8 @@ pub(crate) enum ServerOutput {
     Acknowledged,
     /// Tell the user that no ACK came.
     NoAck,
+    /// Tell the user that no PRACK came.
+    NoPrack,
 }
 
 fn earlier(repeat: Option<Repeat>, end: Instant) -> Instant {
@@ -171,5 +177,6 @@ fn response(status: u16) -> ServerEvent {
     ServerEvent::Respond(Response {
         status,
         bytes: Bytes::from(status.to_string()),
+        reliable: false,
     })
 }

@@ -73,7 +73,7 @@ mod tests {
         });
         let sent = out.iter().filter_map(|output| match output {
             Output::Send(response) | Output::Repeat(response) => Some(response.status),
-            Output::Acknowledged | Output::NoAck => None,
+            Output::Acknowledged | Output::NoAck | Output::NoPrack => None,
         });
         (sent.collect(), state)
     }

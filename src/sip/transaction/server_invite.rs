@@ -3,11 +3,17 @@ use std::time::Instant;
 use super::{Repeat, Response, ServerEvent as Event, ServerOutput as Output, Timers, earlier};
 
 /// RFC 3261 §17.2.1, figure 7, with the Accepted state of RFC 6026 §7.1. The copies of a 2xx, which §13.3.1.4 asks of
-/// the transaction's user, are sent here as well.
+/// the transaction's user, are sent here as well, and so are those of a reliable provisional (RFC 3262 §3).
 #[derive(Debug)]
 pub(crate) enum State {
     Proceeding {
         last: Option<Response>,
+    },
+    /// A provisional is out that a PRACK has to acknowledge, and none has come (RFC 3262 §3).
+    Reliable {
+        response: Response,
+        repeat: Repeat,
+        gives_up: Instant,
     },
     /// A 2xx is out, and no ACK of it has come.
     Accepted {
@@ -35,9 +41,14 @@ pub(crate) enum State {
 impl State {
     pub(crate) fn on(self, event: Event, now: Instant, t: &Timers, out: &mut Vec<Output>) -> Self {
         match (self, event) {
-            (Self::Proceeding { .. }, Event::Respond(response)) => {
+            (Self::Proceeding { .. } | Self::Reliable { .. }, Event::Respond(response)) => {
                 out.push(Output::Send(response.clone()));
                 match response.status {
+                    ..=199 if response.reliable => Self::Reliable {
+                        response,
+                        repeat: Repeat::after(t.t1, now),
+                        gives_up: now + t.patience(),
+                    },
                     ..=199 => Self::Proceeding {
                         last: Some(response),
                     },
@@ -63,6 +74,52 @@ impl State {
                 out.push(Output::Repeat(response.clone()));
                 Self::Proceeding {
                     last: Some(response),
+                }
+            }
+
+            (Self::Reliable { response, .. }, Event::Prack) => Self::Proceeding {
+                last: Some(response),
+            },
+            (
+                Self::Reliable {
+                    response, gives_up, ..
+                },
+                Event::Timeout,
+            ) if gives_up <= now => {
+                out.push(Output::NoPrack);
+                Self::Proceeding {
+                    last: Some(response),
+                }
+            }
+            (
+                Self::Reliable {
+                    response,
+                    repeat,
+                    gives_up,
+                },
+                Event::Timeout,
+            ) if repeat.at <= now => {
+                out.push(Output::Repeat(response.clone()));
+                Self::Reliable {
+                    response,
+                    // RFC 3262 §3 doubles without a longest interval.
+                    repeat: repeat.doubled(t.patience(), now),
+                    gives_up,
+                }
+            }
+            (
+                Self::Reliable {
+                    response,
+                    repeat,
+                    gives_up,
+                },
+                Event::Copy,
+            ) => {
+                out.push(Output::Repeat(response.clone()));
+                Self::Reliable {
+                    response,
+                    repeat,
+                    gives_up,
                 }
             }
 
@@ -137,7 +194,10 @@ impl State {
     /// When [`Event::Timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match *self {
-            Self::Accepted {
+            Self::Reliable {
+                repeat, gives_up, ..
+            }
+            | Self::Accepted {
                 repeat, gives_up, ..
             } => Some(earlier(Some(repeat), gives_up)),
             Self::Completed {
@@ -173,6 +233,7 @@ mod tests {
             Output::Repeat(response) => format!("repeat {}", response.status),
             Output::Acknowledged => "acknowledged".to_owned(),
             Output::NoAck => "no ack".to_owned(),
+            Output::NoPrack => "no prack".to_owned(),
         }
     }
 
@@ -210,6 +271,40 @@ mod tests {
             unacknowledged(486, &TLS),
             [(0, "send 486".to_owned()), (32_000, "no ack".to_owned())]
         );
+    }
+
+    fn reliable(status: u16) -> Event {
+        let Event::Respond(response) = response(status) else {
+            unreachable!("it is a response");
+        };
+        Event::Respond(Response {
+            reliable: true,
+            ..response
+        })
+    }
+
+    /// RFC 3262 §3: a reliable provisional is repeated at intervals that double, on streams too, until a PRACK comes or
+    /// 64 T1 are over; the INVITE is still to be answered then.
+    #[test]
+    fn a_reliable_provisional_repeats_until_its_prack() {
+        let start = Instant::now();
+        let (mut out, mut now) = (Vec::new(), start);
+        let mut state = new().on(reliable(180), now, &TLS, &mut out);
+        let mut times = Vec::new();
+        while let Some(at) = state.deadline() {
+            now = at;
+            times.push((now - start).as_millis());
+            state = state.on(Timeout, now, &TLS, &mut out);
+        }
+        assert_eq!(times, [500, 1500, 3500, 7500, 15_500, 31_500, 32_000]);
+        assert_eq!(out.last().map(told).as_deref(), Some("no prack"));
+        assert!(matches!(state, State::Proceeding { .. }));
+
+        let (out, state) = run(&UDP, &[reliable(183), Event::Prack, Copy, response(200)]);
+        assert_eq!(out, ["send 183", "repeat 183", "send 200"]);
+        assert!(matches!(state, State::Accepted { .. }));
+        let (out, _) = run(&UDP, &[reliable(183), Copy, response(486)]);
+        assert_eq!(out, ["send 183", "repeat 183", "send 486"]);
     }
 
     /// RFC 3261 §13.3.1.4: a 2xx is repeated on every transport.

@@ -21,6 +21,8 @@ pub struct Audit {
     media_bypass: bool,
     /// INVITEs that opened a dialog, by agent.
     pub invites: Vec<(Who, Message)>,
+    /// The RAck of each PRACK.
+    pub racks: Vec<String>,
 }
 
 impl Audit {
@@ -59,6 +61,11 @@ impl Audit {
         if message.is_request() && message.method() == Method::Invite && message.to_tag().is_none()
         {
             self.invites.push((who, message.clone()));
+        }
+        if message.is_request() && message.method() == Method::Prack {
+            assert!(!agent.is_teams(), "TDR-510");
+            let rack = message.header(Name::Rack).expect("a RAck");
+            self.racks.push(rack.to_string());
         }
         if agent.is_teams() {
             to_teams(&message, self.media_bypass);

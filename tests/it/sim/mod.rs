@@ -494,7 +494,10 @@ impl World {
                 };
                 self.remember_sdp(side, &message);
                 let method = message.method();
-                let dull = matches!(method, Method::Bye | Method::Notify | Method::Info);
+                let dull = matches!(
+                    method,
+                    Method::Bye | Method::Notify | Method::Info | Method::Prack
+                );
                 if method == Method::Bye {
                     self.sides[side.0].over = true;
                 }
@@ -536,6 +539,8 @@ impl World {
                 }
             }
             Event::NextTarget { .. } => {}
+            // An agent that lacks a PRACK says no more.
+            Event::NoPrack { .. } => {}
             Event::NoAck { key } => {
                 let at = self
                     .sides

@@ -113,6 +113,10 @@ fn an_invite_to_a_pbx_is_ours_alone() {
             );
     });
     let b = w.incoming(PBX);
+    // TDR-311, TDR-907: operators see what the peer does not.
+    let hints = w.calls.list()[0].hints.clone().expect("what Teams told");
+    assert_eq!(hints.user_location.as_deref(), Some("external"));
+    assert_eq!(hints.conversation_id.as_deref(), Some("abc"));
     let invite = w.sides[b.0].invite.clone();
     assert_eq!(
         invite.request_uri(),

@@ -122,3 +122,82 @@ fn a_trunk_proves_itself_to_us() {
         }
     }
 }
+
+/// RFC 7616 §3.3: a trunk that takes nothing but `auth-int` gets the body hashed in, in the INVITE and in the BYE.
+#[test]
+fn a_trunk_that_wants_the_body_hashed() {
+    let mut w = World::with(with_digest(), 18);
+    let mut random = Random::from_number(18);
+    let mut challenger = Challenger::new("pbx.example", &[Algorithm::SHA256], &mut random, w.now);
+    let a = w.dial(TEAMS);
+    let first = w.incoming(PBX);
+    let values = challenger.challenge(AuthFailure::Missing, w.now);
+    w.reply(first, 401, None, |draft| {
+        for value in values {
+            let value = value.replace("qop=\"auth\"", "qop=\"auth-int\"");
+            draft.header(Name::WwwAuthenticate, value);
+        }
+    });
+    let b = w.incoming(PBX);
+    let invite = w.sides[b.0].invite.clone();
+    let proof = invite.header(Name::Authorization).unwrap().to_string();
+    assert!(proof.contains("qop=auth-int"), "{proof}");
+    let password = |_: &str| Some("s3same".to_owned());
+    let user = challenger.check(&invite, password, w.now);
+    assert_eq!(user.as_deref(), Ok("contoso"));
+    w.answer(b);
+    assert_eq!(w.outcome(a).status(), 200);
+    w.bye(a);
+    let bye = w.hung_up(b);
+    let user = challenger.check(&bye, password, w.now);
+    assert_eq!(user.as_deref(), Ok("contoso"));
+    let [_] = w.finish();
+}
+
+/// RFC 3261 §22.3: a proxy asks, then the exchange behind it, then both at once: each realm gets its own answer, and all of
+/// them come along from then on.
+#[test]
+fn a_proxy_and_its_exchange_both_ask() {
+    let mut w = World::with(with_digest(), 19);
+    let a = w.dial(TEAMS);
+    let proxy = "Digest realm=\"proxy\", nonce=\"p1\"";
+    let exchange = "Digest realm=\"exchange\", nonce=\"e1\"";
+    let b = w.incoming(PBX);
+    w.reply(b, 407, None, |draft| {
+        draft.header(Name::ProxyAuthenticate, proxy);
+    });
+    let b = w.incoming(PBX);
+    w.reply(b, 401, None, |draft| {
+        draft.header(Name::WwwAuthenticate, exchange);
+    });
+    let b = w.incoming(PBX);
+    w.reply(b, 407, None, |draft| {
+        draft
+            .header(
+                Name::ProxyAuthenticate,
+                format!("{proxy}2, stale=true").replace("p1\"2", "p2\""),
+            )
+            .header(
+                Name::WwwAuthenticate,
+                format!("{exchange}2, stale=true").replace("e1\"2", "e2\""),
+            );
+    });
+    let b = w.incoming(PBX);
+    let invite = w.sides[b.0].invite.clone();
+    for (name, nonce) in [
+        (Name::ProxyAuthorization, "p2"),
+        (Name::Authorization, "e2"),
+    ] {
+        assert_eq!(invite.headers(name).count(), 1);
+        let value = invite.header(name).unwrap().to_string();
+        assert!(value.contains(&format!("nonce=\"{nonce}\"")), "{value}");
+    }
+    w.answer(b);
+    assert_eq!(w.outcome(a).status(), 200);
+    w.bye(a);
+    let bye = w.hung_up(b);
+    assert!(
+        bye.header(Name::ProxyAuthorization).is_some() && bye.header(Name::Authorization).is_some()
+    );
+    let [_] = w.finish();
+}

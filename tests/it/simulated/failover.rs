@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tollgate::sip::Name;
+use tollgate::b2bua::{Down, Health};
+use tollgate::sip::{Builder, Method, Name};
 
 use crate::sim::World;
 use crate::sim::setup::*;
@@ -207,18 +208,106 @@ fn options_keep_the_trunk_alive_until_it_is_drained() {
     let mut w = World::new();
     w.pass(Duration::from_secs(1));
     assert_eq!(w.calls.peers().count(), 3);
-    assert!(
-        w.calls
-            .peers()
-            .all(|(_, _, health)| *health == tollgate::b2bua::Health::Up)
-    );
+    assert!(w.calls.peers().all(|(_, _, health)| *health == Health::Up));
     w.agents[TEAMS3].options = 503;
     w.pass(Duration::from_secs(60));
     let up = w
         .calls
         .peers()
-        .filter(|(_, _, health)| **health == tollgate::b2bua::Health::Up)
+        .filter(|(_, _, health)| **health == Health::Up)
         .count();
     assert_eq!(up, 2);
     let [] = w.finish();
+}
+
+/// The names and states of the proxies, in the order of trial.
+fn proxies(w: &World) -> Vec<Health> {
+    w.calls
+        .peers()
+        .map(|(_, _, health)| health.clone())
+        .collect()
+}
+
+/// TDR-212: what a busy proxy asks for is granted in full, though it answers OPTIONS before; a 503 to OPTIONS itself is a
+/// failed probe, and counts the same.
+#[test]
+fn retry_after_outlasts_the_next_options() {
+    let setup = Setup::default().config_with(|c| c.options_interval = Duration::from_secs(10));
+    let mut w = World::with(setup, 5);
+    let a = w.dial(PBX);
+    let busy = w.incoming(TEAMS);
+    w.reply(busy, 503, None, |draft| {
+        draft.header(Name::RetryAfter, "40 (maintenance);duration=9");
+    });
+    let b = w.incoming(TEAMS2);
+    w.reject(b, 486);
+    w.outcome(a);
+    for (after, first) in [(30, TEAMS2), (15, TEAMS)] {
+        w.pass(Duration::from_secs(after));
+        assert_eq!(
+            proxies(&w)[0],
+            Health::Up,
+            "it answers OPTIONS all the time"
+        );
+        let a = w.dial(PBX);
+        let b = w.incoming(first);
+        w.reject(b, 486);
+        w.outcome(a);
+    }
+    w.finish_all();
+}
+
+/// TDR-210: why a proxy cannot be used: silence, no connection, a status with Microsoft's own words; and 200 mends it.
+#[test]
+fn the_health_of_a_proxy_has_a_reason() {
+    let mut w = World::new();
+    w.pass(Duration::from_secs(1));
+    assert!(proxies(&w).iter().all(|health| *health == Health::Up));
+    w.agents[TEAMS].unreachable = true;
+    w.agents[TEAMS2].deaf = true;
+    w.agents[TEAMS3].options = 403;
+    w.pass(Duration::from_secs(100));
+    let health = proxies(&w);
+    assert_eq!(
+        health[0],
+        Health::Down(Down::Transport("connection refused".into()))
+    );
+    assert_eq!(health[1], Health::Down(Down::Timeout));
+    let forbidden = Down::Response {
+        status: 403,
+        reason: String::new(),
+    };
+    assert_eq!(health[2], Health::Down(forbidden));
+    w.agents[TEAMS].unreachable = false;
+    w.agents[TEAMS2].deaf = false;
+    w.agents[TEAMS3].options = 200;
+    w.pass(Duration::from_secs(70));
+    assert!(proxies(&w).iter().all(|health| *health == Health::Up));
+    let [] = w.finish();
+}
+
+/// TDR-218, TDR-216: a drained SBC answers new calls and OPTIONS with 503, keeps the calls it has, and says no more by
+/// itself.
+#[test]
+fn a_drained_sbc_keeps_its_calls() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    w.calls.drain();
+    let refused = w.dial(TEAMS);
+    let answer = w.outcome(refused);
+    assert_eq!(answer.status(), 503);
+    let invite = &w.sides[refused.0].invite;
+    let mut options = Builder::request(Method::Options, &format!("sip:{BASE_FQDN}:5061"));
+    options
+        .header(Name::MaxForwards, "70")
+        .header(Name::From, "<sip:sip.pstnhub.microsoft.com>;tag=o1")
+        .header_fmt(Name::To, format_args!("<sip:{BASE_FQDN}>"))
+        .header_fmt(Name::CallId, format_args!("{}o", invite.call_id().unwrap()))
+        .header(Name::CSeq, "1 OPTIONS");
+    assert_eq!(w.ask(TEAMS, options).status(), 503);
+    w.pass(Duration::from_secs(120));
+    assert!(w.talk(a, b));
+    assert_eq!(w.bye(b), 200);
+    w.hung_up(a);
+    let [_, _] = w.finish();
 }

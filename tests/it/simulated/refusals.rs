@@ -145,7 +145,12 @@ fn every_refusal() {
 /// TDR-313: a user of Teams presents a number that is not its customer's; screening is the customer's choice.
 #[test]
 fn a_foreign_caller_is_refused_if_callers_are_screened() {
-    for (screened, number) in [(true, RIVALS), (true, "anonymous"), (false, RIVALS)] {
+    for (screened, number) in [
+        (true, "+4930123456"),
+        (true, "anonymous"),
+        (false, "+4930123456"),
+        (false, "anonymous"),
+    ] {
         let mut w = World::with(
             Setup::default().acme_with(|c| c.caller_screening = screened),
             13,
@@ -165,6 +170,91 @@ fn a_foreign_caller_is_refused_if_callers_are_screened() {
     }
 }
 
+/// TDR-1212: customers are kept apart. Another's number is presented by nobody, screened or not, with whatever asserted
+/// identity; another's gateway serves nobody else's number; another's trunk reaches nobody else's number. Each is refused,
+/// counted for whom it would have been, and recorded.
+#[test]
+fn no_customer_uses_what_is_anothers() {
+    let unscreened = || Setup::default().acme_with(|c| c.caller_screening = false);
+    let asserted = Some("<tel:+14155550199>");
+    let rows = [
+        (
+            "their number",
+            Setup::default(),
+            TEAMS,
+            at(OUTSIDE, ACME_FQDN),
+            RIVALS,
+            None,
+            "caller",
+        ),
+        (
+            "unscreened",
+            unscreened(),
+            TEAMS,
+            at(OUTSIDE, ACME_FQDN),
+            RIVALS,
+            None,
+            "caller",
+        ),
+        (
+            "vouched by a stranger",
+            unscreened(),
+            TEAMS,
+            at(OUTSIDE, ACME_FQDN),
+            RIVALS,
+            asserted,
+            "caller",
+        ),
+        (
+            "their gateway",
+            Setup::default(),
+            TEAMS,
+            at(OUTSIDE, RIVAL_FQDN),
+            ALICE,
+            None,
+            "caller",
+        ),
+        (
+            "our trunk, their number",
+            Setup::default(),
+            PBX,
+            at(RIVALS, "192.0.2.1"),
+            OUTSIDE,
+            None,
+            "acl",
+        ),
+        (
+            "their trunk, our number",
+            Setup::default(),
+            RIVAL,
+            at(ALICE, "192.0.2.1"),
+            OUTSIDE,
+            None,
+            "acl",
+        ),
+    ];
+    for (what, setup, who, uri, caller, asserted, word) in rows {
+        let mut w = World::with(setup, 15);
+        let a = w.dial_uri(who, &uri, caller, |draft| {
+            if let Some(asserted) = asserted {
+                draft.header(Name::PAssertedIdentity, asserted);
+            }
+        });
+        assert_eq!(w.outcome(a).status(), 403, "{what}");
+        assert_eq!(w.audit.invites.len(), 0, "{what}");
+        let counted = w.reports.iter().any(
+            |report| matches!(report, Report::Refused { customer: Some(_), reason } if *reason == word),
+        );
+        assert!(counted, "{what}");
+        let [cdr] = w.finish();
+        assert_eq!(
+            (cdr.refused_by.as_deref(), cdr.sip_code),
+            (Some(word), Some(403)),
+            "{what}"
+        );
+    }
+}
+
 /// What is wrong with an INVITE itself, and what the answer adds to that.
 #[test]
 fn every_fault_of_an_invite() {
@@ -175,7 +265,7 @@ fn every_fault_of_an_invite() {
         (
             420,
             |d| d.header(Name::Require, "100rel, x"),
-            Some((Name::Unsupported, "100rel")),
+            Some((Name::Unsupported, "x")),
         ),
         (
             415,
