@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::call::{self, EmuCall};
+use super::call::{self, Command, EmuCall};
 use super::digest::Credentials;
 use super::message::{Draft, Message, Start, tag_of, user_of};
 use super::negotiation::Manner;
@@ -60,6 +60,10 @@ pub trait Role: Send + Sync + 'static {
     fn is_own_route(&self, _route: &str) -> bool {
         false
     }
+    /// Whether a message is to go unheard.
+    fn is_deaf(&self, _inbound: &Inbound) -> bool {
+        false
+    }
     /// Answers challenges to our requests.
     fn credentials(&self) -> Option<&Credentials>;
 }
@@ -73,6 +77,10 @@ pub enum Behaviour {
     EarlyMedia(Duration),
     /// Rings for ever.
     Ring,
+    /// Says nothing for this time, then 100, rings and answers.
+    Late(Duration),
+    /// Does these things one after the other (TDR-504).
+    Script(Vec<Move>),
     /// Says 100 and nothing more.
     Trying,
     /// Says nothing at all.
@@ -83,6 +91,40 @@ pub enum Behaviour {
     Redirect(String),
     /// Says 100; the rest is up to whoever takes the call from `incoming()`.
     Manual,
+}
+
+/// One response of a [`Behaviour::Script`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// After the move before.
+    pub after: Duration,
+    /// Up to 200; a 200 always has a description.
+    pub status: u16,
+    /// Which of the callee's clients says it: each has a To tag of its own.
+    pub fork: usize,
+    /// Whether it carries a description.
+    pub described: bool,
+}
+
+/// A rule of TDR that the peer broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// `TDR-` and its number.
+    pub item: &'static str,
+    /// What happened, with the value that broke it.
+    pub text: String,
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.text, self.item)
+    }
+}
+
+/// What an agent knows of one call: where its messages go, and where its commands go once it has begun.
+struct Entry {
+    inbox: mpsc::Sender<Inbound>,
+    commands: Option<mpsc::Sender<Command>>,
 }
 
 /// The part of an emulator that all its tasks share.
@@ -100,9 +142,9 @@ pub struct Agent {
     /// Ends when the emulator is dropped.
     pub closed: watch::Receiver<()>,
     behaviours: Mutex<(Behaviour, HashMap<String, Behaviour>)>,
-    inboxes: Mutex<HashMap<String, mpsc::Sender<Inbound>>>,
+    calls: Mutex<HashMap<String, Entry>>,
     incoming: mpsc::Sender<EmuCall>,
-    notes: Mutex<Vec<String>>,
+    notes: Mutex<Vec<Note>>,
 }
 
 /// What [`Agent::new`] is made of.
@@ -144,7 +186,7 @@ impl Agent {
             tone,
             closed,
             behaviours: Mutex::new((behaviour, HashMap::new())),
-            inboxes: Mutex::default(),
+            calls: Mutex::default(),
             incoming,
             notes: Mutex::default(),
         });
@@ -154,7 +196,7 @@ impl Agent {
 
     /// Sends and traces.
     pub fn send(&self, wire: &Wire, bytes: bytes::Bytes) -> bool {
-        self.trace.sent(&bytes);
+        self.trace.sent(&bytes, wire);
         wire.send(bytes)
     }
 
@@ -164,45 +206,85 @@ impl Agent {
     }
 
     /// Notes that the peer broke a rule.
-    pub fn note(&self, breach: impl Into<String>) {
+    pub fn note(&self, item: &'static str, text: impl Into<String>) {
         let mut notes = lock(&self.notes);
         if notes.len() < MAX_NOTES {
-            notes.push(breach.into());
+            notes.push(Note {
+                item,
+                text: text.into(),
+            });
         }
     }
 
     /// The rules that the peer broke so far.
-    pub fn notes(&self) -> Vec<String> {
+    pub fn notes(&self) -> Vec<Note> {
         lock(&self.notes).clone()
     }
 
-    /// Decides what happens to calls to `number` from now on.
+    /// The rules that the peer broke since the last time; none is told twice.
+    pub fn take_notes(&self) -> Vec<Note> {
+        std::mem::take(&mut *lock(&self.notes))
+    }
+
+    /// Decides what happens from now on to calls to `number`, which may be a user part or a whole Request-URI.
     pub fn behave(&self, number: &str, behaviour: Behaviour) {
         lock(&self.behaviours)
             .1
             .insert(number.to_owned(), behaviour);
     }
 
-    /// What happens to calls to `number`.
-    pub fn behaviour(&self, number: &str) -> Behaviour {
+    /// What happens to calls to this Request-URI.
+    pub fn behaviour(&self, uri: &str) -> Behaviour {
         let behaviours = lock(&self.behaviours);
-        behaviours.1.get(number).unwrap_or(&behaviours.0).clone()
+        let (ordinary, special) = &*behaviours;
+        let found = special.get(uri).or_else(|| special.get(user_of(uri)));
+        found.unwrap_or(ordinary).clone()
+    }
+
+    /// Forgets every behaviour but the ordinary one.
+    pub fn behave_ordinarily(&self) {
+        lock(&self.behaviours).1.clear();
     }
 
     /// Has messages of this Call-ID delivered to the returned queue; nothing if there are too many calls.
     pub fn inbox(&self, call_id: &str) -> Option<mpsc::Receiver<Inbound>> {
         let (sender, receiver) = mpsc::channel(MAX_INBOX);
-        let mut inboxes = lock(&self.inboxes);
-        if inboxes.len() >= MAX_CALLS {
+        let mut calls = lock(&self.calls);
+        if calls.len() >= MAX_CALLS {
             return None;
         }
-        inboxes.insert(call_id.to_owned(), sender);
+        let entry = Entry {
+            inbox: sender,
+            commands: None,
+        };
+        calls.insert(call_id.to_owned(), entry);
         Some(receiver)
+    }
+
+    /// Lets [`Agent::clear`] reach the call.
+    pub fn steered(&self, call_id: &str, commands: mpsc::Sender<Command>) {
+        if let Some(entry) = lock(&self.calls).get_mut(call_id) {
+            entry.commands = Some(commands);
+        }
+    }
+
+    /// Ends every call, in the way that suits its phase.
+    pub async fn clear(&self) {
+        let calls: Vec<_> = lock(&self.calls)
+            .values()
+            .filter_map(|entry| entry.commands.clone())
+            .collect();
+        for commands in calls {
+            // Each does nothing in a call that it does not suit.
+            for command in [Command::Cancel, Command::Reject(480), Command::Bye] {
+                let _ = commands.send(command).await;
+            }
+        }
     }
 
     /// The end of [`Agent::inbox`].
     pub fn forget(&self, call_id: &str) {
-        lock(&self.inboxes).remove(call_id);
+        lock(&self.calls).remove(call_id);
     }
 
     async fn run(self: Arc<Self>, mut inbound: mpsc::Receiver<Inbound>) {
@@ -213,8 +295,13 @@ impl Agent {
                 _ = closed.changed() => None,
             };
             let Some(next) = next else { return };
-            self.trace.received(&next.message);
-            let inbox = lock(&self.inboxes).get(next.message.call_id()).cloned();
+            if self.role.is_deaf(&next) {
+                continue;
+            }
+            self.trace.received(&next.message, &next.wire);
+            let inbox = lock(&self.calls)
+                .get(next.message.call_id())
+                .map(|entry| entry.inbox.clone());
             match inbox {
                 // A call that does not keep up loses messages, as on a network.
                 Some(inbox) => drop(inbox.try_send(next)),
@@ -244,7 +331,7 @@ impl Agent {
     }
 
     fn admit(self: &Arc<Self>, inbound: Inbound) {
-        let behaviour = self.behaviour(user_of(inbound.message.uri()));
+        let behaviour = self.behaviour(inbound.message.uri());
         if behaviour == Behaviour::Silent {
             return;
         }

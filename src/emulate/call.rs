@@ -7,11 +7,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::agent::{Agent, Behaviour};
 use super::media::{Media, Report};
-use super::negotiation::{Manner, Negotiation};
+use super::message::{Message, tag_of};
+use super::negotiation::{Manner, Negotiation, Shape};
 use super::party::{Party, Script};
 use super::sdp::Direction;
 use super::tone::Heard;
-use super::trace::Traced;
+use super::trace::{Traced, Way};
 use super::wire::Inbound;
 
 /// How far a call is.
@@ -87,7 +88,14 @@ pub(super) enum Command {
     Bye,
     Cancel,
     Reinvite(Offer, oneshot::Sender<Result<(), CallError>>),
-    Info(oneshot::Sender<Result<(), CallError>>),
+    Ask(Request, oneshot::Sender<Result<String, CallError>>),
+}
+
+/// A request inside a call, besides those that a call makes by itself.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub method: &'static str,
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// What a re-INVITE offers.
@@ -97,6 +105,8 @@ pub(super) enum Offer {
     Zero,
     /// What was last said, word for word.
     Same,
+    /// What was last said, with new keys.
+    Rekeyed,
     /// No description: the peer is to offer.
     Absent,
     /// The call moves to another endpoint, with new ICE credentials.
@@ -217,6 +227,11 @@ impl EmuCall {
         self.reinvite(Offer::Same).await
     }
 
+    /// Sends a re-INVITE with new keys, whose roll-over counter begins at 0 again (TDR-834).
+    pub async fn rekey(&self) -> Result<(), CallError> {
+        self.reinvite(Offer::Rekeyed).await
+    }
+
     /// Sends a re-INVITE without a description.
     pub async fn reinvite_without_offer(&self) -> Result<(), CallError> {
         self.reinvite(Offer::Absent).await
@@ -234,9 +249,57 @@ impl EmuCall {
 
     /// Sends an INFO without a body.
     pub async fn info(&self) -> Result<(), CallError> {
+        self.request("INFO", Vec::new()).await.map(drop)
+    }
+
+    /// Asks the peer to transfer the call (RFC 3515), in the words of Teams (TDR-704, TDR-705); the answer's text.
+    pub async fn refer(&self, to: &str, by: &str) -> Result<String, CallError> {
+        let headers = vec![
+            ("Refer-To", format!("<{to}>")),
+            ("Referred-By", format!("<{by}>")),
+        ];
+        self.request("REFER", headers).await
+    }
+
+    /// Sends a request with these headers inside the call; the answer's text if it is a 2xx.
+    pub async fn request(
+        &self,
+        method: &'static str,
+        headers: Vec<(&'static str, String)>,
+    ) -> Result<String, CallError> {
         let (done, outcome) = oneshot::channel();
-        self.tell(Command::Info(done)).await;
+        self.tell(Command::Ask(Request { method, headers }, done))
+            .await;
         self.patiently(outcome).await
+    }
+
+    /// What a Replaces header must say to name this dialog to the peer (RFC 3891 §3); nothing before a 2xx.
+    pub fn replaces(&self) -> Option<String> {
+        let answer = self.messages().into_iter().find_map(|m| {
+            (m.first_line.starts_with("SIP/2.0 2") && m.cseq.ends_with("INVITE")).then_some(m)
+        })?;
+        let message = Message::parse(answer.text.as_bytes(), true).ok()?;
+        let tag = |name| message.header(name).and_then(tag_of);
+        let (caller, called) = (tag("From")?, tag("To")?);
+        let (theirs, ours) = match answer.way {
+            Way::In => (called, caller),
+            Way::Out => (caller, called),
+        };
+        Some(format!("{};to-tag={theirs};from-tag={ours}", self.call_id))
+    }
+
+    /// Waits until `found` finds something in the messages of this leg, asked every 20 ms.
+    pub async fn sees<T>(&self, found: impl Fn(&[Traced]) -> Option<T>) -> Result<T, CallError> {
+        let ends = tokio::time::Instant::now() + self.agent.patience;
+        loop {
+            if let Some(found) = found(&self.messages()) {
+                return Ok(found);
+            }
+            if tokio::time::Instant::now() >= ends {
+                return Err(CallError::Patience);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Plays a tone of `frequency` Hz from now on; 0 is silence.
@@ -345,10 +408,10 @@ impl EmuCall {
         let _ = self.commands.send(command).await;
     }
 
-    async fn patiently(
+    async fn patiently<T>(
         &self,
-        outcome: oneshot::Receiver<Result<(), CallError>>,
-    ) -> Result<(), CallError> {
+        outcome: oneshot::Receiver<Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         match tokio::time::timeout(self.agent.patience, outcome).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(self.over()),
@@ -391,6 +454,21 @@ pub(super) struct Dial {
     pub without_offer: bool,
     /// Further headers.
     pub headers: Vec<(String, String)>,
+    /// What is special about it.
+    pub quirks: Quirks,
+}
+
+/// What is special about a call of Teams.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Its offer.
+    pub shape: Shape,
+    /// A location (PIDF-LO) that goes with the offer as `multipart/mixed` (TDR-1002).
+    pub location: Option<String>,
+    /// Whether a 2xx is never acknowledged (TDR-514).
+    pub unacknowledged: bool,
+    /// The sequence number of the first packet.
+    pub sequence: Option<u16>,
 }
 
 /// Starts a call of ours.
@@ -399,7 +477,7 @@ pub(super) async fn dial(agent: Arc<Agent>, dial: Dial) -> Result<EmuCall, CallE
     let inbox = agent
         .inbox(&call_id)
         .ok_or_else(|| CallError::Unable("too many calls".to_owned()))?;
-    let (ends, handle) = wired(&agent, &call_id, String::new())
+    let (ends, handle) = wired(&agent, &call_id, String::new(), &dial.quirks)
         .await
         .inspect_err(|_| agent.forget(&call_id))?;
     let party = Party::calling(agent, ends, call_id, &dial);
@@ -415,9 +493,11 @@ pub(super) async fn accept(
     behaviour: Behaviour,
 ) -> Result<EmuCall, CallError> {
     let call_id = inbound.message.call_id().to_owned();
-    let (mut ends, mut handle) = wired(&agent, &call_id, inbound.message.text.clone()).await?;
+    let text = inbound.message.text.clone();
+    let quirks = Quirks::default();
+    let (mut ends, mut handle) = wired(&agent, &call_id, text, &quirks).await?;
     if agent.role.manner() == Manner::TeamsBypass {
-        let (media, negotiation) = endpoint(&agent).await?;
+        let (media, negotiation) = endpoint(&agent, &quirks).await?;
         handle.fork = Some(media.clone());
         ends.fork = Some((media, negotiation));
     }
@@ -437,12 +517,13 @@ pub(super) struct Ends {
     pub fork: Option<(Arc<Media>, Negotiation)>,
 }
 
-async fn endpoint(agent: &Agent) -> Result<(Arc<Media>, Negotiation), CallError> {
+async fn endpoint(agent: &Agent, quirks: &Quirks) -> Result<(Arc<Media>, Negotiation), CallError> {
     let manner = agent.role.manner();
-    let media = Media::start(agent.media, manner.is_secure())
+    let mux = manner.is_secure() && quirks.shape != Shape::NoMux;
+    let media = Media::start(agent.media, mux)
         .await
         .map_err(|e| CallError::Unable(e.to_string()))?;
-    let negotiation = Negotiation::new(manner, agent.media, media.ports);
+    let negotiation = Negotiation::shaped(manner, quirks.shape, agent.media, media.ports);
     Ok((Arc::new(media), negotiation))
 }
 
@@ -450,10 +531,15 @@ async fn wired(
     agent: &Arc<Agent>,
     call_id: &str,
     invite: String,
+    quirks: &Quirks,
 ) -> Result<(Ends, EmuCall), CallError> {
-    let (media, negotiation) = endpoint(agent).await?;
+    let (media, negotiation) = endpoint(agent, quirks).await?;
     media.play(agent.tone);
+    if let Some(sequence) = quirks.sequence {
+        media.start_at(sequence);
+    }
     let (command, commands) = mpsc::channel(16);
+    agent.steered(call_id, command.clone());
     let (phase, phases) = watch::channel(Phase::Calling);
     let (counts, counted) = watch::channel(Counts::default());
     let handle = EmuCall {

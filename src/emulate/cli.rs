@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::conform::ConformArgs;
 use super::tls::{self, Authority, Identity, KeyKind, TlsError, Usage};
 use super::trace::{Trace, Way};
 use super::{
@@ -25,7 +26,8 @@ macro_rules! say {
 /// Stand in for Microsoft Teams Direct Routing.
 ///
 /// Accepts the SBC's TLS connections, demands its certificate, answers or refuses its requests as Microsoft would,
-/// and can place a call. The certificates that the SBC has to trust are made on first start.
+/// and can place a call. The certificates that the SBC has to trust are made on first start. With --conform it tries the
+/// SBC instead: it plays scenarios, tells rule by rule what the SBC does wrong, and ends.
 #[derive(Debug, Clone, Args)]
 pub struct TeamsArgs {
     /// Where the SBC finds "sip.pstnhub.microsoft.com".
@@ -41,10 +43,10 @@ pub struct TeamsArgs {
     #[arg(long, default_value = "./data/emulate")]
     pub certificates: PathBuf,
     /// PEM file with the roots of the SBC's certificate.
-    #[arg(long)]
-    pub sbc_roots: PathBuf,
+    #[arg(long, required_unless_present = "list")]
+    pub sbc_roots: Option<PathBuf>,
     /// A registered gateway and the numbers behind it: NAME=NUMBER,NUMBER … (may be repeated).
-    #[arg(long = "gateway", value_name = "NAME=NUMBERS", value_parser = gateway, required = true)]
+    #[arg(long = "gateway", value_name = "NAME=NUMBERS", value_parser = gateway, required_unless_present = "list")]
     pub gateways: Vec<Gateway>,
     /// Seconds between OPTIONS to a gateway that has sent one.
     #[arg(long, default_value_t = 60)]
@@ -64,6 +66,9 @@ pub struct TeamsArgs {
     /// Hang up the call of --call after this many seconds.
     #[arg(long, default_value_t = 10)]
     pub seconds: u64,
+    /// What tries an SBC.
+    #[command(flatten)]
+    pub conform: ConformArgs,
 }
 
 /// Stand in for a hosted PBX: phones that answer, a trunk that calls, a registrar.
@@ -125,12 +130,16 @@ pub enum RunError {
     /// A socket or a directory.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// What was asked for does not fit together.
+    #[error("{0}")]
+    Usage(String),
 }
 
 /// Runs until interrupted.
 pub async fn run_teams(args: TeamsArgs) -> Result<(), RunError> {
     let (listener, dialler) = identities(&args.certificates)?;
-    let mut config = TeamsConfig::new(args.sbc, listener, dialler, tls::read(&args.sbc_roots)?);
+    let roots = args.sbc_roots.unwrap_or_default();
+    let mut config = TeamsConfig::new(args.sbc, listener, dialler, tls::read(&roots)?);
     config.listen = args.listen;
     config.media = args.media;
     config.gateways = args.gateways.clone();
@@ -231,10 +240,10 @@ async fn until_interrupted(
 }
 
 /// The roots' file in the directory of certificates.
-const ROOTS: &str = "teams-roots.pem";
+pub(super) const ROOTS: &str = "teams-roots.pem";
 
 /// Reads the emulator's certificates, or makes them: one to be dialled with, one to dial with that is for servers only.
-fn identities(directory: &std::path::Path) -> Result<(Identity, Identity), TlsError> {
+pub(super) fn identities(directory: &std::path::Path) -> Result<(Identity, Identity), TlsError> {
     let file = |name: &str| directory.join(name);
     let files = [
         (file("teams.pem"), file("teams.key")),

@@ -23,6 +23,15 @@ impl Framer {
         self.0.extend_from_slice(bytes);
     }
 
+    /// One line end, whatever may follow it: after a lull it is the answer to a ping, not half a ping.
+    pub fn take_pong(&mut self) -> bool {
+        let pong = self.0 == b"\r\n";
+        if pong {
+            self.0.clear();
+        }
+        pong
+    }
+
     /// The next frame, or nothing yet. After an error the stream cannot be understood any more.
     pub fn next(&mut self) -> Result<Option<Frame>, MessageError> {
         if self.0.starts_with(b"\r\n\r\n") {

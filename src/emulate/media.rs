@@ -141,6 +141,11 @@ impl Media {
         Ok(port)
     }
 
+    /// Begins with this sequence number, so that a roll-over (RFC 3711 §3.3.1) need not be waited for.
+    pub fn start_at(&self, sequence: u16) {
+        self.lock().sequence = sequence;
+    }
+
     /// Takes what offer and answer came to. Contexts of SRTP live on as long as their keys do (TDR-834).
     pub fn configure(&self, agreed: Agreed) {
         let mut state = self.lock();
@@ -235,6 +240,27 @@ fn context(suite: Suite, key: &Key) -> Option<Context> {
         Some(srtcp_replay_protection(64)),
     )
     .ok()
+}
+
+/// A protected packet with the master key identifier before its tag, which does not cover it (RFC 3711 §3.1).
+fn identified(packet: Bytes, suite: Suite, identifier: Option<u8>) -> Bytes {
+    let Some(identifier) = identifier else {
+        return packet;
+    };
+    let tag = packet.len().saturating_sub(suite.tag());
+    [&packet[..tag], &[identifier], &packet[tag..]]
+        .concat()
+        .into()
+}
+
+/// The same backwards; nothing if the identifier is not the agreed one.
+fn unidentified(packet: &[u8], suite: Suite, identifier: Option<u8>) -> Option<Bytes> {
+    let Some(identifier) = identifier else {
+        return Some(Bytes::copy_from_slice(packet));
+    };
+    let tag = packet.len().checked_sub(suite.tag())?;
+    let (last, rest) = packet[..tag].split_last()?;
+    (*last == identifier).then(|| [rest, &packet[tag..]].concat().into())
 }
 
 async fn run(
@@ -372,7 +398,11 @@ impl State {
         self.octets = self.octets.wrapping_add(payload.len() as u32);
         let plain = Packet { header, payload }.marshal().ok()?;
         let bytes = match (&mut self.outbound, agreed.keys) {
-            (Some(context), Some(_)) => context.encrypt_rtp(&plain).ok()?,
+            (Some(context), Some(keys)) => identified(
+                context.encrypt_rtp(&plain).ok()?,
+                keys.suite,
+                keys.identifier.0,
+            ),
             (None, None) => plain,
             // Keys were agreed and no context could be made: nothing may leave in the clear.
             _ => return None,
@@ -415,7 +445,7 @@ impl State {
             self.report.strangers += 1;
             return;
         }
-        let Some(packet) = self.opened(bytes, agreed.keys.is_some()) else {
+        let Some(packet) = self.opened(bytes, agreed.keys) else {
             self.report.refused += 1;
             return;
         };
@@ -438,7 +468,7 @@ impl State {
     }
 
     /// Authenticates and reads a packet.
-    fn opened(&mut self, bytes: &[u8], secure: bool) -> Option<Packet> {
+    fn opened(&mut self, bytes: &[u8], keys: Option<Keys>) -> Option<Packet> {
         let header = Header::unmarshal(&mut &bytes[..])
             .ok()
             .filter(|h| h.version == 2)?;
@@ -446,10 +476,13 @@ impl State {
             return None;
         }
         self.sources.insert(header.ssrc);
-        let plain = match (&mut self.inbound, secure) {
-            (Some(context), true) => context.decrypt_rtp(bytes).ok()?,
-            (_, true) => return None,
-            (_, false) => Bytes::copy_from_slice(bytes),
+        let plain = match (&mut self.inbound, keys) {
+            (Some(context), Some(keys)) => {
+                let bytes = unidentified(bytes, keys.suite, keys.identifier.1)?;
+                context.decrypt_rtp(&bytes).ok()?
+            }
+            (_, Some(_)) => return None,
+            (_, None) => Bytes::copy_from_slice(bytes),
         };
         Packet::unmarshal(&mut plain.clone()).ok()
     }
@@ -505,7 +538,9 @@ impl State {
         }
         let authentic = match (&mut self.inbound, agreed.keys) {
             _ if bytes.len() < 8 => false,
-            (Some(context), Some(_)) => context.decrypt_rtcp(bytes).is_ok(),
+            // RTCP has the long tag in both suites (RFC 4568 §6.2.2).
+            (Some(context), Some(keys)) => unidentified(bytes, Suite::Sha1Tag80, keys.identifier.1)
+                .is_some_and(|bytes| context.decrypt_rtcp(&bytes).is_ok()),
             (_, Some(_)) => false,
             (_, None) => matches!(bytes, [first, 200 | 201, ..] if first >> 6 == 2),
         };
@@ -524,7 +559,11 @@ impl State {
             .filter(|a| !a.rtcp.ip().is_unspecified() && a.rtcp.port() != 0 && self.may_send())?;
         let plain = self.sender_report();
         let bytes = match (&mut self.outbound, agreed.keys) {
-            (Some(context), Some(_)) => context.encrypt_rtcp(&plain).ok()?,
+            (Some(context), Some(keys)) => identified(
+                context.encrypt_rtcp(&plain).ok()?,
+                Suite::Sha1Tag80,
+                keys.identifier.0,
+            ),
             (None, None) => Bytes::from(plain),
             _ => return None,
         };

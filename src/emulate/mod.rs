@@ -5,12 +5,15 @@
 //! need are their own. [`Teams`] is as strict as Microsoft is known to be and notes every rule that the SBC breaks;
 //! [`Pbx`] is an ordinary trunk with phones that answer. Each call plays a tone and recognises what it hears.
 //!
+//! [`conform`] plays named scenarios between the two and tells, item by item, what the SBC in their middle does wrong.
+//!
 //! Everything is bound to loopback unless told otherwise, every queue and table has a limit, and dropping an emulator
 //! ends its sockets, tasks and calls.
 
 mod agent;
 mod call;
 pub mod cli;
+pub mod conform;
 mod dialog;
 mod digest;
 mod framing;
@@ -28,13 +31,14 @@ mod tone;
 mod trace;
 mod wire;
 
-pub use agent::Behaviour;
-pub use call::{By, CallError, Counts, EmuCall, Ended, Hold, Phase};
+pub use agent::{Behaviour, Move, Note};
+pub use call::{By, CallError, Counts, EmuCall, Ended, Hold, Phase, Quirks};
 pub use digest::Credentials;
 pub use media::Report;
+pub use negotiation::Shape;
 pub use pbx::{Carrier, Pbx, PbxCall, PbxConfig};
 pub use sdp::Direction;
-pub use teams::{Gateway, Health, Teams, TeamsCall, TeamsConfig};
+pub use teams::{Gateway, Health, MeetError, Met, Mood, Teams, TeamsCall, TeamsConfig};
 pub use tls::{Authority, Identity, KeyKind, TlsError, Usage};
 pub use tone::{Heard, Window};
 pub use trace::{Trace, Traced, Way};

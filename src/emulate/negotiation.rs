@@ -34,6 +34,20 @@ impl Manner {
     }
 }
 
+/// What is special in a party's own offers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Nothing: Teams' is the worst one of TDR section 8e.
+    #[default]
+    Ordinary,
+    /// RTP without a profile for security (TDR-830).
+    Plain,
+    /// The second crypto line has a master key identifier, `|2^31|1:1`, and so have the packets (TDR-832).
+    KeyIdentifier,
+    /// No `a=rtcp-mux`: RTCP has a port of its own (TDR-816).
+    NoMux,
+}
+
 /// RFC 4568 §6.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
@@ -45,6 +59,14 @@ pub enum Suite {
 
 impl Suite {
     const ALL: [Self; 2] = [Self::Sha1Tag80, Self::Sha1Tag32];
+
+    /// The length of the authentication tag in octets.
+    pub fn tag(self) -> usize {
+        match self {
+            Self::Sha1Tag80 => 10,
+            Self::Sha1Tag32 => 4,
+        }
+    }
 
     fn text(self) -> &'static str {
         match self {
@@ -77,6 +99,11 @@ impl Key {
     fn inline(&self) -> String {
         format!("inline:{}|2^31", STANDARD.encode(self.0))
     }
+
+    /// The same with the identifier that [`Keys::identifier`] tells of.
+    fn inline_with_identifier(&self) -> String {
+        format!("{}|{IDENTIFIER}:1", self.inline())
+    }
 }
 
 /// The keys of one stream.
@@ -88,6 +115,17 @@ pub struct Keys {
     pub ours: Key,
     /// For what the peer sends.
     pub theirs: Key,
+    /// The octet before the authentication tag of every packet of ours, and of the peer's (RFC 3711 §3.1).
+    pub identifier: (Option<u8>, Option<u8>),
+}
+
+/// The master key identifier of [`Shape::KeyIdentifier`].
+const IDENTIFIER: u8 = 1;
+
+/// The identifier of one octet in a crypto line, if there is one.
+fn identifier(inline: &str) -> Option<u8> {
+    let (value, length) = inline.rsplit('|').next()?.split_once(':')?;
+    (length == "1").then(|| value.parse().ok())?
 }
 
 /// What offer and answer came to.
@@ -148,6 +186,21 @@ pub enum Objection {
 }
 
 impl Objection {
+    /// The rule that a peer of Teams breaks by it.
+    pub fn item(self) -> &'static str {
+        match self {
+            Self::Unreadable => "TDR-415",
+            Self::PlainRtp => "TDR-830",
+            Self::NoSuite | Self::WrongCrypto | Self::ManyCryptos(_) => "TDR-831",
+            Self::ZeroAddress => "TDR-601",
+            Self::NoCodec => "TDR-810",
+            Self::Ice => "TDR-819",
+            Self::NoIce => "TDR-841",
+            Self::IceChanged => "TDR-843",
+            Self::NotRestarted => "TDR-844",
+        }
+    }
+
     /// TDR-830, TDR-601, RC-410 for what cannot be parsed.
     pub fn status(self) -> (u16, &'static str) {
         match self {
@@ -161,6 +214,7 @@ impl Objection {
 #[derive(Debug)]
 pub struct Negotiation {
     manner: Manner,
+    shape: Shape,
     address: IpAddr,
     ports: (u16, u16),
     session: u64,
@@ -182,11 +236,18 @@ struct Ice {
 }
 
 impl Negotiation {
-    /// For media at these ports (RTP, RTCP; equal on rtcp-mux).
+    /// With offers that have nothing special.
+    #[cfg(test)]
     pub fn new(manner: Manner, address: IpAddr, ports: (u16, u16)) -> Self {
+        Self::shaped(manner, Shape::Ordinary, address, ports)
+    }
+
+    /// For media at these ports (RTP, RTCP; equal on rtcp-mux).
+    pub fn shaped(manner: Manner, shape: Shape, address: IpAddr, ports: (u16, u16)) -> Self {
         let session = u64::from(rand::random::<u32>());
         Self {
             manner,
+            shape,
             address,
             ports,
             session,
@@ -241,6 +302,20 @@ impl Negotiation {
         text
     }
 
+    /// An offer with new keys and nothing else that is new (TDR-834).
+    pub fn rekeyed_offer(&mut self) -> String {
+        (self.key, self.short_key) = (Key::random(), Key::random());
+        let renewed = |line: &String| match line.split_once(" inline:") {
+            Some((start, _)) if start.ends_with(Suite::Sha1Tag32.text()) => {
+                format!("{start} {}", self.short_key.inline())
+            }
+            Some((start, _)) => format!("{start} {}", self.long_inline()),
+            None => line.clone(),
+        };
+        let lines = self.last.iter().map(renewed).collect();
+        self.print(lines)
+    }
+
     /// What was last sent, word for word.
     pub fn again(&mut self) -> String {
         let lines = self.last.clone();
@@ -267,6 +342,7 @@ impl Negotiation {
                 suite: Suite::Sha1Tag80,
                 ours: self.key,
                 theirs: Key::read(crypto).ok_or(Objection::WrongCrypto)?,
+                identifier: (None, identifier(&crypto.inline)),
             }),
             None => None,
         };
@@ -284,7 +360,7 @@ impl Negotiation {
             .law()
             .filter(|_| answer.rtp.port() != 0)
             .ok_or(Objection::NoCodec)?;
-        let keys = if self.manner.is_secure() {
+        let keys = if self.is_secure() {
             Some(self.answered_keys(&answer)?)
         } else {
             None
@@ -333,6 +409,21 @@ impl Negotiation {
     pub fn moved(&self, body: &[u8]) -> bool {
         let now = Sdp::parse(body).map(|sdp| (sdp.rtp, sdp.rtcp)).ok();
         self.first_remote.is_some() && now.is_some() && self.first_remote != now
+    }
+
+    fn is_secure(&self) -> bool {
+        self.manner.is_secure() && self.shape != Shape::Plain
+    }
+
+    fn identifier(&self) -> Option<u8> {
+        (self.shape == Shape::KeyIdentifier).then_some(IDENTIFIER)
+    }
+
+    fn long_inline(&self) -> String {
+        match self.identifier() {
+            Some(_) => self.key.inline_with_identifier(),
+            None => self.key.inline(),
+        }
     }
 
     fn acceptable_crypto<'a>(&self, offer: &'a Sdp) -> Result<Option<&'a Crypto>, Objection> {
@@ -390,6 +481,7 @@ impl Negotiation {
             suite,
             ours,
             theirs: Key::read(crypto).ok_or(Objection::WrongCrypto)?,
+            identifier: (self.identifier(), identifier(&crypto.inline)),
         })
     }
 
@@ -401,7 +493,7 @@ impl Negotiation {
         keys: Option<Keys>,
         ice: Option<Pair>,
     ) -> Agreed {
-        let muxed = remote.mux && self.manner.is_secure();
+        let muxed = remote.mux && self.is_secure() && self.shape != Shape::NoMux;
         let now = (remote.rtp, if muxed { remote.rtp } else { remote.rtcp });
         // A zero address says where not to send; where the call's packets come from has not changed.
         let kept = self.manner.is_teams() || remote.held_by_address();
@@ -426,24 +518,34 @@ impl Negotiation {
         let mut lines = self.session_lines();
         match self.manner {
             Manner::Teams | Manner::TeamsBypass => {
+                let profile = if self.is_secure() {
+                    "RTP/SAVP"
+                } else {
+                    "RTP/AVP"
+                };
                 lines.push(format!(
-                    "m=audio {port} RTP/SAVP 104 103 9 18 0 8 97 13 118 101"
+                    "m=audio {port} {profile} 104 103 9 18 0 8 97 13 118 101"
                 ));
-                lines.extend([format!("a=rtcp:{port}"), "a=rtcp-mux".to_owned()]);
+                lines.push(format!("a=rtcp:{}", self.ports.1));
+                if self.shape != Shape::NoMux {
+                    lines.push("a=rtcp-mux".to_owned());
+                }
                 lines.extend(self.ice_lines(&Credentials {
                     ufrag: "Xy12".to_owned(),
                     pwd: "0123456789abcdefABCDEF01".to_owned(),
                 }));
-                lines.push(format!(
-                    "a=crypto:0 {} {}",
-                    Suite::Sha1Tag32.text(),
-                    self.short_key.inline()
-                ));
-                lines.push(format!(
-                    "a=crypto:1 {} {}",
-                    Suite::Sha1Tag80.text(),
-                    self.key.inline()
-                ));
+                if self.is_secure() {
+                    lines.push(format!(
+                        "a=crypto:0 {} {}",
+                        Suite::Sha1Tag32.text(),
+                        self.short_key.inline()
+                    ));
+                    lines.push(format!(
+                        "a=crypto:1 {} {}",
+                        Suite::Sha1Tag80.text(),
+                        self.long_inline()
+                    ));
+                }
                 let codecs = [
                     "104 SILK/16000",
                     "103 SILK/8000",

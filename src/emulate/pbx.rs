@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::agent::{Agent, Behaviour, Later, MAX_INBOUND, Parts, Role, phrase, refuse};
-use super::call::{self, CallError, Dial, EmuCall};
+use super::call::{self, CallError, Dial, EmuCall, Quirks};
 use super::digest::{Challenger, Credentials};
 use super::message::{Draft, Message, host_of, parameter, uri_of, user_of};
 use super::negotiation::Manner;
@@ -171,6 +171,7 @@ impl Pbx {
                 user: from,
                 without_offer,
                 headers,
+                quirks: Quirks::default(),
             },
         )
         .await
@@ -191,9 +192,17 @@ impl Pbx {
         self.agent.behave(number, behaviour);
     }
 
+    /// Forgets what [`Pbx::behave`] decided, ends every call, and leaves none in the queue of [`Pbx::incoming`].
+    pub async fn clear(&self) {
+        self.agent.behave_ordinarily();
+        self.agent.clear().await;
+        let mut incoming = self.incoming.lock().await;
+        while incoming.try_recv().is_ok() {}
+    }
+
     /// Descriptions and answers of the SBC that were of no use, in words.
     pub fn notes(&self) -> Vec<String> {
-        self.agent.notes()
+        self.agent.notes().iter().map(ToString::to_string).collect()
     }
 
     /// What went by.
@@ -424,6 +433,7 @@ fn serve(tcp: TcpStream, ours: bool, sink: Sink, closed: watch::Receiver<()>) ->
         transport: "TCP",
         ours,
         names: Vec::new(),
+        ends: (tcp.local_addr()?, tcp.peer_addr()?),
     };
     Ok(serve_stream(tcp, about, IDLE, sink, closed))
 }

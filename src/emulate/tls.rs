@@ -185,6 +185,21 @@ pub fn client(identity: &Identity, roots: &str) -> Result<Arc<ClientConfig>, Tls
     ))
 }
 
+/// The same with another identity than Teams', or none at all.
+pub fn client_as(identity: Option<&Identity>, roots: &str) -> Result<Arc<ClientConfig>, TlsError> {
+    let Some(identity) = identity else {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(using)?;
+        return Ok(Arc::new(
+            config
+                .with_root_certificates(store(roots)?)
+                .with_no_client_auth(),
+        ));
+    };
+    client(identity, roots)
+}
+
 /// The DNS names of a certificate, in lower case.
 pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {

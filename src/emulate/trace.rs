@@ -1,10 +1,12 @@
 //! What an emulator sent and received, for ladders and for tests that ask about single headers.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::message::Message;
+use super::wire::Wire;
 
 /// How many messages are kept; the oldest go first.
 const KEPT: usize = 4096;
@@ -33,6 +35,8 @@ pub struct Traced {
     pub cseq: String,
     /// The whole message.
     pub text: String,
+    /// Our end and the peer's of the connection it went on; nothing for datagrams.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// Called for each message as it goes by.
@@ -69,18 +73,18 @@ impl Trace {
         self.lock().hook = Some(Box::new(hook));
     }
 
-    pub(super) fn received(&self, message: &Message) {
-        self.push(Way::In, message);
+    pub(super) fn received(&self, message: &Message, wire: &Wire) {
+        self.push(Way::In, message, wire);
     }
 
     /// Our own messages are read back, so that what is traced is what a reader would see.
-    pub(super) fn sent(&self, bytes: &[u8]) {
+    pub(super) fn sent(&self, bytes: &[u8], wire: &Wire) {
         if let Ok(message) = Message::parse(bytes, true) {
-            self.push(Way::Out, &message);
+            self.push(Way::Out, &message, wire);
         }
     }
 
-    fn push(&self, way: Way, message: &Message) {
+    fn push(&self, way: Way, message: &Message, wire: &Wire) {
         let traced = Traced {
             at: Instant::now(),
             way,
@@ -88,6 +92,7 @@ impl Trace {
             first_line: message.first_line().to_owned(),
             cseq: message.header("CSeq").unwrap_or_default().to_owned(),
             text: message.text.clone(),
+            ends: wire.about().map(|about| about.ends),
         };
         let mut inner = self.lock();
         if let Some(hook) = &inner.hook {

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::framing::{Frame, Framer};
 use super::message::Message;
@@ -45,6 +46,10 @@ pub enum Wire {
 #[derive(Debug)]
 pub struct Stream {
     queue: mpsc::Sender<Bytes>,
+    closing: Notify,
+    /// Keep-alives of RFC 5626 §3.5.1 that the peer answered, and that it sent.
+    pongs: AtomicU64,
+    pings: AtomicU64,
     /// What it is and who is at its other end.
     pub about: About,
 }
@@ -58,6 +63,8 @@ pub struct About {
     pub ours: bool,
     /// The DNS names of the certificate that the peer showed, in lower case.
     pub names: Vec<String>,
+    /// Our end and the peer's.
+    pub ends: (SocketAddr, SocketAddr),
 }
 
 impl Wire {
@@ -90,6 +97,29 @@ impl Wire {
         match self {
             Self::Udp { .. } => std::future::pending().await,
             Self::Stream(stream) => stream.queue.closed().await,
+        }
+    }
+
+    /// Ends a connection; what waits to be sent is lost.
+    pub fn close(&self) {
+        if let Self::Stream(stream) = self {
+            stream.closing.notify_one();
+        }
+    }
+
+    /// How many of our pings the peer answered; nothing of datagrams.
+    pub fn pongs(&self) -> u64 {
+        match self {
+            Self::Udp { .. } => 0,
+            Self::Stream(stream) => stream.pongs.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How many pings the peer sent; nothing of datagrams.
+    pub fn pings(&self) -> u64 {
+        match self {
+            Self::Udp { .. } => 0,
+            Self::Stream(stream) => stream.pings.load(Ordering::Relaxed),
         }
     }
 
@@ -146,14 +176,21 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (queue, outbound) = mpsc::channel(QUEUE);
-    let wire = Wire::Stream(Arc::new(Stream { queue, about }));
-    tokio::spawn(run_stream(io, wire.clone(), outbound, idle, sink, closed));
+    let stream = Arc::new(Stream {
+        queue,
+        closing: Notify::new(),
+        pongs: AtomicU64::new(0),
+        pings: AtomicU64::new(0),
+        about,
+    });
+    let wire = Wire::Stream(stream.clone());
+    tokio::spawn(run_stream(io, stream, outbound, idle, sink, closed));
     wire
 }
 
 async fn run_stream<S>(
     io: S,
-    wire: Wire,
+    stream: Arc<Stream>,
     mut outbound: mpsc::Receiver<Bytes>,
     idle: Duration,
     sink: Sink,
@@ -170,7 +207,7 @@ async fn run_stream<S>(
             read = reader.read(&mut buffer) => {
                 let Ok(length @ 1..) = read else { break };
                 framer.push(&buffer[..length]);
-                match deliver(&mut framer, &wire, &sink).await {
+                match deliver(&mut framer, &stream, &sink).await {
                     Ok(messages) => if messages > 0 { last = tokio::time::Instant::now() },
                     Err(Gone) => break,
                 }
@@ -182,6 +219,7 @@ async fn run_stream<S>(
                 }
             }
             () = tokio::time::sleep_until(last + idle) => break,
+            () = stream.closing.notified() => break,
             _ = closed.changed() => break,
         }
     }
@@ -193,7 +231,8 @@ async fn run_stream<S>(
 /// The stream is of no use any more, or nobody listens.
 struct Gone;
 
-async fn deliver(framer: &mut Framer, wire: &Wire, sink: &Sink) -> Result<usize, Gone> {
+async fn deliver(framer: &mut Framer, stream: &Arc<Stream>, sink: &Sink) -> Result<usize, Gone> {
+    let wire = Wire::Stream(stream.clone());
     let mut messages = 0;
     while let Some(frame) = framer.next().map_err(|_| Gone)? {
         match frame {
@@ -207,10 +246,14 @@ async fn deliver(framer: &mut Framer, wire: &Wire, sink: &Sink) -> Result<usize,
                 .map_err(|_| Gone)?;
             }
             Frame::Ping => {
+                stream.pings.fetch_add(1, Ordering::Relaxed);
                 wire.send(Bytes::from_static(b"\r\n"));
             }
-            Frame::Pong => {}
+            Frame::Pong => drop(stream.pongs.fetch_add(1, Ordering::Relaxed)),
         }
+    }
+    if framer.take_pong() {
+        stream.pongs.fetch_add(1, Ordering::Relaxed);
     }
     Ok(messages)
 }

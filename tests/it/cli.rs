@@ -293,3 +293,42 @@ fn the_api_is_described() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(document["paths"]["/api/v1/customers"]["post"].is_object());
 }
+
+/// The scenarios are listed with their items; what does not fit together, or names none, is the user's to mend.
+#[test]
+fn conformance_is_listed_and_its_arguments_are_checked() {
+    let here = tempfile::tempdir().unwrap();
+    let list = tollgate(here.path(), &["emulate", "teams", "--list"], &[]);
+    assert_eq!(list.status.code(), Some(0));
+    for shown in ["transfer-consult", "TDR-706", "byte for byte"] {
+        assert!(text(&list.stdout).contains(shown), "{}", text(&list.stdout));
+    }
+    let try_it = ["emulate", "teams", "--conform", "127.0.0.1:9"];
+    let gateway = ["--sbc-roots", "nowhere.pem", "--gateway", "sbc.test=+1"];
+    for (more, complaint) in [
+        (&["--scenario", "nonsense"][..], "--list"),
+        (&[], "nowhere.pem"),
+    ] {
+        let wrong = tollgate(here.path(), &[&try_it, &gateway, more].concat(), &[]);
+        assert_eq!(wrong.status.code(), Some(64), "{more:?}");
+        assert!(
+            text(&wrong.stderr).contains(complaint),
+            "{}",
+            text(&wrong.stderr)
+        );
+    }
+    let help = tollgate(here.path(), &["emulate", "teams", "--help"], &[]);
+    for option in [
+        "--conform",
+        "--scenario",
+        "--junit",
+        "--json",
+        "--number",
+        "--proxy",
+    ] {
+        assert!(
+            text(&help.stdout).contains(option),
+            "{option} is not in the help"
+        );
+    }
+}

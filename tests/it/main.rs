@@ -4,6 +4,7 @@ mod api;
 mod calls;
 mod cli;
 mod config;
+mod conform;
 mod corpora;
 mod coverage;
 mod demo;

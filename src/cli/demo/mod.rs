@@ -1,6 +1,7 @@
 //! `tollgate demo`: Tollgate between an emulated Teams and an emulated PBX, all on loopback with throw-away data,
 //! making real calls and judging by what is heard.
 
+mod conform;
 mod ladder;
 mod scenes;
 mod stage;
@@ -19,6 +20,9 @@ pub(super) struct Demo {
     /// Print the verdict as JSON, without ladders.
     #[arg(long)]
     json: bool,
+    /// Play the scenarios of "emulate teams --conform" instead: what Teams demands, rule by rule.
+    #[arg(long)]
+    conform: bool,
 }
 
 /// `tollgate demo`
@@ -26,7 +30,13 @@ pub(super) fn demo(arguments: &Demo) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     runtime.block_on(async {
         tokio::select! {
-            played = play(arguments) => played,
+            played = async {
+                if arguments.conform {
+                    conform::play(arguments.json).await
+                } else {
+                    play(arguments).await
+                }
+            } => played,
             // Leaving by the ordinary way takes the scratch directory along.
             _ = tokio::signal::ctrl_c() => Err(Failure::Ours(anyhow!("interrupted"))),
         }
@@ -36,7 +46,9 @@ pub(super) fn demo(arguments: &Demo) -> Result<(), Failure> {
 async fn play(arguments: &Demo) -> Result<(), Failure> {
     // Whoever closed the pipe still gets the exit status.
     let mut out = std::io::stdout();
-    let stage = Stage::set().await.context("setting the stage")?;
+    let stage = Stage::set(&stage::Plan::default())
+        .await
+        .context("setting the stage")?;
     if !arguments.json {
         let _ = writeln!(out, "{}\n", stage.describe());
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The carrier's name at Teams, and the customer's under it.
-const BASE: &str = "sbc1.tollgate.test";
+pub(super) const BASE: &str = "sbc1.tollgate.test";
 pub(super) const CUSTOMER: &str = "contoso.sbc1.tollgate.test";
 /// A user at Teams, and a telephone at the PBX.
 pub(super) const TEAMS_NUMBER: &str = "+14255550100";
@@ -26,8 +26,34 @@ pub(super) const PBX_TONE: f64 = 600.0;
 pub(super) const CHANNELS: usize = 2;
 /// Between OPTIONS of Tollgate to Teams.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// How long anything may take before it counts as not happening.
+/// See [`Plan::patience`].
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What differs from one performance to the next.
+pub(super) struct Plan {
+    /// Calls that the customer may have at once.
+    pub channels: usize,
+    /// Proxies of Teams besides the first.
+    pub others: usize,
+    /// How long anything may take before it counts as not happening.
+    pub patience: Duration,
+    /// Ports for media.
+    pub ports: u16,
+    /// RFC 3261's T1: a call that is never acknowledged lasts 64 times as long.
+    pub t1: Duration,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            channels: CHANNELS,
+            others: 0,
+            patience: PATIENCE,
+            ports: 200,
+            t1: Duration::from_millis(500),
+        }
+    }
+}
 
 /// Everyone who plays.
 pub(super) struct Stage {
@@ -35,14 +61,16 @@ pub(super) struct Stage {
     pub pbx: Pbx,
     /// A PBX at an address that no trunk knows.
     pub stranger: Pbx,
-    sbc: Sbc,
+    /// Whoever signed Tollgate's certificate, PEM.
+    pub sbc_roots: String,
+    pub sbc: Sbc,
     listening: (SocketAddr, SocketAddr),
-    _directory: Scratch,
+    pub directory: Scratch,
 }
 
 impl Stage {
     /// Starts all of them and provisions one customer.
-    pub async fn set() -> anyhow::Result<Self> {
+    pub async fn set(plan: &Plan) -> anyhow::Result<Self> {
         let directory = Scratch::new().context("a temporary directory")?;
         let (microsoft, public) = (
             Authority::new("Emulated Microsoft")?,
@@ -57,14 +85,15 @@ impl Stage {
         let theirs = microsoft.issue(&["sip.pstnhub.microsoft.com"], Usage::Server, KeyKind::Ec)?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
         let mut settings = TeamsConfig::new(nowhere, theirs.clone(), theirs, public.pem());
+        settings.others = vec![settings.listen; plan.others];
         settings.tone = TEAMS_TONE;
-        settings.patience = PATIENCE;
+        settings.patience = plan.patience;
         settings.options_interval = Duration::from_secs(1);
         let teams = Teams::start(settings).await.context("the emulated Teams")?;
 
         fs::write(
             directory.file("tollgate.toml"),
-            configuration(&directory, teams.address),
+            configuration(&directory, &teams.proxies, plan),
         )?;
         let config = config::load(Some(&directory.file("tollgate.toml")), [])?;
         let sbc = Sbc::start(&config).await.context("Tollgate")?;
@@ -72,8 +101,8 @@ impl Stage {
         let udp = *sip.udp.first().context("no UDP listener")?;
         let tls = *sip.tls.first().context("no TLS listener")?;
 
-        let pbx = emulated_pbx("127.0.0.1:0", udp).await?;
-        let stranger = emulated_pbx("127.0.0.2:0", udp).await?;
+        let pbx = emulated_pbx("127.0.0.1:0", udp, plan.patience).await?;
+        let stranger = emulated_pbx("127.0.0.2:0", udp, plan.patience).await?;
         teams.aim(tls);
         teams.register(Gateway {
             fqdn: BASE.to_owned(),
@@ -83,16 +112,17 @@ impl Stage {
             fqdn: CUSTOMER.to_owned(),
             numbers: vec![TEAMS_NUMBER.to_owned()],
         });
-        provision(sbc.store(), tls.port(), pbx.address)
+        provision(sbc.store(), tls.port(), pbx.address, plan.channels)
             .await
             .context("provisioning")?;
         Ok(Self {
             teams,
             pbx,
             stranger,
+            sbc_roots: public.pem(),
             sbc,
             listening: (udp, tls),
-            _directory: directory,
+            directory,
         })
     }
 
@@ -110,50 +140,61 @@ impl Stage {
     }
 }
 
-async fn emulated_pbx(listen: &str, sbc: SocketAddr) -> anyhow::Result<Pbx> {
+async fn emulated_pbx(listen: &str, sbc: SocketAddr, patience: Duration) -> anyhow::Result<Pbx> {
     let mut settings = PbxConfig::new(sbc);
     settings.listen = listen.parse()?;
     settings.media = settings.listen.ip();
     settings.tone = PBX_TONE;
-    settings.patience = PATIENCE;
+    settings.patience = patience;
     Pbx::start(settings).await.context("an emulated PBX")
 }
 
 /// What a user's file would say, with names that lead to the emulated Teams instead of DNS.
-fn configuration(directory: &Scratch, teams: SocketAddr) -> String {
+fn configuration(directory: &Scratch, proxies: &[SocketAddr], plan: &Plan) -> String {
     let hosts: Vec<String> = Teams::NAMES
         .iter()
-        .map(|name| format!("\"{name}\" = [\"{}\"]", teams.ip()))
+        .map(|name| format!("\"{name}\" = [\"{}\"]", proxies[0].ip()))
+        .collect();
+    let proxies: Vec<String> = proxies
+        .iter()
+        .zip(Teams::NAMES)
+        .map(|(proxy, name)| format!("\"{name}:{}\"", proxy.port()))
         .collect();
     // Below the ports that the system gives to sockets without one of their own, such as the emulators'.
-    let port_min = 30_000 + 200 * (rand::random::<u16>() % 13);
+    let port_min = 30_000 + plan.ports * (rand::random::<u16>() % (2_700 / plan.ports));
     let file = |name: &str| directory.file(name).display().to_string();
     format!(
         "data_dir = {:?}\n\
-         [sip]\nudp = [\"127.0.0.1:0\"]\ntcp = []\ntls = [\"127.0.0.1:0\"]\n\
+         [sip]\nudp = [\"127.0.0.1:0\"]\ntcp = []\ntls = [\"127.0.0.1:0\"]\nt1_ms = {}\n\
          [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
-         [teams]\nproxies = [\"sip.pstnhub.microsoft.com:{}\"]\naddress_ranges = [\"127.0.0.0/8\"]\noptions_interval_s = {}\n\
+         [teams]\nproxies = [{}]\naddress_ranges = [\"127.0.0.0/8\"]\noptions_interval_s = {}\n\
          [media]\nport_min = {port_min}\nport_max = {}\n\
          [dns]\nhosts = {{ {} }}\n\
          [calls]\nmax_calls = 20\ndrain_timeout_s = 0\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n",
         file("data"),
+        plan.t1.as_millis(),
         file("sbc.pem"),
         file("sbc.key"),
         file("teams-roots.pem"),
-        teams.port(),
+        proxies.join(", "),
         KEEP_ALIVE.as_secs(),
-        port_min + 199,
+        port_min + plan.ports - 1,
         hosts.join(", "),
     )
 }
 
 /// One region, one active customer with its gateway and number at Teams, and its PBX.
-async fn provision(store: &Store, tls_port: u16, pbx: SocketAddr) -> anyhow::Result<()> {
+async fn provision(
+    store: &Store,
+    tls_port: u16,
+    pbx: SocketAddr,
+    channels: usize,
+) -> anyhow::Result<()> {
     let region = json!({ "code": "DEMO", "display_name": "Demonstration", "base_fqdn": BASE, "sip_port": tls_port });
     let customer = json!({
-        "account_id": "contoso", "name": "Contoso", "max_channels": CHANNELS, "regions": ["DEMO"],
+        "account_id": "contoso", "name": "Contoso", "max_channels": channels, "regions": ["DEMO"],
         "activation_state": "active", "activation_reason": "demonstration",
     });
     let gateway = json!({ "region": "DEMO", "label": "contoso", "state": "active" });
@@ -173,7 +214,7 @@ async fn provision(store: &Store, tls_port: u16, pbx: SocketAddr) -> anyhow::Res
 }
 
 /// A directory of the demonstration's own, gone with it.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> std::io::Result<Self> {

@@ -189,7 +189,7 @@ fn configuration(directory: &tempfile::TempDir, teams: SocketAddr) -> String {
         .iter()
         .map(|name| format!("\"{name}\" = [\"127.0.0.1\"]"))
         .collect();
-    let port_min = media_ports();
+    let port_min = media_ports(1);
     format!(
         "data_dir = {:?}\n[sip]\nudp = [\"127.0.0.1:0\"]\ntcp = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:0\"]\n\
          [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
@@ -206,13 +206,13 @@ fn configuration(directory: &tempfile::TempDir, teams: SocketAddr) -> String {
     )
 }
 
-/// The first of 64 ports that no other test of this process uses, below those that sockets without one of their own
-/// get. Where it starts differs from one process to the next.
-fn media_ports() -> u16 {
+/// The first of so many times 64 ports that no other test of this process uses, below those that sockets without one of
+/// their own get. Where it starts differs from one process to the next.
+pub fn media_ports(blocks: u16) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let turn = std::process::id()
         .wrapping_mul(37)
-        .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        .wrapping_add(NEXT.fetch_add(blocks.into(), Ordering::Relaxed));
     12_000 + 64 * (turn % 280) as u16
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
 mod bypass;
-mod lab;
+pub mod lab;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,0 +1,166 @@
+//! Whom Teams calls, and as whom.
+
+use std::time::Instant;
+
+use super::bench::{Bench, refused};
+use super::findings::{Findings, Step};
+use super::look;
+use crate::emulate::message::{uri_of, user_of};
+use crate::emulate::{CallError, Quirks, TeamsCall};
+
+/// What nobody has.
+const NOBODY: &str = "+15550009999";
+/// A location by value (RFC 5491), unmistakable.
+const LOCATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\
+    <presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"pres:emulated@teams.invalid\"><tuple id=\"t1\"><status>\
+    <gp:geopriv xmlns:gp=\"urn:ietf:params:xml:ns:pidf:geopriv10\"><gp:method>Manual</gp:method>\
+    <civicAddress xmlns=\"urn:ietf:params:xml:ns:pidf:geopriv10:civicAddr\"><HNO>4711</HNO></civicAddress>\
+    </gp:geopriv></status></tuple></presence>";
+
+/// TDR-302: a feature code with an unescaped `#` is routed like any number.
+pub(super) async fn feature_code(bench: &Bench, findings: &mut Findings) -> Step {
+    let code = bench.facts.feature_code.clone();
+    let call = TeamsCall {
+        to: code.clone(),
+        ..bench.ordinary()
+    };
+    let pair = bench
+        .call_from_teams_oddly("TDR-302", call, Quirks::default())
+        .await?;
+    let invite = look::read(pair.pbx.invite());
+    let user = invite
+        .as_ref()
+        .map(|m| user_of(m.uri()).replace("%23", "#"));
+    findings.check(
+        "TDR-302",
+        user.as_deref() == Some(code.as_str()),
+        format!("{code} arrives at the PBX as it was dialled"),
+        || invite.map_or(String::new(), |m| m.first_line().to_owned()),
+    );
+    pair.teams.bye().await;
+    Ok(())
+}
+
+/// TDR-1001: an emergency number without `+` is routed.
+pub(super) async fn emergency(bench: &Bench, findings: &mut Findings) -> Step {
+    let pair = bench
+        .call_from_teams_oddly("TDR-1001", emergency_call(bench), Quirks::default())
+        .await?;
+    let invite = look::read(pair.pbx.invite());
+    let user = invite.as_ref().map(|m| user_of(m.uri()).to_owned());
+    findings.check(
+        "TDR-1001",
+        user.as_ref() == Some(&bench.facts.emergency),
+        format!(
+            "{} arrives at the PBX as it was dialled",
+            bench.facts.emergency
+        ),
+        || invite.map_or(String::new(), |m| m.first_line().to_owned()),
+    );
+    pair.both_hear("TDR-1001").await?;
+    pair.teams.bye().await;
+    Ok(())
+}
+
+/// TDR-1002, TDR-1003: an emergency call with its location is a call like any other; the location goes on unchanged or
+/// not at all.
+pub(super) async fn location(bench: &Bench, findings: &mut Findings) -> Step {
+    let quirks = Quirks {
+        location: Some(LOCATION.to_owned()),
+        ..Quirks::default()
+    };
+    let pair = bench
+        .call_from_teams_oddly("TDR-1002", emergency_call(bench), quirks)
+        .await?;
+    let invite = pair.pbx.invite();
+    let passed = invite.contains("application/pidf+xml");
+    findings.check(
+        "TDR-1003",
+        !passed || invite.contains(LOCATION),
+        "the location goes on to the PBX unchanged, or not at all",
+        || {
+            invite
+                .split_once("<?xml")
+                .map_or(invite, |(_, rest)| rest)
+                .to_owned()
+        },
+    );
+    pair.both_hear("TDR-1002").await?;
+    pair.teams.bye().await;
+    Ok(())
+}
+
+fn emergency_call(bench: &Bench) -> TeamsCall {
+    TeamsCall {
+        to: bench.facts.emergency.clone(),
+        ..bench.ordinary()
+    }
+}
+
+/// TDR-301, TDR-1212: a call to a gateway that nobody has is refused by 404 or 403 and reaches nobody, whatever its
+/// number.
+pub(super) async fn unknown_host(bench: &Bench, findings: &mut Findings) -> Step {
+    let from = Instant::now();
+    let call = TeamsCall {
+        gateway: format!("nobody.{}", bench.facts.base),
+        ..bench.ordinary()
+    };
+    let call = bench.dial(call, Quirks::default()).await?;
+    let status = refused(
+        "TDR-301",
+        &call,
+        "an unknown host in the Request-URI is refused",
+    )
+    .await?;
+    findings.check(
+        "TDR-301",
+        status == 404 || status == 403,
+        "an unknown host in the Request-URI is refused by 404 or 403",
+        || look::last_word(&call),
+    );
+    let reached = bench
+        .pbx
+        .trace()
+        .messages()
+        .into_iter()
+        .any(|m| m.first_line.starts_with("INVITE ") && m.at >= from);
+    findings.check("TDR-301", !reached, "such a call reaches nobody", || {
+        "the PBX got an INVITE".to_owned()
+    });
+    Ok(())
+}
+
+/// TDR-313, TDR-1212: a caller's number that is not the customer's is refused by 403, or replaced.
+pub(super) async fn unknown_caller(bench: &Bench, findings: &mut Findings) -> Step {
+    let call = TeamsCall {
+        from: NOBODY.to_owned(),
+        ..bench.ordinary()
+    };
+    let call = bench.dial(call, Quirks::default()).await?;
+    match call.answered().await {
+        Err(CallError::Ended(ended)) => findings.check(
+            "TDR-313",
+            ended.status == 403,
+            "another's number as caller is refused by 403",
+            || look::last_word(&call),
+        ),
+        Err(error) => findings.check(
+            "TDR-313",
+            false,
+            "another's number as caller is refused",
+            || error,
+        ),
+        Ok(()) => {
+            let pbx = bench.at_pbx("TDR-313").await?;
+            let invite = look::read(pbx.invite());
+            let from = invite.as_ref().and_then(|m| m.header("From"));
+            findings.check(
+                "TDR-313",
+                from.map(|f| user_of(uri_of(f))) != Some(NOBODY),
+                "another's number as caller does not get through",
+                || format!("{from:?} at the PBX"),
+            );
+        }
+    }
+    Ok(())
+}
