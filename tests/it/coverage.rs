@@ -2,6 +2,8 @@
 //!
 //! `coverage/tdr.txt` lists them. A test shows the items that its doc comment names.
 
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
