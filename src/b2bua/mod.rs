@@ -4,8 +4,9 @@
 //! questions, commands to the relay, CDRs and reports. Each leg has a Call-ID, tags, CSeq and Contact of its own, and
 //! nothing crosses from one to the other that `header_policy` does not name.
 //!
-//! `setup` leads from the first INVITE to an answer, `invite` writes ours, `bridge` keeps two legs joined, `transfer`
-//! obeys REFER, `replaces` INVITEs that go on with a call, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
+//! `setup` leads from the first INVITE to an answer, `invite` writes ours, `in_dialog` and `modify` deal with what comes
+//! within a call, `bridge` has each side hear the right thing, `transfer` obeys REFER, `replaces` INVITEs that go on with a
+//! call, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
 mod admission;
 mod body;
@@ -18,8 +19,10 @@ mod header_policy;
 mod hints;
 mod history;
 mod identity;
+mod in_dialog;
 mod invite;
 mod leg;
+mod modify;
 mod record;
 mod refusal;
 mod reliable;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::info;
 
-use super::bridge::{REFERRER_LEAVES_WITHIN, share_voice};
+use super::bridge::share_voice;
 use super::call::{Attempt, Call, CallKey, Given, Reaching, Stage};
 use super::core::Core;
 use super::leg::{Leg, Peer, Purpose, Side, State};
@@ -23,6 +23,9 @@ use crate::directory::{Attempt as Request, Gateway, Origin, Route, Trunk, TrunkS
 use crate::media::{Command, LegId, LegReport};
 use crate::sip::message::phrase;
 use crate::sip::{Hop, Message, Method, Name, NameAddr, Realm, ServerKey, Transport, Uri};
+
+/// How long a referrer may take to hang up once its REFER was obeyed (TDR-708).
+const REFERRER_LEAVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// A REFER that is being obeyed: the target is being called.
 #[derive(Debug)]
