@@ -7,11 +7,10 @@ use std::time::Instant;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits};
 use tollgate::media::{
-    Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MasterKey, MediaSource, Relay,
-    Suite,
+    Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MediaSource, Relay, Suite,
 };
 use tollgate::rtp::packet::{HEADER, Header, write_header};
-use tollgate::rtp::srtp::{Sender, Tag};
+use tollgate::rtp::srtp::{self, Sender};
 use tollgate::rtp::stun::{BINDING, Class, Key, Writer, kind};
 
 /// A batch is short enough to fit between two other tasks of a busy machine.
@@ -165,9 +164,9 @@ fn relay(a: bool, b: bool) -> Relay {
     for (leg, secure) in [(A, a), (B, b)] {
         let crypto = Crypto {
             suite: Suite::AesCm128HmacSha1_80,
-            receive: MasterKey(KEY),
+            receive: KEY.into(),
             receive_mki_length: 0,
-            send: MasterKey(KEY),
+            send: KEY.into(),
             send_mki: Vec::new(),
         };
         let config = LegConfig {
@@ -200,7 +199,7 @@ fn relay(a: bool, b: bool) -> Relay {
 }
 
 fn packets(secure: bool) -> Vec<Vec<u8>> {
-    let mut sender = Sender::new(Tag::Bits80, &KEY, &[]);
+    let mut sender = Sender::new(srtp::Suite::AesCm128HmacSha1_80, &padded(), &[]);
     let packet = |n: usize| {
         let mut packet = vec![0xd5; HEADER + 160];
         let header = Header::new(8, false, n as u16, n as u32 * 160, 77);
@@ -221,4 +220,9 @@ fn packets(secure: bool) -> Vec<Vec<u8>> {
         packet
     };
     (0..PACKETS).map(packet).collect()
+}
+
+/// As many bytes as the suite needs, and zeros.
+fn padded() -> srtp::MasterKey {
+    std::array::from_fn(|n| KEY.get(n).copied().unwrap_or(0))
 }

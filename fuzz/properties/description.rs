@@ -4,12 +4,13 @@ use bytes::Bytes;
 use std::net::IpAddr;
 use tollgate::base::Random;
 use tollgate::media::{Anchor, MediaPolicy, SrtpPolicy};
-use tollgate::sdp::{Audio, Codec, CryptoLine, Direction, SessionDescription};
+use tollgate::sdp::{Audio, Codec, CryptoLine, Direction, SessionDescription, Suite};
 
 /// An anchor at 203.0.113.10:30000 that takes every codec, drawn from a fixed number.
 pub fn anchor(srtp: SrtpPolicy, address: &str) -> Anchor {
     let policy = MediaPolicy {
         srtp,
+        suites: vec![Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32],
         rtcp_mux: true,
         codecs: Vec::new(),
         latch: false,

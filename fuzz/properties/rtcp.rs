@@ -2,7 +2,7 @@
 
 use tollgate::rtp::packet::{Header, is_rtcp};
 use tollgate::rtp::rtcp::{self, Packet, ReportBlock, SenderReport};
-use tollgate::rtp::srtp::{Receiver, Sender, Tag};
+use tollgate::rtp::srtp::{Receiver, Sender, Suite};
 use tollgate::rtp::telephone_event::{Keys, TelephoneEvent};
 
 /// Parses, prints and parses again; encrypts and decrypts again.
@@ -69,9 +69,20 @@ fn secured<E: std::fmt::Debug>(
     protect: impl Fn(&mut Sender, &mut [u8], usize) -> Result<usize, E>,
     unprotect: impl Fn(&mut Receiver, &mut [u8]) -> Result<usize, E>,
 ) {
-    let (key, mki) = ([7; 30], [1, 2]);
-    let mut sender = Sender::new(Tag::Bits32, &key, &mki);
-    let mut receiver = Receiver::new(Tag::Bits32, &key, 2);
+    for suite in Suite::ALL {
+        secured_by(suite, plain, &protect, &unprotect);
+    }
+}
+
+fn secured_by<E: std::fmt::Debug>(
+    suite: Suite,
+    plain: &[u8],
+    protect: impl Fn(&mut Sender, &mut [u8], usize) -> Result<usize, E>,
+    unprotect: impl Fn(&mut Receiver, &mut [u8]) -> Result<usize, E>,
+) {
+    let (key, mki) = ([7; 46], [1, 2]);
+    let mut sender = Sender::new(suite, &key, &mki);
+    let mut receiver = Receiver::new(suite, &key, 2);
     assert!(unprotect(&mut receiver, &mut plain.to_vec()).is_err());
     let mut packet = plain.to_vec();
     packet.resize(plain.len() + sender.overhead(), 0);

@@ -11,8 +11,10 @@ use super::core::Core;
 use super::header_policy;
 use super::refusal::{Refusal, Towards};
 use super::session_timer::SessionTimer;
-use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, Trunk};
-use crate::media::{Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, SrtpPolicy};
+use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk};
+use crate::media::{
+    Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, SrtpPolicy, Suite,
+};
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::Challenge;
 use crate::sip::{ClientKey, Dialog, Hop, Message, Realm, ServerKey, Source, Transport};
@@ -270,6 +272,7 @@ impl Leg {
                 Srtp::Optional => SrtpPolicy::Optional,
                 Srtp::Never => SrtpPolicy::Never,
             },
+            suites: profile.srtp_suites.iter().copied().map(suite).collect(),
             rtcp_mux: profile.rtcp_mux,
             codecs: profile.codecs.clone(),
             latch: profile.latch,
@@ -484,6 +487,16 @@ impl Leg {
                 _ => None,
             }
         })
+    }
+}
+
+fn suite(named: SrtpSuite) -> Suite {
+    match named {
+        SrtpSuite::AesCm128HmacSha1_80 => Suite::AesCm128HmacSha1_80,
+        SrtpSuite::AesCm128HmacSha1_32 => Suite::AesCm128HmacSha1_32,
+        SrtpSuite::AesCm256HmacSha1_80 => Suite::AesCm256HmacSha1_80,
+        SrtpSuite::AeadAes128Gcm => Suite::AeadAes128Gcm,
+        SrtpSuite::AeadAes256Gcm => Suite::AeadAes256Gcm,
     }
 }
 

@@ -24,7 +24,9 @@ pub use compile::{CompileError, Config, Rows};
 pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
-pub use profile::{AssertedIdentity, CallHistory, Hold, Profile, ReliableProvisionals, Srtp};
+pub use profile::{
+    AssertedIdentity, CallHistory, Hold, Profile, ReliableProvisionals, Srtp, SrtpSuite,
+};
 pub use region::Region;
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};
 

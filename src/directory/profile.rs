@@ -8,6 +8,8 @@ use utoipa::ToSchema;
 pub struct Profile {
     /// Whether media to and from the peer is encrypted.
     pub srtp: Srtp,
+    /// How encrypted media is protected, best first: what we offer, and what we choose from. At least one.
+    pub srtp_suites: Vec<SrtpSuite>,
     /// Whether RTP and RTCP may share a port (RFC 5761).
     pub rtcp_mux: bool,
     /// Whether our key carries the lifetime `|2^31` (TDR-832).
@@ -52,6 +54,7 @@ impl Profile {
     pub fn teams() -> Self {
         Self {
             srtp: Srtp::Required,                               // TDR-830
+            srtp_suites: vec![SrtpSuite::AesCm128HmacSha1_80],  // TDR-831
             rtcp_mux: true,                                     // TDR-816
             srtp_lifetime: true,                                // TDR-832
             latch: true, // the media processor's address is what SRTP proves, not what SDP says
@@ -71,6 +74,10 @@ impl Profile {
     pub fn trunk() -> Self {
         Self {
             srtp: Srtp::Never,
+            srtp_suites: vec![
+                SrtpSuite::AesCm128HmacSha1_80,
+                SrtpSuite::AesCm128HmacSha1_32,
+            ],
             rtcp_mux: false,
             srtp_lifetime: false,
             latch: false,
@@ -111,6 +118,26 @@ pub enum Srtp {
     Optional,
     /// Never.
     Never,
+}
+
+/// How encrypted media is protected, by the names of RFC 4568 §6.2, RFC 6188 §4 and RFC 7714 §14.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum SrtpSuite {
+    /// The one that everybody has, and the only one towards Teams.
+    #[serde(rename = "AES_CM_128_HMAC_SHA1_80")]
+    AesCm128HmacSha1_80,
+    /// The same with a shorter tag.
+    #[serde(rename = "AES_CM_128_HMAC_SHA1_32")]
+    AesCm128HmacSha1_32,
+    /// A longer key.
+    #[serde(rename = "AES_256_CM_HMAC_SHA1_80")]
+    AesCm256HmacSha1_80,
+    /// Encryption and authentication at once.
+    #[serde(rename = "AEAD_AES_128_GCM")]
+    AeadAes128Gcm,
+    /// The same with a longer key.
+    #[serde(rename = "AEAD_AES_256_GCM")]
+    AeadAes256Gcm,
 }
 
 /// The direction of the offer that puts a peer on hold (RFC 3264 §8.4).
@@ -169,6 +196,11 @@ mod tests {
     fn teams_differs_from_a_trunk_where_microsoft_says_so() {
         let (teams, trunk) = (Profile::teams(), Profile::default());
         assert_eq!((teams.srtp, trunk.srtp), (Srtp::Required, Srtp::Never));
+        assert_eq!(
+            teams.srtp_suites,
+            [SrtpSuite::AesCm128HmacSha1_80],
+            "TDR-831"
+        );
         assert_eq!((teams.hold, trunk.hold), (Hold::Inactive, Hold::SendOnly));
         assert_eq!((teams.early_media, trunk.early_media), (false, true));
         assert!(teams.session_expires_s >= Some(1800));

@@ -2,7 +2,7 @@
 //!
 //! An [`Anchor`] lives as long as its dialog. Descriptions of the peer go in, ours come out, and
 //! [`Anchor::negotiated`] and [`Anchor::ice`] are what the relay must know. Three things never change in its life: our
-//! address and ports (TDR-804), our key (TDR-834) and the meaning of a payload type.
+//! address and ports (TDR-804), our keys (TDR-834) and the meaning of a payload type.
 
 mod description;
 mod error;
@@ -17,13 +17,14 @@ pub use policy::{MediaPolicy, SrtpPolicy};
 use super::{Crypto, IceConfig, LegConfig, MediaSource};
 use crate::base::Random;
 use crate::sdp::{
-    Audio, AudioError, Codec, CryptoLine, Direction, Ice, IceCredentials, MasterKey,
-    SessionDescription, intersect, map,
+    Audio, AudioError, Codec, CryptoLine, Direction, Ice, IceCredentials, SessionDescription,
+    intersect, map,
 };
 use bytes::Bytes;
 use description::{Description, Ours, Slot};
 use lite::Lite;
 use numbers::Numbers;
+use security::Keys;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,7 +38,7 @@ const PTIME: u16 = 20;
 /// [`Anchor::withdraw`]; what was agreed before then still stands.
 pub struct Anchor {
     policy: MediaPolicy,
-    key: MasterKey,
+    keys: Keys,
     /// Where the policy wants ICE.
     lite: Option<Lite>,
     description: Description,
@@ -63,17 +64,21 @@ struct Agreed {
     ours: Ours,
     theirs: Audio,
     rtcp_mux: bool,
+    /// Of the lines that we said, the one that counts.
+    line: Option<CryptoLine>,
     crypto: Option<Crypto>,
 }
 
 impl Anchor {
-    /// The side of a new dialog whose media we receive at `address` and `port`, RTCP at the next port. Draws the key.
+    /// The side of a new dialog whose media we receive at `address` and `port`, RTCP at the next port. Draws the keys.
     pub fn new(address: IpAddr, port: u16, policy: MediaPolicy, random: &mut Random) -> Self {
-        let (key, session) = (MasterKey(random.bytes()), random.u32());
+        let (first, others) = policy.suites.split_at(policy.suites.len().min(1));
+        let (mut keys, session) = (Keys::draw(first, random), random.u32());
+        keys.extend(Keys::draw(others, random));
         Self {
             lite: policy.ice.then(|| Lite::new(random)),
             policy,
-            key,
+            keys,
             description: Description::new(address, port, session),
             numbers: Numbers::default(),
             exchange: Exchange::Idle,
@@ -137,8 +142,9 @@ impl Anchor {
         let (theirs, slots) = (theirs.clone(), slots.clone());
         let codecs = intersect(codecs, &theirs.codecs);
         require_voice(&codecs)?;
-        let line = if theirs.is_secure() {
-            Some(security::choose(&theirs.crypto, &self.key)?)
+        let lines = if theirs.is_secure() {
+            let line = self.keys.choose(&theirs.crypto)?;
+            Some((self.keys.answer(&self.policy, &line)?, line))
         } else {
             None
         };
@@ -152,13 +158,11 @@ impl Anchor {
             profile: theirs.profile,
             rtcp_mux: self.policy.rtcp_mux && theirs.rtcp_mux,
             ice: self.credentials(),
-            crypto: line
-                .as_ref()
-                .map(|line| security::answer(&self.key, &self.policy, line)),
+            crypto: lines.iter().map(|(ours, _)| ours.clone()).collect(),
         };
         self.description.set_slots(slots);
         let body = self.say(&ours);
-        self.agree(ours, theirs, line);
+        self.agree(ours, theirs, lines);
         Ok(body)
     }
 
@@ -181,9 +185,12 @@ impl Anchor {
             .codecs
             .retain(|codec| codec.find_in(&ours.codecs).is_some());
         require_voice(&theirs.codecs)?;
-        let accept = |offered| security::accept(&theirs.crypto, offered);
-        let line = ours.crypto.as_ref().map(accept).transpose()?;
-        self.agree(ours, theirs.clone(), line);
+        let lines = if ours.profile.is_secure() {
+            Some(self.keys.accept(&theirs.crypto, &ours.crypto)?)
+        } else {
+            None
+        };
+        self.agree(ours, theirs.clone(), lines);
         Ok(theirs)
     }
 
@@ -200,6 +207,7 @@ impl Anchor {
             theirs,
             rtcp_mux,
             crypto,
+            ..
         } = self.agreed.as_ref()?;
         // While the peer holds by address, RTCP still goes to where the peer was (RFC 3264 §8.4, TDR-815).
         let (remote_rtp, rtcp) = self.reachable.unwrap_or((theirs.rtp, theirs.rtcp));
@@ -280,7 +288,7 @@ impl Anchor {
         self.require_ice_address()?;
         let agreed = self.agreed.as_ref();
         let profile = agreed.map_or(self.policy.srtp.profile(), |agreed| agreed.ours.profile);
-        let line = agreed.and_then(|agreed| agreed.ours.crypto.as_ref());
+        let line = agreed.and_then(|agreed| agreed.line.as_ref());
         let ours = Ours {
             codecs,
             direction,
@@ -288,9 +296,11 @@ impl Anchor {
             profile,
             rtcp_mux: self.policy.rtcp_mux,
             ice: self.credentials(),
-            crypto: profile
-                .is_secure()
-                .then(|| security::offer(&self.key, &self.policy, line)),
+            crypto: if profile.is_secure() {
+                self.keys.offer(&self.policy, line)
+            } else {
+                Vec::new()
+            },
         };
         let body = self.say(&ours);
         self.exchange = Exchange::Offering(ours);
@@ -306,7 +316,7 @@ impl Anchor {
             require_candidates(theirs.ice.as_ref())?;
         }
         if theirs.is_secure() {
-            security::choose(&theirs.crypto, &self.key)?;
+            self.keys.choose(&theirs.crypto)?;
         }
         theirs.codecs = self.policy.allowed(&theirs.codecs);
         require_voice(&theirs.codecs)?;
@@ -344,7 +354,8 @@ impl Anchor {
         self.lite.is_some() && theirs.ice.as_ref().is_some_and(|ice| ice.lite)
     }
 
-    fn agree(&mut self, ours: Ours, theirs: Audio, line: Option<CryptoLine>) {
+    /// The lines of `crypto` are ours and the peer's.
+    fn agree(&mut self, ours: Ours, theirs: Audio, crypto: Option<(CryptoLine, CryptoLine)>) {
         if !theirs.held_by_address {
             self.reachable = Some((theirs.rtp, theirs.rtcp));
         }
@@ -352,16 +363,12 @@ impl Anchor {
             lite.agreed(theirs.ice.as_ref());
         }
         let rtcp_mux = ours.rtcp_mux && theirs.rtcp_mux;
-        let crypto = ours
-            .crypto
-            .as_ref()
-            .zip(line)
-            .map(|(ours, theirs)| security::both(ours, &theirs));
         self.agreed = Some(Agreed {
             ours,
             theirs,
             rtcp_mux,
-            crypto,
+            crypto: crypto.as_ref().map(|(o, t)| security::both(o, t)),
+            line: crypto.map(|(ours, _)| ours),
         });
     }
 }

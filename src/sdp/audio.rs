@@ -341,7 +341,7 @@ mod tests {
     fn unusable_crypto_lines_are_passed_over() {
         let key = "inline:sLtQviXZbjPA91DrzKDICqLjIDZF2tPeCpL3Siza";
         let lines = format!(
-            "a=crypto:1 AES_256_CM_HMAC_SHA1_80 {key}\r\na=crypto:2 AES_CM_128_HMAC_SHA1_80 {key} KDR=1\r\n\
+            "a=crypto:1 AES_192_CM_HMAC_SHA1_80 {key}\r\na=crypto:2 AES_CM_128_HMAC_SHA1_80 {key} KDR=1\r\n\
              a=crypto:3 AES_CM_128_HMAC_SHA1_80 {key}\r\n"
         );
         assert_eq!(

@@ -2,28 +2,91 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use std::fmt;
 
-/// RFC 4568 §6.2: the crypto-suites that we speak.
+/// The crypto-suites that we speak (RFC 4568 §6.2, RFC 6188 §4, RFC 7714 §14.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Suite {
     /// The one that Teams demands (TDR-831).
     AesCm128HmacSha1_80,
     /// The same with a tag of four bytes.
     AesCm128HmacSha1_32,
+    /// With a key of 256 bits.
+    AesCm256HmacSha1_80,
+    /// Encrypted and authenticated at once.
+    AeadAes128Gcm,
+    /// The same with a key of 256 bits.
+    AeadAes256Gcm,
 }
 
 impl Suite {
+    const ALL: [Self; 5] = [
+        Self::AesCm128HmacSha1_80,
+        Self::AesCm128HmacSha1_32,
+        Self::AesCm256HmacSha1_80,
+        Self::AeadAes128Gcm,
+        Self::AeadAes256Gcm,
+    ];
+
+    /// Bytes of its master key and master salt together.
+    pub fn key_length(self) -> usize {
+        match self {
+            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 16 + 14,
+            Self::AesCm256HmacSha1_80 => 32 + 14,
+            Self::AeadAes128Gcm => 16 + 12,
+            Self::AeadAes256Gcm => 32 + 12,
+        }
+    }
+
     /// As in a crypto line.
     pub fn name(self) -> &'static str {
         match self {
             Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
             Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
+            Self::AesCm256HmacSha1_80 => "AES_256_CM_HMAC_SHA1_80",
+            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
         }
     }
 }
 
-/// A master key of 16 bytes and a master salt of 14, as in an `inline:` parameter. Never printed.
+/// A master key and, right behind it, its master salt, as in an `inline:` parameter; as many bytes as its suite has.
+/// Never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey(pub [u8; 30]);
+pub struct MasterKey {
+    bytes: [u8; MasterKey::LONGEST],
+    length: usize,
+}
+
+impl MasterKey {
+    /// Bytes of the longest.
+    pub const LONGEST: usize = 46;
+
+    /// A key of these bytes, if they are not too many for any suite.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let mut key = Self {
+            bytes: [0; Self::LONGEST],
+            length: bytes.len(),
+        };
+        key.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(key)
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// All of it, with zeros behind.
+    pub fn padded(&self) -> &[u8; Self::LONGEST] {
+        &self.bytes
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for MasterKey {
+    fn from(bytes: [u8; N]) -> Self {
+        const { assert!(N <= MasterKey::LONGEST) };
+        Self::new(&bytes).expect("checked when this was compiled")
+    }
+}
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,8 +155,8 @@ pub enum CryptoError {
     /// Several keys need MKIs to tell them apart; nobody sends them in earnest.
     #[error("the crypto line holds several keys")]
     SeveralKeys,
-    /// Not `inline:`, not base64, or not 30 bytes.
-    #[error("the key is not 30 bytes in base64")]
+    /// Not `inline:`, not base64, or not as long as the suite's.
+    #[error("the key is not base64 of as many bytes as the suite has")]
     Key,
     /// Neither `2^n` with n up to 48, nor a number from 1 to 2^48.
     #[error("the key's lifetime is no number of packets")]
@@ -115,7 +178,7 @@ impl CryptoLine {
         if !words.all(is_harmless) {
             return Err(CryptoError::SessionParameter);
         }
-        let suite = [Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32]
+        let suite = Suite::ALL
             .into_iter()
             .find(|s| s.name().eq_ignore_ascii_case(suite))
             .ok_or(CryptoError::Suite)?;
@@ -123,7 +186,11 @@ impl CryptoLine {
             return Err(CryptoError::SeveralKeys);
         }
         let mut parts = key.split('|');
-        let key = parts.next().and_then(inline).ok_or(CryptoError::Key)?;
+        let key = parts
+            .next()
+            .and_then(inline)
+            .filter(|key| key.length == suite.key_length())
+            .ok_or(CryptoError::Key)?;
         let (mut lifetime, mut mki) = (None, None);
         for part in parts {
             // The lifetime comes first if there is one; only an identifier has a colon.
@@ -153,7 +220,7 @@ impl fmt::Display for CryptoLine {
             "{} {} inline:{}",
             self.tag,
             self.suite.name(),
-            STANDARD.encode(self.key.0)
+            STANDARD.encode(self.key.bytes())
         )?;
         match self.lifetime {
             // Peers were seen that know only the form with a power of two (TDR-832).
@@ -174,14 +241,15 @@ fn is_harmless(parameter: &str) -> bool {
     parameter.starts_with('-') || parameter.starts_with("WSH=") || parameter == "FEC_ORDER=FEC_SRTP"
 }
 
-/// 30 bytes are 40 characters and need no padding; some write it nevertheless (TDR-833).
+/// 30 bytes are 40 characters and need no padding; some write it nevertheless (TDR-833). Other lengths need it, and some
+/// leave it out.
 fn inline(text: &str) -> Option<MasterKey> {
     let (method, key) = text.split_at_checked("inline:".len())?;
     if !method.eq_ignore_ascii_case("inline:") {
         return None;
     }
     let bytes = STANDARD_NO_PAD.decode(key.trim_end_matches('=')).ok()?;
-    Some(MasterKey(bytes.try_into().ok()?))
+    MasterKey::new(&bytes)
 }
 
 /// RFC 3711 §9.2 allows 2^48 SRTP packets under one key.
@@ -292,7 +360,7 @@ mod tests {
             assert_eq!(line(rest), Err(error), "{rest}");
         }
         for (text, error) in [
-            ("1 AES_256_CM_HMAC_SHA1_80 inline:x", Suite),
+            ("1 AES_192_CM_HMAC_SHA1_80 inline:x", Suite),
             ("1 AES_CM_128_HMAC_SHA1_80", Incomplete),
             ("1 AES_CM_128_HMAC_SHA1_80 inline", Key),
             ("1 AES_CM_128_HMAC_SHA1_80 ìnline:é", Key),
@@ -302,6 +370,25 @@ mod tests {
         for tag in ["x", "01", "1234567890", "+1", "-1"] {
             let text = format!("{tag} AES_CM_128_HMAC_SHA1_80 inline:{KEY}");
             assert_eq!(CryptoLine::parse(&text), Err(Tag), "{tag}");
+        }
+    }
+
+    /// RFC 6188 §4, RFC 7714 §14.2: each suite has keys of its own length, and no other fits.
+    #[test]
+    fn every_suite_has_its_key_length() {
+        let lengths = [30, 30, 46, 28, 44];
+        for (suite, length) in Suite::ALL.into_iter().zip(lengths) {
+            for other in lengths {
+                let key = STANDARD.encode(vec![7; other]);
+                let line = CryptoLine::parse(&format!("1 {} inline:{key}|2^31", suite.name()));
+                assert_eq!(line.is_ok(), other == length, "{suite:?} with {other}");
+                let Ok(line) = line else { continue };
+                assert_eq!(
+                    (line.suite, line.key.bytes()),
+                    (suite, &vec![7; length][..])
+                );
+                assert_eq!(CryptoLine::parse(&line.to_string()), Ok(line));
+            }
         }
     }
 

@@ -50,8 +50,8 @@ pub struct AudioOutline<'a> {
     pub rtcp_mux: bool,
     /// Our side of ICE, as a lite agent; each component has one candidate at the outline's address (TDR-840).
     pub ice: Option<IceCredentials>,
-    /// Our key, on a secure profile.
-    pub crypto: Option<CryptoLine>,
+    /// Our keys, on a secure profile: what we offer, or the one line that answers.
+    pub crypto: Vec<CryptoLine>,
     /// What we do.
     pub direction: Direction,
 }
@@ -131,7 +131,7 @@ impl AudioOutline<'_> {
                 write!(text, "a=candidate:{candidate}\r\n")?;
             }
         }
-        if let Some(crypto) = &self.crypto {
+        for crypto in &self.crypto {
             write!(text, "a=crypto:{crypto}\r\n")?;
         }
         write!(text, "a={}\r\n", self.direction)
@@ -167,7 +167,7 @@ mod tests {
                     ptime: 20,
                     rtcp_mux: false,
                     ice: None,
-                    crypto: crypto.ok(),
+                    crypto: crypto.into_iter().collect(),
                     direction: Direction::Inactive,
                 }),
                 MediaOutline::Refused {
@@ -209,7 +209,7 @@ mod tests {
                 ptime: 20,
                 rtcp_mux,
                 ice: Some(credentials.clone()),
-                crypto: None,
+                crypto: Vec::new(),
                 direction: Direction::SendRecv,
             };
             let outline = Outline {

@@ -316,6 +316,14 @@ impl TrunkSettings {
                 "must be min_se_s to 86400",
             );
         }
+        let suites = &profile.srtp_suites;
+        let twice = |(n, suite)| suites[..n].contains(suite);
+        faults.demand(
+            !suites.is_empty() && !suites.iter().enumerate().any(twice),
+            "profile.srtp_suites",
+            "list",
+            "must be at least one, and none twice",
+        );
         let ring = (5..=600).contains(&profile.ring_timeout_s);
         faults.demand(ring, "profile.ring_timeout_s", "range", "must be 5 to 600");
         let ringback = profile.transfer_ringback_s <= 60;
@@ -657,7 +665,7 @@ mod tests {
         let bad = settings(json!({
             "name": "", "host": "a b", "port": 0, "auth": "digest", "acl": ["::/0", "x", "10.0.0.0/8"], "options_ping_s": 1,
             "number_format": "national", "trunk_prefix": "a",
-            "profile": { "min_se_s": 89, "session_expires_s": 60, "ring_timeout_s": 0, "codecs": ["a/b"] },
+            "profile": { "min_se_s": 89, "session_expires_s": 60, "srtp_suites": [], "ring_timeout_s": 0, "codecs": ["a/b"] },
         }));
         let Err(StoreError::Faults(faults)) =
             insert(&mut store.read().await.unwrap(), None, &bad).await
@@ -680,6 +688,7 @@ mod tests {
                 "country_code",
                 "profile.min_se_s",
                 "profile.session_expires_s",
+                "profile.srtp_suites",
                 "profile.ring_timeout_s",
                 "profile.codecs[0]",
             ]

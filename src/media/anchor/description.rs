@@ -36,7 +36,7 @@ pub(super) struct Ours {
     pub(super) profile: Profile,
     pub(super) rtcp_mux: bool,
     pub(super) ice: Option<IceCredentials>,
-    pub(super) crypto: Option<CryptoLine>,
+    pub(super) crypto: Vec<CryptoLine>,
 }
 
 impl Description {

@@ -16,7 +16,7 @@ pub enum MediaError {
     #[error("plain RTP is required here, SRTP is offered or answered")]
     SrtpNotAllowed,
     /// RFC 4568 §5.1.2: none of the suites and parameters is ours.
-    #[error("no crypto line can be used; AES_CM_128_HMAC_SHA1_80 is needed (RFC 4568 §5.1.2)")]
+    #[error("no crypto line has a suite that is allowed here (RFC 4568 §5.1.2)")]
     NoUsableCrypto,
     /// Two senders under one key would lay both open (RFC 3711 §9.1).
     #[error("the crypto line holds the key that we sent (RFC 3711 §9.1)")]

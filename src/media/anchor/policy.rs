@@ -1,11 +1,13 @@
 use super::MediaError;
-use crate::sdp::{Codec, Profile};
+use crate::sdp::{Codec, Profile, Suite};
 
 /// How one kind of peer wants its media, as data from its profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaPolicy {
     /// SRTP or not.
     pub srtp: SrtpPolicy,
+    /// How packets may be protected, in the order in which we offer and choose (RFC 4568 §5.1).
+    pub suites: Vec<Suite>,
     /// Whether RTCP may share the RTP port (TDR-816).
     pub rtcp_mux: bool,
     /// Names of voice codecs that may be used, in the order in which we offer them; empty: all, in the order given.
@@ -88,6 +90,7 @@ mod tests {
     fn policy(codecs: &[&str]) -> MediaPolicy {
         MediaPolicy {
             srtp: SrtpPolicy::Optional,
+            suites: vec![Suite::AesCm128HmacSha1_80],
             rtcp_mux: true,
             codecs: codecs.iter().map(|&name| name.to_owned()).collect(),
             latch: false,

@@ -9,6 +9,7 @@ fn policy(srtp: SrtpPolicy) -> MediaPolicy {
     let codecs = vec!["PCMA".to_owned(), "PCMU".to_owned()];
     MediaPolicy {
         srtp,
+        suites: vec![Suite::AesCm128HmacSha1_80],
         rtcp_mux: true,
         codecs,
         latch: false,
@@ -180,7 +181,7 @@ fn the_sha1_80_line_is_taken_wherever_it_stands() {
 /// What the peer's only line asked for is kept when we offer: the key with its MKI; the tag is ours again.
 #[test]
 fn a_later_offer_keeps_the_suite_and_the_mki() {
-    let mut anchor = anchor(SrtpPolicy::Required);
+    let mut anchor = choosy(&[Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32]);
     let theirs = format!("a=crypto:7 AES_CM_128_HMAC_SHA1_32 inline:{THEIR_KEY}|2^31|1:1\r\n");
     anchor
         .accept_offer(&peer("RTP/SAVP", "8", &theirs))
@@ -200,6 +201,79 @@ fn a_later_offer_keeps_the_suite_and_the_mki() {
         ))
         .unwrap();
     assert_eq!(anchor.negotiated(), before);
+}
+
+/// A leg to a trunk whose profile has these suites.
+fn choosy(suites: &[Suite]) -> Anchor {
+    let policy = MediaPolicy {
+        suites: suites.to_vec(),
+        ..policy(SrtpPolicy::Required)
+    };
+    let address = "203.0.113.10".parse().unwrap();
+    Anchor::new(address, 30000, policy, &mut Random::from_number(7))
+}
+
+/// RFC 4568 §5.1: the profile's suites are offered in its order, each under a tag and a key of its own, and the peer
+/// chooses; of an offer we choose the first of ours. Later offers keep to what was chosen.
+#[test]
+fn suites_are_offered_and_chosen_in_the_order_of_the_profile() {
+    let all = [
+        Suite::AeadAes256Gcm,
+        Suite::AesCm256HmacSha1_80,
+        Suite::AeadAes128Gcm,
+        Suite::AesCm128HmacSha1_80,
+        Suite::AesCm128HmacSha1_32,
+    ];
+    for chosen in all {
+        let (mut caller, mut called) = (choosy(&all), choosy(&[chosen]));
+        let mut other = Random::from_number(8);
+        called.keys = Keys::draw(&[chosen], &mut other);
+        let offer = caller
+            .offer(&Codec::basic(), Direction::SendRecv, None)
+            .unwrap();
+        let lines: Vec<&str> = text(&offer)
+            .lines()
+            .filter(|l| l.starts_with("a=crypto"))
+            .collect();
+        for (n, suite) in all.iter().enumerate() {
+            assert!(lines[n].starts_with(&format!("a=crypto:{} {} ", n + 1, suite.name())));
+        }
+        let offered = called.accept_offer(&offer).unwrap();
+        let answer = called.answer(&offered.codecs, Direction::SendRecv).unwrap();
+        assert_eq!(text(&answer).matches("a=crypto").count(), 1);
+        caller.accept_answer(&answer).unwrap();
+        let (at_caller, at_called) = (caller.negotiated().unwrap(), called.negotiated().unwrap());
+        let (a, b) = (at_caller.crypto.unwrap(), at_called.crypto.unwrap());
+        assert_eq!(
+            (a.suite, &a.send, &a.receive),
+            (chosen, &b.receive, &b.send)
+        );
+        let again = caller.offer_again(Direction::SendRecv).unwrap();
+        let again = line(&again, "a=crypto").unwrap();
+        assert!(again.starts_with(&format!("a=crypto:1 {} ", chosen.name())));
+    }
+    let (mut caller, mut called) = (choosy(&all), choosy(&[all[4], all[2]]));
+    called.keys = Keys::draw(&[all[4], all[2]], &mut Random::from_number(8));
+    let offer = caller
+        .offer(&Codec::basic(), Direction::SendRecv, None)
+        .unwrap();
+    called.accept_offer(&offer).unwrap();
+    let answer = called.answer(&Codec::basic(), Direction::SendRecv).unwrap();
+    assert!(text(&answer).contains("a=crypto:5 AES_CM_128_HMAC_SHA1_32 "));
+    let keys: std::collections::HashSet<&[u8]> = text(&offer)
+        .lines()
+        .filter_map(|l| Some(l.split_once("inline:")?.1.as_bytes()))
+        .collect();
+    assert_eq!(keys.len(), all.len(), "no two suites share a key");
+}
+
+/// TDR-831: with Teams' one suite, the others are not taken, however they stand.
+#[test]
+fn other_suites_are_not_for_teams() {
+    let mut teams = anchor(SrtpPolicy::Required);
+    let short = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:{THEIR_KEY}|2^31\r\n");
+    let refused = teams.accept_offer(&peer("RTP/SAVP", "8", &short));
+    assert_eq!(refused, Err(MediaError::NoUsableCrypto));
 }
 
 /// TDR-832: answers with other tags and several lines are taken; an answer with another suite is not.

@@ -9,7 +9,7 @@ use crate::media::music::Music;
 use crate::media::{Crypto, IceConfig, LegConfig, LegId, LegReport, MediaSource, Play, Suite};
 use crate::rtp::packet::{self, Header};
 use crate::rtp::rtcp::{self, SenderReport};
-use crate::rtp::srtp::{Receiver, Sender, SrtpError, Tag};
+use crate::rtp::srtp::{self, Receiver, Sender, SrtpError};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -88,10 +88,10 @@ impl Leg {
         let same_receiver = before.map(receives) == after.map(receives);
         if !same_receiver {
             self.receiver =
-                after.map(|c| Receiver::new(tag(c), &c.receive.0, c.receive_mki_length));
+                after.map(|c| Receiver::new(suite(c), c.receive.padded(), c.receive_mki_length));
         }
         if before.map(sends) != after.map(sends) {
-            self.sender = after.map(|c| Sender::new(tag(c), &c.send.0, &c.send_mki));
+            self.sender = after.map(|c| Sender::new(suite(c), c.send.padded(), &c.send_mki));
         }
         let place = |c: &LegConfig| (c.remote_rtp, c.remote_rtcp, c.rtcp_mux, c.source);
         if !same_receiver || old.map(place) != Some(place(&config)) {
@@ -411,10 +411,13 @@ impl Leg {
     }
 }
 
-fn tag(crypto: &Crypto) -> Tag {
+fn suite(crypto: &Crypto) -> srtp::Suite {
     match crypto.suite {
-        Suite::AesCm128HmacSha1_80 => Tag::Bits80,
-        Suite::AesCm128HmacSha1_32 => Tag::Bits32,
+        Suite::AesCm128HmacSha1_80 => srtp::Suite::AesCm128HmacSha1_80,
+        Suite::AesCm128HmacSha1_32 => srtp::Suite::AesCm128HmacSha1_32,
+        Suite::AesCm256HmacSha1_80 => srtp::Suite::AesCm256HmacSha1_80,
+        Suite::AeadAes128Gcm => srtp::Suite::AeadAes128Gcm,
+        Suite::AeadAes256Gcm => srtp::Suite::AeadAes256Gcm,
     }
 }
 

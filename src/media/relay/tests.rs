@@ -2,11 +2,11 @@ mod ice;
 
 use super::*;
 use crate::media::music::{self, recognise};
-use crate::media::{Crypto, LegConfig, LegReport, MasterKey, MediaSource, Play, Suite};
+use crate::media::{Crypto, LegConfig, LegReport, MediaSource, Play, Suite};
 use crate::rtp::g711;
 use crate::rtp::packet::{HEADER, Header, write_header};
 use crate::rtp::rtcp::{self, Packet};
-use crate::rtp::srtp::{Receiver, Sender, Tag};
+use crate::rtp::srtp::{self, Receiver, Sender};
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -35,9 +35,9 @@ fn secure(id: LegId, receive: u8, send: u8) -> LegConfig {
     let config = plain(id);
     let crypto = Crypto {
         suite: Suite::AesCm128HmacSha1_80,
-        receive: MasterKey([receive; 30]),
+        receive: [receive; 30].into(),
         receive_mki_length: 0,
-        send: MasterKey([send; 30]),
+        send: [send; 30].into(),
         send_mki: vec![],
     };
     LegConfig {
@@ -189,8 +189,8 @@ fn unprotect(receiver: &mut Receiver, bytes: &[u8], kind: Kind) -> Vec<u8> {
 /// The peer of a leg configured as `secure(_, receive, send)`: what it sends with and hears with.
 fn peer(receive: u8, send: u8) -> (Sender, Receiver) {
     (
-        Sender::new(Tag::Bits80, &[receive; 30], &[]),
-        Receiver::new(Tag::Bits80, &[send; 30], 0),
+        Sender::new(srtp::Suite::AesCm128HmacSha1_80, &[receive; 46], &[]),
+        Receiver::new(srtp::Suite::AesCm128HmacSha1_80, &[send; 46], 0),
     )
 }
 

@@ -1,20 +1,44 @@
-use aes::Aes128;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
+use aes::{Aes128, Aes256, Block};
 
 /// Blocks of keystream made at once: enough for 20 ms of G.711, and for the processor to work on them in parallel.
 const BATCH: usize = 11;
 
-/// AES-128 in counter mode with a session key and salt (RFC 3711 §4.1.1).
+/// AES in counter mode with a session key and salt (RFC 3711 §4.1.1, RFC 6188 §2).
 #[derive(Clone)]
 pub(super) struct CounterMode {
-    aes: Aes128,
+    aes: Aes,
     salt: [u8; 14],
 }
 
+#[derive(Clone)]
+enum Aes {
+    Bits128(Aes128),
+    Bits256(Aes256),
+}
+
+impl Aes {
+    fn encrypt(&self, blocks: &mut [Block]) {
+        match self {
+            Self::Bits128(aes) => aes.encrypt_blocks(blocks),
+            Self::Bits256(aes) => aes.encrypt_blocks(blocks),
+        }
+    }
+}
+
 impl CounterMode {
-    pub(super) fn new(key: &[u8; 16], salt: &[u8; 14]) -> Self {
+    /// With a key of 16 bytes.
+    pub(super) fn bits128(key: &[u8; 16], salt: &[u8; 14]) -> Self {
         Self {
-            aes: Aes128::new(&Array::from(*key)),
+            aes: Aes::Bits128(Aes128::new(&Array::from(*key))),
+            salt: *salt,
+        }
+    }
+
+    /// With a key of 32 bytes.
+    pub(super) fn bits256(key: &[u8; 32], salt: &[u8; 14]) -> Self {
+        Self {
+            aes: Aes::Bits256(Aes256::new(&Array::from(*key))),
             salt: *salt,
         }
     }
@@ -40,7 +64,7 @@ impl CounterMode {
                 block[14..].copy_from_slice(&counter.to_be_bytes());
                 counter = counter.wrapping_add(1);
             }
-            self.aes.encrypt_blocks(blocks);
+            self.aes.encrypt(blocks);
             // Whole blocks as numbers: byte by byte this would cost more than the cipher.
             let (whole, rest) = chunk.as_chunks_mut::<16>();
             for (bytes, key) in whole.iter_mut().zip(&*blocks) {

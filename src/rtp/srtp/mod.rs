@@ -1,4 +1,5 @@
-//! SRTP and SRTCP (RFC 3711) with the two suites of SDES that use AES-128 in counter mode and HMAC-SHA1.
+//! SRTP and SRTCP (RFC 3711) with the suites of SDES: AES in counter mode with HMAC-SHA1 (RFC 4568, RFC 6188), and
+//! AES-GCM (RFC 7714).
 //!
 //! A [`Sender`] and a [`Receiver`] each hold one master key, which never changes: a new key is a new context, so its
 //! rollover counters start at 0 as the peer expects (TDR-834). Both work in place: the plain packet becomes the
@@ -8,6 +9,7 @@
 
 mod cipher;
 mod context;
+mod gcm;
 mod hmac;
 mod keys;
 mod sources;
@@ -15,27 +17,70 @@ mod sources;
 pub use context::{Receiver, Sender};
 pub use sources::SOURCES;
 
-/// The tag behind an RTP packet, by which the two suites differ (RFC 4568 §6.2). RTCP has ten bytes in both.
+/// How packets are protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tag {
-    /// AES_CM_128_HMAC_SHA1_80: ten bytes.
-    Bits80,
-    /// AES_CM_128_HMAC_SHA1_32: four bytes.
-    Bits32,
+pub enum Suite {
+    /// A tag of ten bytes.
+    AesCm128HmacSha1_80,
+    /// The same with a tag of four bytes behind RTP.
+    AesCm128HmacSha1_32,
+    /// A longer key (RFC 6188).
+    AesCm256HmacSha1_80,
+    /// Encrypted and authenticated at once (RFC 7714).
+    AeadAes128Gcm,
+    /// The same with a longer key.
+    AeadAes256Gcm,
 }
 
-impl Tag {
-    /// In bytes.
-    pub fn length(self) -> usize {
+impl Suite {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::AesCm128HmacSha1_80,
+        Self::AesCm128HmacSha1_32,
+        Self::AesCm256HmacSha1_80,
+        Self::AeadAes128Gcm,
+        Self::AeadAes256Gcm,
+    ];
+
+    /// Bytes of the master key proper.
+    fn key(self) -> usize {
         match self {
-            Self::Bits80 => 10,
-            Self::Bits32 => 4,
+            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 | Self::AeadAes128Gcm => 16,
+            Self::AesCm256HmacSha1_80 | Self::AeadAes256Gcm => 32,
         }
+    }
+
+    /// Bytes of the master salt behind it.
+    fn salt(self) -> usize {
+        if self.is_aead() { 12 } else { 14 }
+    }
+
+    fn is_aead(self) -> bool {
+        matches!(self, Self::AeadAes128Gcm | Self::AeadAes256Gcm)
+    }
+
+    /// How many bytes of a [`MasterKey`] count.
+    pub fn master_length(self) -> usize {
+        self.key() + self.salt()
+    }
+
+    /// Bytes by which a protected RTP packet is longer, besides an MKI.
+    pub fn rtp_tag(self) -> usize {
+        match self {
+            Self::AesCm128HmacSha1_80 | Self::AesCm256HmacSha1_80 => 10,
+            Self::AesCm128HmacSha1_32 => 4,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => gcm::TAG,
+        }
+    }
+
+    /// The same of RTCP, besides the index. RFC 4568 §6.2: never short.
+    fn rtcp_tag(self) -> usize {
+        if self.is_aead() { gcm::TAG } else { 10 }
     }
 }
 
-/// A master key of 16 bytes and a master salt of 14, as in an `inline:` parameter.
-pub type MasterKey = [u8; 30];
+/// A master key and, right behind it, its salt; as many bytes as the suite has ([`Suite::master_length`]), and zeros.
+pub type MasterKey = [u8; 46];
 
 /// Why a packet was not protected or not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +102,5 @@ pub enum SrtpError {
     Exhausted,
 }
 
-/// Bytes of the tag behind an RTCP packet, in both suites.
-const RTCP_TAG: usize = 10;
-/// Bytes of the index in front of that tag.
+/// Bytes of the index behind an RTCP packet.
 const RTCP_INDEX: usize = 4;

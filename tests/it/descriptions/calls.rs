@@ -5,7 +5,7 @@
 use std::path::Path;
 use tollgate::base::Random;
 use tollgate::media::{Anchor, MediaPolicy, SrtpPolicy};
-use tollgate::sdp::{Codec, Direction};
+use tollgate::sdp::{Codec, Direction, Suite};
 
 /// Two legs, and what was said on them.
 struct Call {
@@ -19,6 +19,7 @@ impl Call {
         let mut random = Random::from_number(2026);
         let policy = |srtp, codecs: &[&str]| MediaPolicy {
             srtp,
+            suites: vec![Suite::AesCm128HmacSha1_80],
             rtcp_mux: srtp == SrtpPolicy::Required,
             codecs: codecs.iter().map(|&name| name.to_owned()).collect(),
             latch: false,

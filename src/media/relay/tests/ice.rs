@@ -339,7 +339,7 @@ fn a_restart_begins_anew_without_a_gap() {
 fn early_media_is_taken_from_the_first_that_sends() {
     let mut bench = Bench::bypass();
     bench.answered("fork");
-    let mut sender = Sender::new(Tag::Bits80, &[1; 30], &[]);
+    let mut sender = Sender::new(srtp::Suite::AesCm128HmacSha1_80, &[1; 46], &[]);
     let mut hears = |bench: &mut Bench, from: &str, sequence: u16| {
         let mut digit = voice(sequence);
         digit[1] = 101;
@@ -401,7 +401,7 @@ fn lost_consent_is_told() {
     bench.pass(Duration::from_secs(29));
     assert_eq!(bench.status(CLIENT, &consent.bytes()), Some(200));
     bench.pass(Duration::from_secs(29));
-    let mut sender = Sender::new(Tag::Bits80, &[1; 30], &[]);
+    let mut sender = Sender::new(srtp::Suite::AesCm128HmacSha1_80, &[1; 46], &[]);
     let packet = protect(&mut sender, &voice(1), Kind::Rtp);
     assert!(
         bench
