@@ -9,12 +9,12 @@ use super::body;
 use super::call::{Call, CallKey, Progress, Reaching, Stage};
 use super::core::Core;
 use super::explain;
+use super::extensions;
 use super::history;
 use super::identity::Caller;
 use super::leg::{Leg, Peer, Side};
 use super::record::Record;
 use super::refusal::Refusal;
-use super::reliable;
 use super::setup::attempts;
 use super::why::{LimitOutcome, Notes};
 use super::{Calls, Direction, Hints, Report};
@@ -42,8 +42,6 @@ impl Refused {
 
 /// Emergency calls that pass beyond the limit of calls (TDR-1007): what the process holds stays bounded.
 const EMERGENCY_RESERVE: usize = 64;
-/// Extensions that an INVITE may require of us.
-const SUPPORTED: [&str; 2] = ["timer", "replaces"];
 
 impl Calls {
     /// An INVITE outside a dialog: it becomes a call, or is refused, and either way ends as one CDR.
@@ -177,13 +175,8 @@ impl Calls {
         if message.max_forwards().map_err(|e| malformed(&e))? == Some(0) {
             return Err(with_peer(Refusal::TooManyHops).into());
         }
-        for required in message.values(Name::Require) {
-            let name = required.text().unwrap_or("?");
-            let reliable = name.eq_ignore_ascii_case(reliable::EXTENSION)
-                && peer.as_ref().is_some_and(Peer::knows_reliable);
-            if !reliable && !SUPPORTED.iter().any(|s| s.eq_ignore_ascii_case(name)) {
-                return Err(with_peer(Refusal::Extension(name.to_owned())).into());
-            }
+        if let Some(names) = extensions::unsupported(message, peer.as_ref()) {
+            return Err(with_peer(Refusal::Extension(names)).into());
         }
         if message.header(Name::Replaces).is_some() {
             let replaced = self.replace(key, message, source, local_tag, peer.as_ref());

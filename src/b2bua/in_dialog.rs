@@ -3,7 +3,9 @@
 
 use super::call::Call;
 use super::core::{Core, SUPPORTED};
+use super::extensions;
 use super::leg::{Exchange, Leg, Purpose, Reinvite, ReinviteReason};
+use super::refusal::Refusal;
 use super::session_timer::Due;
 use super::teardown::Ended;
 use crate::media::LegId;
@@ -31,6 +33,22 @@ impl Call {
         if dialog.accept(&message).is_err() {
             // RFC 3261 §12.2.2: out of order.
             return core.answer(key, &message, 500, teams);
+        }
+        // Whoever says BYE has left already (RFC 3261 §15.1.1); an unknown method is told as such first (§8.2).
+        let may_require = matches!(
+            message.method(),
+            Method::Invite
+                | Method::Update
+                | Method::Refer
+                | Method::Prack
+                | Method::Info
+                | Method::Options
+                | Method::Notify
+        );
+        let unsupported = extensions::unsupported(&message, Some(&leg.peer));
+        if let Some(names) = unsupported.filter(|_| may_require) {
+            let peer = leg.peer.clone();
+            return core.refuse(key, &message, &Refusal::Extension(names), Some(&peer), "");
         }
         match message.method() {
             Method::Bye => self.on_bye(core, id, key, &message),

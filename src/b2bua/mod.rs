@@ -15,6 +15,7 @@ mod call;
 mod cdr;
 mod core;
 mod explain;
+mod extensions;
 mod header_policy;
 mod hints;
 mod history;
@@ -626,6 +627,16 @@ impl Calls {
         let host = Uri::parse(message.request_uri())
             .ok()
             .map(|uri| uri.host.to_ascii_lowercase());
+        let trunk = core
+            .directory
+            .origin(source)
+            .ok()
+            .and_then(|origin| origin.trunks().first().cloned().map(leg::Peer::Trunk));
+        if let Some(names) = extensions::unsupported(message, trunk.as_ref()) {
+            let mut draft = core.response(message, 420, teams);
+            draft.header(Name::Unsupported, names);
+            return core.endpoint.respond(key, draft, core.now);
+        }
         // Never an address (TDR-403): whoever asks for a name that is not ours hears one that is.
         let base = || {
             let regions = core.directory.regions().map(|region| &region.base_fqdn);

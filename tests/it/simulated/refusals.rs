@@ -381,7 +381,7 @@ fn strangers_can_be_dropped() {
 /// Outside a dialog: OPTIONS is answered to those we know, BYE and its like belong to no call, the rest we do not do.
 #[test]
 fn requests_without_a_call() {
-    let ask = |who: Who, method: Method| {
+    let ask_with = |who: Who, method: Method, change: fn(&mut Builder)| {
         let mut w = World::new();
         let mut draft = Builder::request(method, &format!("sip:{BASE_FQDN}:5061;transport=tls"));
         draft
@@ -391,10 +391,19 @@ fn requests_without_a_call() {
             .header(Name::CallId, "single")
             .header_fmt(Name::CSeq, format_args!("1 {method}"))
             .header(Name::Contact, "<sip:peer.example>");
+        change(&mut draft);
         let answer = w.ask(who, draft);
         let [] = w.finish();
         answer
     };
+    for who in [TEAMS, PBX] {
+        let answer = ask_with(who, Method::Options, |draft| {
+            draft.header(Name::Require, "x, timer");
+        });
+        let named = answer.header(Name::Unsupported).map(|v| v.to_string());
+        assert_eq!((answer.status(), named.as_deref()), (420, Some("x")));
+    }
+    let ask = |who, method| ask_with(who, method, |_| {});
     assert_eq!(ask(STRANGER, Method::Options).status(), 403);
     assert_eq!(ask(PBX, Method::Options).status(), 200);
     let teams = ask(TEAMS, Method::Options);
@@ -459,5 +468,57 @@ fn requests_inside_a_dialog() {
     w.audit.forget();
     assert!(w.talk(a, b));
     w.bye(a);
+    let [_] = w.finish();
+}
+
+/// RFC 3261 §8.2.2.3, TDR-502, TDR-510: a request that requires what we do not do is refused with 420, which names all of
+/// that and nothing else, inside a dialog as outside; the call goes on as it was. What we do may be required.
+#[test]
+fn what_a_request_requires() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    for (side, required, unsupported) in [
+        (a, "x, timer, y", Some("x, y")),
+        (a, "100rel", Some("100rel")),
+        (b, "replaces, X-Other", Some("X-Other")),
+        (b, "timer, 100rel, Replaces", None),
+    ] {
+        for method in [
+            Method::Invite,
+            Method::Update,
+            Method::Info,
+            Method::Options,
+        ] {
+            let offers = matches!(method, Method::Invite | Method::Update);
+            let sdp = offers.then(|| w.describe(side, "sendrecv"));
+            w.send(side, method, sdp, |draft| {
+                draft.header(Name::Require, required);
+            });
+            let answer = w.outcome_of(side, method);
+            let named = answer.header(Name::Unsupported).map(|v| v.to_string());
+            let status = if unsupported.is_some() { 420 } else { 200 };
+            assert_eq!(answer.status(), status, "{method} {required}");
+            assert_eq!(named.as_deref(), unsupported, "{method} {required}");
+            w.pass(std::time::Duration::from_secs(1));
+            assert!(w.talk(a, b), "{method} {required}");
+        }
+    }
+    for (method, status) in [(Method::Refer, 420), (Method::Subscribe, 405)] {
+        w.send(a, method, None, |draft| {
+            draft
+                .header(Name::Require, "x, norefersub")
+                .header(Name::ReferTo, "<sip:+14255550101@acme.eu.example>");
+        });
+        let answer = w.outcome_of(a, method);
+        let named = answer.header(Name::Unsupported).map(|v| v.to_string());
+        let wanted = (status == 420).then_some("x");
+        assert_eq!((answer.status(), named.as_deref()), (status, wanted));
+    }
+    // Whoever says BYE has left, whatever it requires of us.
+    w.send(a, Method::Bye, None, |draft| {
+        draft.header(Name::Require, "x");
+    });
+    assert_eq!(w.outcome_of(a, Method::Bye).status(), 200);
+    w.hung_up(b);
     let [_] = w.finish();
 }
