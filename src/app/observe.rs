@@ -72,6 +72,9 @@ impl Observer {
                     metrics::CHANNELS_REJECTED.add([&self.name(*customer), reason], 1);
                 }
             }
+            Report::Unproven { trunk, reason } => {
+                metrics::CREDENTIALS_REFUSED.add([trunk, reason], 1);
+            }
             Report::Admitted { direction, .. } => {
                 metrics::CALLS.add([direction.name()], 1);
                 metrics::CALLS_ACTIVE.set([], calls.active() as f64);

@@ -19,8 +19,7 @@ use super::setup::attempts;
 use super::why::{LimitOutcome, Notes};
 use super::{Calls, Direction, Hints, Report};
 use crate::base::Redact;
-use crate::directory::{Admission, Attempt, Auth, Customer, Denial, Denied, Dialled, Directory};
-use crate::sip::auth::AuthFailure;
+use crate::directory::{Admission, Attempt, Customer, Denial, Denied, Dialled, Directory};
 use crate::sip::{Message, Name, ServerKey, Source, Uri};
 
 /// A refused INVITE, with as much as was found out about it.
@@ -47,11 +46,11 @@ impl Calls {
     /// An INVITE outside a dialog: it becomes a call, or is refused, and either way ends as one CDR.
     pub(super) fn on_invite(&mut self, key: ServerKey, message: Message, source: &Source) {
         let local_tag = self.core.random.token(12);
-        if self.is_unproven(key, &message, source, &local_tag) {
-            return;
-        }
         let mut notes = Notes::new(self.core.now);
         notes.add(self.core.now, explain::received(source));
+        if self.is_unproven(key, &message, source, &local_tag, &mut notes) {
+            return;
+        }
         match self.admit(key, &message, source, &local_tag, &mut notes) {
             Ok(None) => {}
             Ok(Some(call_key)) => {
@@ -84,54 +83,6 @@ impl Calls {
                 self.core.write(cdr);
             }
         }
-    }
-
-    /// A trunk with digest must prove each INVITE (RFC 3261 §22.2); one that does not is challenged, which is no call
-    /// yet, or refused.
-    fn is_unproven(
-        &mut self,
-        key: ServerKey,
-        message: &Message,
-        source: &Source,
-        local_tag: &str,
-    ) -> bool {
-        let core = &mut self.core;
-        let Ok(origin) = core.directory.origin(source) else {
-            return false;
-        };
-        let trunks: Vec<_> = origin
-            .trunks()
-            .iter()
-            .filter(|trunk| trunk.auth == Auth::Digest)
-            .collect();
-        if trunks.is_empty() {
-            return false;
-        }
-        let password = |user: &str| {
-            let trunk = trunks
-                .iter()
-                .find(|trunk| trunk.username.as_deref() == Some(user))?;
-            Some(trunk.password.as_ref()?.expose().to_owned())
-        };
-        let Err(failure) = core.challenger.check(message, password, core.now) else {
-            return false;
-        };
-        let may_try = matches!(failure, AuthFailure::Missing | AuthFailure::Stale);
-        let mut draft = core.response(message, if may_try { 401 } else { 403 }, false);
-        draft.to_tag(local_tag);
-        if may_try {
-            for challenge in core.challenger.challenge(failure, core.now) {
-                draft.header(Name::WwwAuthenticate, challenge);
-            }
-        } else {
-            info!(from = %source.remote, %failure, "wrong credentials");
-            core.report(Report::Refused {
-                customer: None,
-                reason: "credentials",
-            });
-        }
-        core.endpoint.respond(key, draft, core.now);
-        true
     }
 
     /// The decision order of provisioning.md section 7; nothing is sent out before the channel is taken. No new call

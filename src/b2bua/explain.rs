@@ -3,7 +3,9 @@
 use super::call::Attempt;
 use super::core::Core;
 use super::refusal::{Refusal, Towards};
-use super::why::{Candidate, Fact, Failing, Found, LimitOf, LimitOutcome, Proof, Screening, cut};
+use super::why::{
+    Candidate, Credentials, Fact, Failing, Found, LimitOf, LimitOutcome, Proof, Screening, cut,
+};
 use crate::directory::{
     Admission, Attempt as Request, Customer, Denial, Denied, Dialled, Directory, Origin, Route,
     Trunk,
@@ -48,6 +50,11 @@ pub(super) fn peer(origin: &Origin, source: &Source) -> Fact {
             },
         },
     }
+}
+
+pub(super) fn credentials(trunk: &Trunk, found: Credentials) -> Fact {
+    let trunk = trunk.name.clone();
+    Fact::Credentials { trunk, found }
 }
 
 pub(super) fn gateway(directory: &Directory, host: &str) -> Fact {

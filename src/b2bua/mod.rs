@@ -13,6 +13,7 @@ mod body;
 mod bridge;
 mod call;
 mod cdr;
+mod challenges;
 mod core;
 mod explain;
 mod extensions;
@@ -49,10 +50,12 @@ pub use self::hints::Hints;
 pub use self::refusal::{Answer, Refusal, Towards};
 pub use self::watch::{Down, Health};
 pub use self::why::{
-    Candidate, Fact, Failing, Found, LimitOf, LimitOutcome, Proof, Screening, Step, Trace,
+    Candidate, Credentials, Fact, Failing, Found, LimitOf, LimitOutcome, Proof, Screening, Step,
+    Trace,
 };
 
 use self::call::{Call, CallKey, Stage};
+use self::challenges::Challenges;
 use self::core::Core;
 use self::leg::State;
 use self::teardown::Ended;
@@ -115,6 +118,13 @@ pub enum Report {
         /// Whose, if known.
         customer: Option<Uuid>,
         /// [`Refusal::label`].
+        reason: &'static str,
+    },
+    /// An INVITE of a trunk with digest came without the right credentials.
+    Unproven {
+        /// Its name.
+        trunk: String,
+        /// [`Credentials::name`].
         reason: &'static str,
     },
     /// A call took a channel.
@@ -232,6 +242,7 @@ pub struct Calls {
     calls: HashMap<CallKey, Call>,
     deadlines: BTreeSet<(Instant, CallKey)>,
     registered: HashMap<CallKey, Instant>,
+    challenges: Challenges,
     next_call: u64,
     draining: bool,
 }
@@ -258,6 +269,7 @@ impl Calls {
             calls: HashMap::new(),
             deadlines: BTreeSet::new(),
             registered: HashMap::new(),
+            challenges: Challenges::default(),
             next_call: 0,
             draining: false,
         };
@@ -356,6 +368,7 @@ impl Calls {
     /// Refuses new calls from now on, and sends no OPTIONS, so that Teams goes elsewhere (TDR-218).
     pub fn drain(&mut self) {
         self.draining = true;
+        self.give_up_challenges();
     }
 
     /// Ends all calls.
@@ -365,6 +378,7 @@ impl Calls {
         for key in self.calls.keys().copied().collect::<Vec<_>>() {
             self.with_call(key, |call, core| call.hang_up(core, Ended::Shutdown));
         }
+        self.give_up_challenges();
         self.run();
     }
 
@@ -384,6 +398,7 @@ impl Calls {
         if self.core.watch.deadline().is_some_and(|at| at <= now) {
             self.on_watch_time();
         }
+        self.on_challenge_time();
         self.run();
     }
 
@@ -395,7 +410,8 @@ impl Calls {
         } else {
             self.core.watch.deadline()
         };
-        [calls, watch, self.core.endpoint.deadline()]
+        let challenges = self.challenges.deadline();
+        [calls, watch, challenges, self.core.endpoint.deadline()]
             .into_iter()
             .flatten()
             .min()

@@ -3,6 +3,7 @@
 
 use crate::directory::Denied;
 use crate::media::MediaError;
+use crate::sip::auth::AuthFailure;
 
 /// Whom a refusal is told to: the same fact has another status for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum Refusal {
     /// The directory said no.
     #[error("{0}")]
     Denied(#[from] Denied),
+    /// A trunk with digest did not prove that it is who it says.
+    #[error("{0}")]
+    Unproven(AuthFailure),
     /// The customer's `max_channels` are in use.
     #[error("all channels of the customer are busy")]
     ChannelsBusy,
@@ -133,6 +137,8 @@ impl Refusal {
                     }
                 }
             },
+            Self::Unproven(AuthFailure::Missing | AuthFailure::Stale) => (401, Some(21)),
+            Self::Unproven(AuthFailure::Malformed | AuthFailure::Wrong) => (403, Some(21)),
             // Not 503: the call would slip in at the next SBC, and a carrier would stop using the trunk.
             Self::ChannelsBusy | Self::TrunkBusy => (486, Some(34)),
             Self::Unreachable(_) => (503, Some(38)),
@@ -176,6 +182,7 @@ impl Refusal {
                 Denied::NumberNotInService => "number",
                 Denied::NoRoute => "route",
             },
+            Self::Unproven(_) => "credentials",
             Self::ChannelsBusy | Self::TrunkBusy => "limit",
             Self::Unreachable(_) => "route",
             Self::Media(_) | Self::OfferInPrack => "media",

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::directory::{ActivationState, AdminState, GatewayState};
+use crate::sip::auth::AuthFailure;
 
 /// The decisions about one call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -54,6 +55,13 @@ pub enum Fact {
         peers: Vec<String>,
         /// By what it is known.
         by: Proof,
+    },
+    /// What the trunk's credentials are worth (RFC 7616).
+    Credentials {
+        /// Whose they should be.
+        trunk: String,
+        /// What was found.
+        found: Credentials,
     },
     /// The gateway that the Request-URI of Teams names.
     Gateway {
@@ -230,6 +238,47 @@ pub enum Proof {
         /// Its prefix.
         prefix: u8,
     },
+}
+
+/// What the credentials in an INVITE are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = CredentialsFound)]
+pub enum Credentials {
+    /// They prove that the trunk sent it.
+    Right,
+    /// There are none; the trunk is asked for them, and may come again.
+    Missing,
+    /// Made for another question than our last ones; the trunk is asked anew, and may come again.
+    Stale,
+    /// They lack something.
+    Malformed,
+    /// An unknown user or another password.
+    Wrong,
+}
+
+impl Credentials {
+    /// As in the API, and the label of the metric.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Missing => "missing",
+            Self::Stale => "stale",
+            Self::Malformed => "malformed",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
+impl From<AuthFailure> for Credentials {
+    fn from(failure: AuthFailure) -> Self {
+        match failure {
+            AuthFailure::Missing => Self::Missing,
+            AuthFailure::Stale => Self::Stale,
+            AuthFailure::Malformed => Self::Malformed,
+            AuthFailure::Wrong => Self::Wrong,
+        }
+    }
 }
 
 /// What is known of a called number.
@@ -475,6 +524,9 @@ impl fmt::Display for Fact {
                     }
                 }
             }
+            Self::Credentials { trunk, found } => {
+                write!(f, "credentials of {trunk}: {}", found.words())
+            }
             Self::Gateway {
                 host,
                 state: Some(state),
@@ -649,6 +701,18 @@ impl fmt::Display for Failing {
             Self::Unresolvable { what } => write!(f, "its name leads nowhere: {what}"),
             Self::NotStarted { what } => write!(f, "not tried: {what}"),
             Self::Unusable { what } => write!(f, "its answer cannot be used: {what}"),
+        }
+    }
+}
+
+impl Credentials {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Missing => "missing, asked for by 401",
+            Self::Stale => "for an old question, asked for again by 401",
+            Self::Malformed => "malformed",
+            Self::Wrong => "an unknown user or a wrong password",
         }
     }
 }

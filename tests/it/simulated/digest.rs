@@ -1,5 +1,6 @@
 //! Digest (RFC 7616), both ways.
 
+use tollgate::b2bua::{Cdr, Credentials as Found, Fact, Report};
 use tollgate::base::Random;
 use tollgate::directory::{Auth, Secret, Trunk};
 use tollgate::sip::auth::{Algorithm, AuthFailure, Challenge, Challenger, Credentials};
@@ -89,38 +90,110 @@ fn a_trunk_that_refuses_our_password() {
     let [_] = w.finish();
 }
 
-/// A trunk proves itself by digest; only then is there a call, and one record.
+/// The call of a trunk that is asked for credentials, and comes again with this password, or not at all.
+fn call_with(w: &mut World, password: Option<&str>) -> Option<Side> {
+    let asked = w.dial(PBX);
+    let answer = w.outcome(asked);
+    assert_eq!((answer.status(), w.calls.active()), (401, 0));
+    let mut challenge = Challenge::choose(&answer).expect("a challenge");
+    let credentials = Credentials {
+        username: "contoso".into(),
+        password: password?.into(),
+    };
+    let invite = &w.sides[asked.0].invite;
+    let uri = invite.request_uri().to_owned();
+    let call_id = invite.call_id().unwrap().to_owned();
+    let mut random = Random::from_number(17);
+    let proof = challenge.answer(&credentials, Method::Invite, &uri, b"", &mut random);
+    Some(w.dial_with(PBX, ALICE, |draft| {
+        draft
+            .replace(Name::CallId, call_id)
+            .replace(Name::CSeq, "2 INVITE")
+            .header(challenge.header(), proof);
+    }))
+}
+
+fn unproven(w: &World) -> Vec<&'static str> {
+    let reasons = w.reports.iter().filter_map(|report| match report {
+        Report::Unproven { trunk, reason } if trunk == "pbx" => Some(*reason),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+fn found(cdr: &Cdr) -> Vec<Found> {
+    let facts = cdr.why.steps.iter().filter_map(|step| match &step.fact {
+        Fact::Credentials { trunk, found } if trunk == "pbx" => Some(*found),
+        _ => None,
+    });
+    facts.collect()
+}
+
+/// A trunk proves itself by digest; only then is there a call, and one record, whose trace says so.
 #[test]
 fn a_trunk_proves_itself_to_us() {
-    for (password, wanted) in [("s3same", 200), ("guess", 403)] {
+    let mut w = World::with(with_digest(), 17);
+    let a = call_with(&mut w, Some("s3same")).unwrap();
+    let b = w.incoming(TEAMS);
+    assert!(w.sides[b.0].invite.header(Name::Authorization).is_none());
+    w.answer(b);
+    assert_eq!(w.outcome(a).status(), 200);
+    w.bye(a);
+    assert_eq!(unproven(&w), ["missing"]);
+    let [cdr] = w.finish();
+    assert_eq!(found(&cdr), [Found::Right]);
+}
+
+/// Credentials that are wrong, and none at all after they were asked for, leave one record each, with its trace and the
+/// customer whose trunk it is, and are counted by reason. What the trunk wrote into them stands in none of these.
+#[test]
+fn what_a_trunk_does_not_prove_is_told() {
+    for (password, status, reasons, last) in [
+        (Some("guess"), 403, &["missing", "wrong"][..], Found::Wrong),
+        (None, 401, &["missing"][..], Found::Missing),
+    ] {
         let mut w = World::with(with_digest(), 17);
-        let asked = w.dial(PBX);
-        let answer = w.outcome(asked);
-        assert_eq!((answer.status(), w.calls.active()), (401, 0));
-        let mut challenge = Challenge::choose(&answer).expect("a challenge");
-        let credentials = Credentials {
-            username: "contoso".into(),
-            password: password.into(),
-        };
-        let uri = w.sides[asked.0].invite.request_uri().to_owned();
-        let mut random = Random::from_number(17);
-        let proof = challenge.answer(&credentials, Method::Invite, &uri, b"", &mut random);
-        let a = w.dial_with(PBX, ALICE, |draft| {
-            draft.header(challenge.header(), proof);
-        });
-        if wanted == 200 {
-            let b = w.incoming(TEAMS);
-            assert!(w.sides[b.0].invite.header(Name::Authorization).is_none());
-            w.answer(b);
-            assert_eq!(w.outcome(a).status(), 200);
-            w.bye(a);
-            let [_] = w.finish();
-        } else {
+        let a = call_with(&mut w, password);
+        if let Some(a) = a {
             assert_eq!(w.outcome(a).status(), 403);
-            assert_eq!(w.audit.invites.len(), 0);
-            let [] = w.finish();
+        }
+        assert_eq!(w.cdrs.len(), usize::from(a.is_some()), "{password:?}");
+        w.pass(std::time::Duration::from_secs(33));
+        assert_eq!(w.audit.invites.len(), 0);
+        assert_eq!(unproven(&w), reasons);
+        let counted = w.reports.iter().filter(|report| {
+            matches!(
+                report,
+                Report::Refused {
+                    customer: Some(ACME),
+                    reason: "credentials"
+                }
+            )
+        });
+        assert_eq!(counted.count(), 1, "{password:?}");
+        let [cdr] = w.finish();
+        assert_eq!(
+            (cdr.sip_code, cdr.refused_by.as_deref(), cdr.customer_id),
+            (Some(status), Some("credentials"), Some(ACME))
+        );
+        assert_eq!(found(&cdr), [last], "the last try's trace");
+        let text = serde_json::to_string(&cdr).unwrap() + &cdr.why.to_string();
+        for secret in ["contoso", "guess", "s3same", "nonce"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
+}
+
+/// INVITEs that never come again with credentials take a bounded room; those that find none are given up early.
+#[test]
+fn who_never_comes_again_takes_no_room() {
+    let mut w = World::with(with_digest(), 17);
+    for _ in 0..1010 {
+        let asked = w.dial(PBX);
+        assert_eq!(w.outcome(asked).status(), 401);
+    }
+    assert!(w.cdrs.len() >= 10, "{}", w.cdrs.len());
+    assert_eq!(w.finish_all().len(), 1010);
 }
 
 /// RFC 7616 §3.3: a trunk that takes nothing but `auth-int` gets the body hashed in, in the INVITE and in the BYE.
