@@ -9,6 +9,7 @@ use super::auth::Caller;
 use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
+use super::sight;
 use crate::b2bua::{CallWhy, Direction, Hints};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -168,12 +169,15 @@ pub(super) struct Filter {
 }
 
 /// Live calls, in the order of their ids
+///
+/// Numbers are shortened for the roles of `admin.redact_for`.
 #[utoipa::path(
     get, path = "/api/v1/calls", tag = "calls", operation_id = "list_calls", params(Filter),
     responses((status = 200, body = List<LiveCall>), (status = 503, body = Problem))
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
+    caller: Caller,
     Search(filter): Search<Filter>,
 ) -> Result<Json<List<LiveCall>>, ApiError> {
     let paging = Paging {
@@ -197,26 +201,33 @@ pub(super) async fn list(
         .last()
         .filter(|_| more)
         .map(|call| call.id.into_bytes());
+    let sight = caller.sight(&admin);
+    let shown = calls.into_iter().map(|call| sight::live(sight, call));
     Ok(Json(List::new(
-        calls,
+        shown.collect(),
         next.as_ref().map(<[u8; 16]>::as_slice),
     )))
 }
 
 /// A live call
+///
+/// Numbers are shortened for the roles of `admin.redact_for`.
 #[utoipa::path(
     get, path = "/api/v1/calls/{id}", tag = "calls", operation_id = "show_call", params(("id" = Uuid, Path)),
     responses((status = 200, body = LiveCall), (status = 404, body = Problem), (status = 503, body = Problem))
 )]
 pub(super) async fn show(
     State(admin): State<Admin>,
+    caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Json<LiveCall>, ApiError> {
     let found = admin
         .calls
         .ask(|answer| CallRequest::Show { id, answer })
         .await?;
-    found.map(Json).ok_or_else(ApiError::not_found)
+    let sight = caller.sight(&admin);
+    let shown = found.map(|call| Json(sight::live(sight, call)));
+    shown.ok_or_else(ApiError::not_found)
 }
 
 /// Hang up a live call

@@ -5,15 +5,14 @@
 
 use super::Admin;
 use super::auth::Caller;
-use super::body::Search;
 use super::error::{ApiError, Problem};
-use super::page::{List, Paging};
+use super::page::{Frame, Framed, List};
+use super::sight;
 use crate::b2bua::{Cdr, Direction};
 use crate::store::{CdrFilter, Listed, cdrs};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -34,17 +33,6 @@ pub(super) struct Record {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
-    /// At most so many items.
-    #[param(default = 50, minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-    /// `next_cursor` of the part before.
-    cursor: Option<String>,
-    /// Started then or later.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    from: Option<OffsetDateTime>,
-    /// Started before.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    until: Option<OffsetDateTime>,
     /// Called or calling, exactly.
     number: Option<String>,
     /// Final SIP status.
@@ -56,77 +44,76 @@ pub(super) struct Filter {
 }
 
 /// Call detail records, newest first
+///
+/// Numbers are shortened for the roles of `admin.redact_for`, who may all the same ask for one by `number`.
 #[utoipa::path(
-    get, path = "/api/v1/cdrs", tag = "calls", operation_id = "list_cdrs", params(Filter),
+    get, path = "/api/v1/cdrs", tag = "calls", operation_id = "list_cdrs", params(Frame, Filter),
     responses((status = 200, body = List<Record>))
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
     caller: Caller,
-    Search(filter): Search<Filter>,
+    Framed(frame, filter): Framed<Filter>,
 ) -> Result<Json<List<Record>>, ApiError> {
-    listed(&admin, filter, None, caller.partner()).await
+    let filter = CdrFilter {
+        partner: caller.partner(),
+        ..filter.in_frame(&frame)
+    };
+    listed(&admin, &caller, &frame, &filter).await
 }
 
 /// Call detail records of a customer, newest first
 ///
-/// The customer's own administrator sees them if `sip_data_access` is on.
+/// The customer's own administrator sees them if `sip_data_access` is on. Numbers are shortened for the roles of
+/// `admin.redact_for`.
 #[utoipa::path(
     get, path = "/api/v1/customers/{id}/cdrs", tag = "calls", operation_id = "list_customer_cdrs",
-    params(("id" = Uuid, Path), Filter),
+    params(("id" = Uuid, Path), Frame, Filter),
     responses((status = 200, body = List<Record>), (status = 403, body = Problem), (status = 404, body = Problem))
 )]
 pub(super) async fn list_of_customer(
     State(admin): State<Admin>,
     caller: Caller,
     Path(id): Path<Uuid>,
-    Search(filter): Search<Filter>,
+    Framed(frame, filter): Framed<Filter>,
 ) -> Result<Json<List<Record>>, ApiError> {
-    let customer = caller.customer(&mut *admin.store.read().await?, id).await?;
-    if !customer.settings.sip_data_access && !caller.role().may_read_all_records() {
-        return Err(ApiError::forbidden(
-            "sip_data_access_off",
-            "sip_data_access is off for this customer",
-        ));
-    }
-    listed(&admin, filter, Some(id), None).await
+    let customer = caller.customer_with_records(&admin, id).await?;
+    let filter = CdrFilter {
+        customer: Some(customer.id),
+        ..filter.in_frame(&frame)
+    };
+    listed(&admin, &caller, &frame, &filter).await
 }
 
 async fn listed(
     admin: &Admin,
-    filter: Filter,
-    customer: Option<Uuid>,
-    partner: Option<Uuid>,
+    caller: &Caller,
+    frame: &Frame,
+    filter: &CdrFilter,
 ) -> Result<Json<List<Record>>, ApiError> {
-    let Filter {
-        limit,
-        cursor,
-        from,
-        until,
-        number,
-        sip_code,
-        refused_by,
-        direction,
-    } = filter;
-    let page = Paging { limit, cursor }.page()?;
-    let filter = CdrFilter {
-        customer,
-        partner,
-        from,
-        until,
-        number,
-        sip_code,
-        refused_by,
-        direction,
-    };
-    let Listed { items, next } = cdrs::list(&mut *admin.store.read().await?, &filter, page).await?;
-    Ok(Json(
-        Listed {
-            items: items.into_iter().map(Record::from).collect(),
-            next,
+    let page = frame.page()?;
+    let Listed { items, next } = cdrs::list(&mut *admin.store.read().await?, filter, page).await?;
+    let sight = caller.sight(admin);
+    let shown = items
+        .into_iter()
+        .map(|cdr| sight::record(sight, cdr).into());
+    let items = shown.collect();
+    Ok(Json(Listed { items, next }.into()))
+}
+
+impl Filter {
+    fn in_frame(self, frame: &Frame) -> CdrFilter {
+        CdrFilter {
+            customer: None,
+            partner: None,
+            from: frame.from,
+            until: frame.until,
+            number: self.number,
+            sip_code: self.sip_code,
+            refused_by: self.refused_by,
+            direction: self.direction,
         }
-        .into(),
-    ))
+    }
 }
 
 impl From<Cdr> for Record {

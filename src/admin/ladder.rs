@@ -8,7 +8,7 @@ use super::answer::wants_text;
 use super::auth::Caller;
 use super::body::Search;
 use super::error::{ApiError, Problem};
-use super::why::{self, Why};
+use super::why::Why;
 use crate::net::Addresses;
 use crate::sip::Transport;
 use crate::telemetry::ladder::Ladder;
@@ -108,13 +108,8 @@ pub(super) async fn show(
     if !admin.ladders.recorder.is_on() {
         return Err(ApiError::gone("ladder_off", "ladder.enabled is off"));
     }
-    let why = why::find(&admin, &id).await?;
-    let sight = if admin.redact_for.contains(&caller.role()) {
-        Sight::NoPeople
-    } else {
-        Sight::People
-    };
-    let legs = Legs::of(&admin.ladders.recorder, &why, sight);
+    let why = caller.call(&admin, &id).await?;
+    let legs = Legs::of(&admin.ladders.recorder, &why, caller.sight(&admin));
     if legs.packets.is_empty() {
         return Err(ApiError::gone(
             "ladder_gone",

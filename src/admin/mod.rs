@@ -23,6 +23,7 @@ mod openapi;
 mod page;
 mod regions;
 mod request;
+mod sight;
 mod trunks;
 mod why;
 
@@ -61,7 +62,7 @@ pub struct Admin {
     pub health: Health,
     /// Records of calls on their way into the store.
     pub spool: Arc<Spool>,
-    /// Roles that see people's numbers and names in traces and ladders shortened.
+    /// Roles that see people's numbers and names in calls, records, traces and ladders shortened.
     pub redact_for: Vec<AccessRole>,
     /// The messages of calls.
     pub ladders: Ladders,

@@ -1,8 +1,13 @@
 use super::error::ApiError;
 use crate::store::{Listed, Page};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::uri::InvalidUri;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 const DEFAULT: u32 = 50;
@@ -18,6 +23,62 @@ pub(super) struct Paging {
     pub limit: Option<u32>,
     /// `next_cursor` of the part before.
     pub cursor: Option<String>,
+}
+
+/// Which part of a list of what happened, newest first.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Frame {
+    /// At most so many items.
+    #[param(default = 50, minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// `next_cursor` of the part before.
+    cursor: Option<String>,
+    /// Begun or done then or later.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub from: Option<OffsetDateTime>,
+    /// Begun or done before.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub until: Option<OffsetDateTime>,
+}
+
+/// A query of a [`Frame`] and of a filter of the list's own.
+#[derive(Debug)]
+pub(super) struct Framed<F>(pub Frame, pub F);
+
+impl Frame {
+    const NAMES: [&str; 4] = ["limit", "cursor", "from", "until"];
+
+    pub(super) fn page(&self) -> Result<Page, ApiError> {
+        let paging = Paging {
+            limit: self.limit,
+            cursor: self.cursor.clone(),
+        };
+        paging.page()
+    }
+}
+
+impl<S: Send + Sync, F: DeserializeOwned> FromRequestParts<S> for Framed<F> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let pairs = parts.uri.query().unwrap_or_default().split('&');
+        let is_framing = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or_default();
+            Frame::NAMES.contains(&name)
+        };
+        let (frame, filter): (Vec<_>, Vec<_>) = pairs.partition(is_framing);
+        Ok(Self(read(&frame)?, read(&filter)?))
+    }
+}
+
+fn read<T: DeserializeOwned>(pairs: &[&str]) -> Result<T, ApiError> {
+    let wrong = |what: String| ApiError::bad_request("query", what);
+    let uri = format!("/?{}", pairs.join("&")).parse();
+    let uri = uri.map_err(|error: InvalidUri| wrong(error.to_string()))?;
+    let query = Query::try_from_uri(&uri).map_err(|rejection| wrong(rejection.body_text()))?;
+    Ok(query.0)
 }
 
 /// A part of a list.

@@ -10,7 +10,6 @@ use super::body::Search;
 use super::calls::CallRequest;
 use super::error::{ApiError, Problem};
 use crate::b2bua::{CallWhy, Fact, Trace};
-use crate::base::shortened;
 use crate::store::{StoredTrace, traces};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -71,11 +70,9 @@ pub(super) async fn show(
     Search(shape): Search<Shape>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut why = find(&admin, &id).await?;
-    caller.may_trace(&admin, why.customer_id).await?;
-    if admin.redact_for.contains(&caller.role()) {
-        why.trace = why.trace.redacted(shortened);
-    }
+    let mut why = caller.call(&admin, &id).await?;
+    let sight = caller.sight(&admin);
+    why.trace = why.trace.redacted(|text| sight.person(text));
     let text = shape
         .format
         .map_or_else(|| wants_text(&headers), |f| f == Format::Text);
@@ -116,37 +113,14 @@ async fn stored(admin: &Admin, call: &str) -> Result<Option<StoredTrace>, ApiErr
     Ok(traces::find(&mut *admin.store.read().await?, call).await?)
 }
 
-impl Caller {
-    /// A call of this customer may be looked into: it is in scope, and its customer shares such data with its own
-    /// administrator. A call of nobody is for those who see everything.
-    async fn may_trace(&self, admin: &Admin, customer: Option<Uuid>) -> Result<(), ApiError> {
-        let Some(customer) = customer else {
-            return if self.role().is_scoped() {
-                Err(ApiError::not_found())
-            } else {
-                Ok(())
-            };
-        };
-        if !self.role().is_scoped() {
-            // Also of a customer that is gone.
-            return Ok(());
-        }
-        let customer = self
-            .customer(&mut *admin.store.read().await?, customer)
-            .await?;
-        if !customer.settings.sip_data_access && !self.role().may_read_all_records() {
-            return Err(ApiError::forbidden(
-                "sip_data_access_off",
-                "sip_data_access is off for this customer",
-            ));
-        }
-        Ok(())
-    }
-}
-
 impl Why {
     pub(super) fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Whose call it is, if that was found out.
+    pub(super) fn customer_id(&self) -> Option<Uuid> {
+        self.customer_id
     }
 
     pub(super) fn is_live(&self) -> bool {

@@ -1319,6 +1319,75 @@ async fn call_detail_records_are_shown_to_whom_they_concern() {
     assert_eq!(records["items"][0]["customer_id"], json!(acme));
 }
 
+/// Provisioning §8.2: the NOC sees the records and calls of all, but wherever it looks no whole number of a person; a
+/// number that it was told of it may look for. An emergency number is nobody's. Whom the configuration does not name
+/// sees all.
+#[tokio::test]
+async fn people_are_hidden_everywhere_alike() {
+    let api = Api::start().await;
+    let (acme, acme_path) = api.customer("acme").await;
+    let transferred = Cdr {
+        transferred_to: Some("+493077777".into()),
+        why: trace("+14255550100"),
+        ..cdr(1, acme)
+    };
+    let emergency = Cdr {
+        emergency: true,
+        to: "112".into(),
+        ..cdr(2, acme)
+    };
+    api.store.add_cdrs(&[transferred, emergency]).await.unwrap();
+    let call = Uuid::from_u128(1);
+    for path in [
+        "/api/v1/calls".to_owned(),
+        format!("/api/v1/calls/{}", Uuid::from_u128(2)),
+        "/api/v1/cdrs".to_owned(),
+        "/api/v1/cdrs?number=%2B14255550100".to_owned(),
+        format!("{acme_path}/cdrs?limit=5"),
+        format!("/api/v1/calls/{call}/why"),
+    ] {
+        let seen_by = async |role| {
+            let request = api.request("GET", &path);
+            let request = request.bearer_auth(api.token(role, None).await);
+            let text = request.send().await.unwrap().text().await.unwrap();
+            assert!(text.contains("00"), "{path}: {text}");
+            text
+        };
+        let (noc, carrier) = (
+            seen_by(AccessRole::Noc).await,
+            seen_by(AccessRole::CarrierAdmin).await,
+        );
+        for number in ["+14255550100", "+4930123456", "+493077777"] {
+            assert!(!noc.contains(number), "{path}: {noc}");
+        }
+        assert!(carrier.contains("+14255550100"), "{path}: {carrier}");
+        assert!(noc.contains("…00"), "{path}: {noc}");
+        if path.ends_with("limit=5") {
+            assert!(noc.contains(r#""to":"112""#), "{noc}");
+        }
+    }
+}
+
+/// What frames a list and what filters it are told apart; what is neither is refused.
+#[tokio::test]
+async fn what_a_list_does_not_know_is_refused() {
+    let api = Api::start().await;
+    for path in ["cdrs", "audit"] {
+        for query in [
+            "nmber=1",
+            "limit=x",
+            "from=yesterday",
+            "limit=501",
+            "cursor=!",
+        ] {
+            let asked = api.carrier("GET", &format!("/api/v1/{path}?{query}")).await;
+            assert_eq!(problem(asked.send().await.unwrap()).await.0, 400, "{query}");
+        }
+        let asked = format!("/api/v1/{path}?limit=1&&until=2027-01-02T03:04:05%2B00:00");
+        api.get(&asked).await;
+    }
+}
+
 /// Why a call went as it did: live from the calls, from the spool before the record is stored, then from the store;
 /// by the call's id and by its Call-ID; as text on request; shortened for the roles that the configuration names; and
 /// only for those whom the call concerns.

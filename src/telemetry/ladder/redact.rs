@@ -15,6 +15,16 @@ pub enum Sight {
     NoPeople,
 }
 
+impl Sight {
+    /// A number or name of a person as it is shown.
+    pub fn person(self, text: &str) -> String {
+        match self {
+            Self::People => text.to_owned(),
+            Self::NoPeople => shortened(text),
+        }
+    }
+}
+
 /// In place of what is not shown.
 const LEFT_OUT: &str = "left-out";
 /// Headers whose value is a secret.
@@ -135,7 +145,21 @@ fn disguised(key: &str) -> impl Iterator<Item = char> {
         .map(|(old, new)| if old == '=' { old } else { new })
 }
 
-/// Users of URIs, shortened.
+/// Parameters by which Teams names people, tenants and their calls in a URI (TDR-704, TDR-705); `x-ti` is nobody's.
+const NAMING: [&str; 3] = ["x-m", "x-t", "x-tt"];
+
+/// The rest of a URI after its user, with the ids of people in its parameters shortened.
+fn ids(text: &str) -> String {
+    let shown = text.split(';').map(|part| match part.split_once('=') {
+        Some((name, value)) if NAMING.iter().any(|n| name.trim().eq_ignore_ascii_case(n)) => {
+            format!("{name}={}", shortened(value)).into()
+        }
+        _ => Cow::from(part),
+    });
+    shown.collect::<Vec<_>>().join(";")
+}
+
+/// Users of URIs, and ids that stand for them, shortened.
 fn people(text: &str, sight: Sight) -> Cow<'_, str> {
     if sight == Sight::People {
         return text.into();
@@ -156,7 +180,8 @@ fn people(text: &str, sight: Sight) -> Cow<'_, str> {
         if user > 0 {
             shown.push_str(&shortened(&uri[..user]));
         }
-        rest = &uri[user..];
+        shown.push_str(&ids(&uri[user..end]));
+        rest = &uri[end..];
     }
     shown.push_str(rest);
     shown.into()
@@ -278,6 +303,30 @@ mod tests {
             "Call-ID: keep@me",
         ] {
             assert!(text.contains(kept), "{kept} not in {text}");
+        }
+    }
+
+    /// TDR-704, TDR-705: whom Microsoft's own URIs name by ids goes as numbers go, in the Request-URI as in Refer-To and
+    /// Referred-By; what tells calls apart stays.
+    #[test]
+    fn ids_of_people_are_shown_to_some() {
+        let text = "INVITE sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:fce2158f-0e99;X-T=72f988bf SIP/2.0\r\n\
+            Refer-To: <sip:sip.pstnhub.microsoft.com;x-m=8:sip:jane@contoso.com;x-t=72f988bf;x-ti=call-1>\r\n\
+            Referred-By: <sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:5515ff55;x-tt=c2lwOmphbmU=;x-ti=call-2>;x=y\r\n\r\n";
+        let whole = shown(text, Sight::People);
+        let hidden = shown(text, Sight::NoPeople);
+        for secret in ["fce2158f", "72f988bf", "jane", "5515ff55", "c2lwOmphbm"] {
+            assert!(
+                whole.contains(secret) && !hidden.contains(secret),
+                "{hidden}"
+            );
+        }
+        for kept in [
+            "INVITE sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=…99;X-T=…bf SIP/2.0",
+            "x-m=…55;x-tt=…U=;x-ti=call-2>;x=y",
+            "call-1",
+        ] {
+            assert!(hidden.contains(kept), "{kept} not in {hidden}");
         }
     }
 
