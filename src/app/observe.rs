@@ -75,6 +75,7 @@ impl Observer {
             Report::Unproven { trunk, reason } => {
                 metrics::CREDENTIALS_REFUSED.add([trunk, reason], 1);
             }
+            Report::ForeignCaller { trunk } => metrics::CALLERS_FOREIGN.add([trunk], 1),
             Report::Admitted { direction, .. } => {
                 metrics::CALLS.add([direction.name()], 1);
                 metrics::CALLS_ACTIVE.set([], calls.active() as f64);

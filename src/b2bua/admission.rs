@@ -19,7 +19,9 @@ use super::setup::attempts;
 use super::why::{LimitOutcome, Notes};
 use super::{Calls, Direction, Hints, Report};
 use crate::base::Redact;
-use crate::directory::{Admission, Attempt, Customer, Denial, Denied, Dialled, Directory};
+use crate::directory::{
+    Admission, Attempt, Customer, Denial, Denied, Dialled, Directory, NumberFormat,
+};
 use crate::sip::{Message, Name, ServerKey, Source, Uri};
 
 /// A refused INVITE, with as much as was found out about it.
@@ -152,6 +154,13 @@ impl Calls {
             customer: denial.customer,
         })?;
         let customer = admission.customer.clone();
+        if let (Some(trunk), Direction::ToTeams) = (&admission.trunk, Direction::of(&admission))
+            && core.directory.is_of_another(&customer, &admission.caller)
+        {
+            core.report(Report::ForeignCaller {
+                trunk: trunk.name.clone(),
+            });
+        }
         // Of several trunks at one address, the called number decided.
         let peer = admission.trunk.clone().map(Peer::Trunk).or(peer);
         let refused = |refusal: Refusal| Refused {
@@ -249,26 +258,25 @@ impl Calls {
     }
 }
 
-/// What the directory says. A caller from Teams whose own number may not be presented may all the same have been put
-/// through by one whose may, as the caller of a diverted call is (TDR-313): such a number vouches for the call.
+/// What the directory says. A caller whose own number may not be presented may all the same have been put through by one
+/// whose may, as the caller of a diverted call is (TDR-313): such a number vouches for the call.
 fn vouched(directory: &Directory, request: &Attempt, caller: &Caller) -> Result<Admission, Denial> {
     let refusal = match directory.admit(request) {
         Err(denial) if denial.denied == Denied::CallerNotAllowed => denial,
         decided => return decided,
     };
-    let admitted = caller
-        .vouching
-        .iter()
-        .find_map(|number| {
-            let caller = number.as_str();
-            let admitted = directory.admit(&Attempt { caller, ..*request }).ok()?;
-            directory
-                .owns(&admitted.customer, number)
-                .then_some(admitted)
-        })
-        .ok_or(refusal)?;
+    let vouching = caller.vouching.iter().find_map(|number| {
+        let caller = number.as_str();
+        let admitted = directory.admit(&Attempt { caller, ..*request }).ok()?;
+        let owns = directory.owns(&admitted.customer, &admitted.caller);
+        owns.then_some(admitted)
+    });
+    let admitted = vouching.ok_or(refusal)?;
+    let e164 = NumberFormat::E164;
+    let trunk = admitted.trunk.as_deref();
+    let format = trunk.map_or(&e164, |trunk| &trunk.number_format);
     Ok(Admission {
-        caller: Dialled::parse(request.caller).to_string(),
+        caller: format.canonical(&Dialled::parse(request.caller)),
         ..admitted
     })
 }

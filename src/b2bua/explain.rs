@@ -7,8 +7,8 @@ use super::why::{
     Candidate, Credentials, Fact, Failing, Found, LimitOf, LimitOutcome, Proof, Screening, cut,
 };
 use crate::directory::{
-    Admission, Attempt as Request, Customer, Denial, Denied, Dialled, Directory, Origin, Route,
-    Trunk,
+    Admission, Attempt as Request, Callers, Customer, Denial, Denied, Dialled, Directory, Origin,
+    Route, Trunk,
 };
 use crate::sip::{Failure, Message, Name, Source, Target};
 
@@ -89,7 +89,7 @@ pub(super) fn decided(
                 }),
                 _ => None,
             };
-            let [called, caller] = admitted(admission, request);
+            let [called, caller] = admitted(directory, admission, request);
             let facts = [
                 chosen,
                 Some(customer(&admission.customer)),
@@ -109,14 +109,14 @@ pub(super) fn decided(
 }
 
 /// The numbers of a call that was let in.
-fn admitted(admission: &Admission, request: &Request) -> [Fact; 2] {
+fn admitted(directory: &Directory, admission: &Admission, request: &Request) -> [Fact; 2] {
     let (found, screening) = match (&admission.gateway, admission.emergency) {
         (_, true) => (Found::Emergency, Screening::Emergency),
         // An exchange that calls out is screened always.
         (None, _) if matches!(admission.routes.first(), Some(Route::Trunk(_))) => {
             (Found::Outside, Screening::Passed)
         }
-        (None, _) => (Found::Owned, Screening::NotFromTeams),
+        (None, _) => (Found::Owned, screened(directory, admission)),
         (Some(_), _) if admission.customer.caller_screening => (Found::Outside, Screening::Passed),
         (Some(_), _) => (Found::Outside, Screening::Off),
     };
@@ -124,6 +124,18 @@ fn admitted(admission: &Admission, request: &Request) -> [Fact; 2] {
         number(request.called, &admission.called, found),
         caller(request.caller, &admission.caller, screening),
     ]
+}
+
+/// What a call that a trunk brought to Teams calls itself.
+fn screened(directory: &Directory, admission: &Admission) -> Screening {
+    let callers = admission.trunk.as_ref().map(|trunk| trunk.profile.callers);
+    let (customer, caller) = (&admission.customer, &admission.caller);
+    match callers {
+        _ if directory.is_of_another(customer, caller) => Screening::Foreign,
+        None | Some(Callers::Any) => Screening::NotFromTeams,
+        Some(_) if directory.owns(customer, caller) => Screening::Passed,
+        Some(_) => Screening::Outside,
+    }
 }
 
 /// The number, or the caller, that kept a call out.

@@ -127,6 +127,11 @@ pub enum Report {
         /// [`Credentials::name`].
         reason: &'static str,
     },
+    /// A trunk brought a call to Teams in the name of another customer's number, as it may.
+    ForeignCaller {
+        /// Its name.
+        trunk: String,
+    },
     /// A call took a channel.
     Admitted {
         /// Whose.

@@ -224,11 +224,14 @@ impl Call {
         if !own {
             return Err(403);
         }
+        // In the name of who is handed on; Microsoft's rules are about who hands on.
+        let caller = self.partner(leg.id).filter(|_| !leg.peer.is_teams());
+        let caller = caller.and_then(|stays| self.leg(stays)).unwrap_or(leg);
         let request = Request {
             origin: &origin,
             request_host: uri.host,
             called,
-            caller: &leg.party,
+            caller: &caller.party,
             random: 0,
         };
         let routes = match core.directory.admit(&request) {

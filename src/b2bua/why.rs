@@ -315,8 +315,12 @@ pub enum Screening {
     Off,
     /// Emergency calls are never screened.
     Emergency,
-    /// Only callers from Teams are screened.
+    /// It is not from Teams, and its trunk may present any number.
     NotFromTeams,
+    /// Its trunk may not present any number, but this one: nobody's here, or vouched for by one of the customer.
+    Outside,
+    /// It is another customer's, which the trunk may pass on, or a number of the customer vouches for it.
+    Foreign,
 }
 
 /// Whose limit.
@@ -738,7 +742,9 @@ impl Screening {
             Self::Refused => "no number that the customer may present",
             Self::Off => "the customer wants no screening",
             Self::Emergency => "not screened, for it is an emergency",
-            Self::NotFromTeams => "not screened, for it is not from Teams",
+            Self::NotFromTeams => "not screened, for its trunk may present any number",
+            Self::Outside => "a number from outside that its trunk may present",
+            Self::Foreign => "a number of another customer that its trunk may present",
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::{
-    ActivationState, AdminState, Customer, Dialled, Directory, Gateway, GatewayState, Number,
-    NumberFormat, Origin, PhoneNumber, Role, Trunk,
+    ActivationState, AdminState, Callers, Customer, Dialled, Directory, Gateway, GatewayState,
+    Number, NumberFormat, Origin, PhoneNumber, Role, Trunk,
 };
 use std::sync::Arc;
 
@@ -85,7 +85,8 @@ pub enum Denied {
     /// The called number belongs to nobody, or is out of service.
     #[error("the called number is not in service")]
     NumberNotInService,
-    /// The caller from Teams presents a number that is not its customer's, or is out of service (TDR-313, TDR-1212).
+    /// The caller from Teams presents a number that is not its customer's, or is out of service (TDR-313, TDR-1212); or a
+    /// trunk presents one that its profile does not let it.
     #[error("the caller may not present this number")]
     CallerNotAllowed,
     /// A customer's trunk called a number of another customer (TDR-1212).
@@ -143,7 +144,7 @@ impl Directory {
             customer: customer.clone(),
             emergency,
             called: called.to_string(),
-            caller: canonical(caller_number, &caller),
+            caller: NumberFormat::E164.canonical(&caller),
             gateway: Some(gateway.clone()),
             trunk: None,
             routes,
@@ -163,6 +164,10 @@ impl Directory {
         if !phone.in_service {
             return Err(Denial::of(Denied::NumberNotInService, customer));
         }
+        let caller = Dialled::parse(attempt.caller);
+        if !self.may_come_in(trunk, customer, &caller) {
+            return Err(Denial::of(Denied::CallerNotAllowed, customer));
+        }
         let gateways = self
             .gateways_by_customer
             .get(&customer.id)
@@ -176,12 +181,11 @@ impl Directory {
         if routes.is_empty() {
             return Err(Denial::of(Denied::GatewayNotActive, customer));
         }
-        let caller = Dialled::parse(attempt.caller);
         Ok(Admission {
             customer: customer.clone(),
             emergency: false,
             called: called.with_base(&phone.number),
-            caller: canonical(trunk.number_format.read(&caller), &caller),
+            caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
             routes,
@@ -237,12 +241,15 @@ impl Directory {
         if routes.is_empty() {
             return Err(Denial::of(Denied::NoRoute, customer));
         }
-        let whole = trunk.number_format.read(called).filter(|_| !emergency);
         Ok(Admission {
             customer: customer.clone(),
             emergency,
-            called: canonical(whole, called),
-            caller: canonical(number, &caller),
+            called: if emergency {
+                called.to_string()
+            } else {
+                trunk.number_format.canonical(called)
+            },
+            caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
             routes,
@@ -312,7 +319,28 @@ impl Directory {
         phone.is_some_and(|phone| phone.customer == customer.id && phone.in_service)
     }
 
-    /// Whether a number is another customer's: nobody may present that, screened or not (TDR-1212).
+    /// Whether a call to this customer may come in by this trunk in the caller's name. A carrier, or an exchange with lines
+    /// of its own, passes on calls of everybody, other customers' users among them; only who runs it knows that it does
+    /// not.
+    fn may_come_in(&self, trunk: &Trunk, customer: &Customer, caller: &Dialled) -> bool {
+        let number = trunk.number_format.read(caller);
+        match trunk.profile.callers {
+            Callers::Any => true,
+            Callers::NotOthers | Callers::Own if caller.is_extension() => true,
+            Callers::Own if customer.caller_screening => {
+                self.may_present(customer, number.as_ref())
+            }
+            Callers::NotOthers | Callers::Own => !self.is_foreign(customer, number.as_ref()),
+        }
+    }
+
+    /// Whether this number, in E.164 form, is another customer's.
+    pub fn is_of_another(&self, customer: &Customer, number: &str) -> bool {
+        let number = NumberFormat::E164.read(&Dialled::parse(number));
+        self.is_foreign(customer, number.as_ref())
+    }
+
+    /// Whether a number is another customer's: from Teams nobody may present that, screened or not (TDR-1212).
     fn is_foreign(&self, customer: &Customer, number: Option<&Number>) -> bool {
         let phone = number.and_then(|number| self.number(number));
         phone.is_some_and(|phone| phone.customer != customer.id)
@@ -361,10 +389,6 @@ fn check_states(customer: &Arc<Customer>) -> Result<(), Denial> {
         return Err(Denial::of(Denied::CustomerInactive, customer));
     }
     Ok(())
-}
-
-fn canonical(number: Option<Number>, dialled: &Dialled) -> String {
-    number.map_or_else(|| dialled.to_string(), |number| dialled.with_base(number))
 }
 
 /// Lower priorities first; among equal ones each is first as often as its weight says (RFC 2782). A weight of 0 comes

@@ -25,7 +25,7 @@ pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
 pub use profile::{
-    AssertedIdentity, CallHistory, Hold, Profile, ReliableProvisionals, Srtp, SrtpSuite,
+    AssertedIdentity, CallHistory, Callers, Hold, Profile, ReliableProvisionals, Srtp, SrtpSuite,
 };
 pub use region::Region;
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};

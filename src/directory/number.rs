@@ -72,6 +72,9 @@ pub struct PhoneNumber {
     pub in_service: bool,
 }
 
+/// More digits are a number of some network.
+const LONGEST_EXTENSION: usize = 6;
+
 /// The user part of a URI, read as what somebody dialled or presented (TDR-302): `+14255550100`, the same with
 /// `;ext=`, a national or short number, an emergency number, `*21#`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +107,11 @@ impl Dialled {
     /// The number, if it is a whole one.
     pub fn number(&self) -> Option<Number> {
         self.base.parse().ok()
+    }
+
+    /// Whether this is a number of an exchange's own, which nobody has outside.
+    pub(super) fn is_extension(&self) -> bool {
+        is_digits(&self.base) && self.base.len() <= LONGEST_EXTENSION
     }
 
     /// Whether this is one of these emergency numbers. Teams sends them without `+` (TDR-1001), some peers with one.
@@ -167,6 +175,14 @@ impl NumberFormat {
                 let national = text.strip_prefix(trunk_prefix.as_str()).unwrap_or(text);
                 format!("+{country_code}{national}").parse().ok()
             }
+        }
+    }
+
+    /// What a peer of this format means: in E.164 form if it is a whole number, else as it is written.
+    pub fn canonical(&self, dialled: &Dialled) -> String {
+        match self.read(dialled) {
+            Some(number) => dialled.with_base(number),
+            None => dialled.to_string(),
         }
     }
 

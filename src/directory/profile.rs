@@ -42,6 +42,8 @@ pub struct Profile {
     pub early_media: bool,
     /// Whether a customer's exchange may call out through the customer's carriers, in the name of the customer's numbers.
     pub calls_out: bool,
+    /// Whose numbers the peer may present as callers of Teams (TDR-1212).
+    pub callers: Callers,
     /// How long the peer may ring, in seconds.
     pub ring_timeout_s: u32,
     /// After how many seconds of ringing whom the peer hands on hears ringback; 0 for never. A few keep it from those
@@ -95,6 +97,7 @@ impl Profile {
             reliable_provisionals: ReliableProvisionals::Supported,
             early_media: true,
             calls_out: false,
+            callers: Callers::Any,
             ring_timeout_s: 180,
             transfer_ringback_s: 1,
         }
@@ -173,6 +176,20 @@ pub enum CallHistory {
     HistoryInfo,
     /// RFC 5806.
     Diversion,
+}
+
+/// Whose numbers a peer may present as callers of Teams. What no number at all names, such as an extension, it always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Callers {
+    /// Anybody's: it passes on calls from the public network, where other customers' users call as well.
+    Any,
+    /// Anybody's but another customer's, unless a number of the called customer vouches for the call, as one that it
+    /// diverted does.
+    NotOthers,
+    /// Those of the called customer that are in service, and whom such a number vouches for; the same as `not_others` for
+    /// a customer without `caller_screening`.
+    Own,
 }
 
 /// What a peer hears of `100rel`.

@@ -4,6 +4,7 @@
 
 mod basic;
 mod bypass;
+mod callers;
 mod cancel;
 mod chaos;
 mod digest;

@@ -161,6 +161,55 @@ fn a_customer_without_screening_may_present_anything() {
     );
 }
 
+/// TDR-410, TDR-1212: an exchange or carrier passes on calls of everybody, unless its profile says that it does not;
+/// then another customer's number is nobody's caller, and where the customer screens only its own are. An extension
+/// is no number of anybody's.
+#[test]
+fn a_trunk_presents_whom_its_profile_lets_it() {
+    use Callers::{Any, NotOthers, Own};
+    let denied = |name: &str, callers, screening, caller| {
+        let mut rows = two_customers();
+        rows.customers[0].caller_screening = screening;
+        for trunk in &mut rows.trunks {
+            trunk.profile.callers = callers;
+        }
+        let directory = Directory::compile(rows).unwrap();
+        let origin = Origin::Trunk(directory.trunk(id(name)).unwrap().clone());
+        let attempt = Attempt {
+            origin: &origin,
+            request_host: "192.0.2.1",
+            called: OURS,
+            caller,
+            random: 1,
+        };
+        directory.admit(&attempt).err().map(|denial| denial.denied)
+    };
+    let refused = Some(Denied::CallerNotAllowed);
+    for name in ["pbx", "carrier"] {
+        for (caller, any, not_others, own, unscreened) in [
+            (OURS, None, None, None, None),
+            ("+4930123456", None, None, refused, None),
+            ("anonymous", None, None, refused, None),
+            (THEIRS, None, refused, refused, refused),
+            ("14255550200", None, refused, refused, refused),
+            ("204", None, None, None, None),
+        ] {
+            assert_eq!(denied(name, Any, true, caller), any, "{name} {caller}");
+            assert_eq!(
+                denied(name, NotOthers, true, caller),
+                not_others,
+                "{name} {caller}"
+            );
+            assert_eq!(denied(name, Own, true, caller), own, "{name} {caller}");
+            assert_eq!(
+                denied(name, Own, false, caller),
+                unscreened,
+                "{name} {caller}"
+            );
+        }
+    }
+}
+
 /// TDR-1001, TDR-1007: known by the system, the region or the customer; without plus; never screened.
 #[test]
 fn an_emergency_call_is_known_and_not_screened() {

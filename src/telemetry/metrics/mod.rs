@@ -63,6 +63,7 @@ table! {
 
     INVITES = Counter "tollgate_invites_total" ["peer", "direction"] "INVITEs that began a dialog, by trunk or gateway";
     RESPONSES = Counter "tollgate_responses_total" ["peer", "direction", "class"] "Final responses to those INVITEs, by class such as 4xx";
+    CALLERS_FOREIGN = Counter "tollgate_callers_foreign_total" ["trunk"] "Calls to Teams that a trunk brought in the name of another customer's number";
     CREDENTIALS_REFUSED = Counter "tollgate_credentials_refused_total" ["trunk", "reason"] "INVITEs of trunks with digest without the right credentials; one with none is asked for them";
     PEER_UP = Gauge "tollgate_peer_up" ["kind", "peer"] "1 if a trunk or Microsoft proxy answers, else 0";
     PEER_DOWN = Gauge "tollgate_peer_down" ["kind", "peer", "reason"] "1 for the reason for which a peer does not answer, else 0";
