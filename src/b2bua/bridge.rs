@@ -76,8 +76,14 @@ impl Call {
         }
     }
 
-    /// Joins two legs at the relay as their descriptions stand, with music for whom the other holds.
+    /// Joins two legs at the relay as their descriptions stand, with music for whom the other holds. Who is handed on and
+    /// hears the target already goes on hearing that.
     pub(super) fn join(&mut self, core: &mut Core, one: LegId, other: LegId) {
+        let (one, other) = match (self.hears_instead(one), self.hears_instead(other)) {
+            (Some(target), _) => (one, target),
+            (_, Some(target)) => (target, other),
+            _ => (one, other),
+        };
         let held = self
             .legs
             .iter()
@@ -122,6 +128,8 @@ impl Call {
         let holder = self.partner(id).and_then(|partner| self.leg(partner));
         let play = if self.hears_ringback(id) {
             listener.ringback()
+        } else if self.hears_instead(id).is_some() {
+            None
         } else if holder.is_some_and(|h| hears_music(h, self.pbx_plays(listener))) {
             listener.music()
         } else {

@@ -291,7 +291,7 @@ impl Call {
     /// 18x of the called party: at most once each to the caller, as one early dialog (TDR-506).
     fn on_progress(&mut self, core: &mut Core, id: LegId, message: &Message) {
         if !matches!(self.stage, Stage::Setup { .. }) {
-            return self.transfer_progress(core, message.status());
+            return self.transfer_progress(core, id, message);
         }
         let a = self.legs[0].id;
         let Some((caller, called)) = self.pair_mut(a, id) else {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::info;
 
+use super::body::description;
 use super::bridge::share_voice;
 use super::call::{Attempt, Call, CallKey, Given, Reaching, Stage};
 use super::core::Core;
@@ -56,13 +57,15 @@ pub(super) enum Ringback {
     /// From then on.
     Due(Instant),
     Sounds,
+    /// None of ours: the target itself sends sound before it answers.
+    Theirs,
 }
 
 impl Transfer {
     pub fn deadline(&self) -> Instant {
         match self.ringback {
             Ringback::Due(at) => at.min(self.gives_up),
-            Ringback::Silent | Ringback::Sounds => self.gives_up,
+            Ringback::Silent | Ringback::Sounds | Ringback::Theirs => self.gives_up,
         }
     }
 }
@@ -276,8 +279,8 @@ impl Call {
         matches!(&self.stage, Stage::Up { transfer: Some(transfer), .. } if transfer.uri.is_some())
     }
 
-    /// The target rings, or says something else that is not final.
-    pub(super) fn transfer_progress(&mut self, core: &mut Core, status: u16) {
+    /// The target rings, sends sound, or says something else that is not final.
+    pub(super) fn transfer_progress(&mut self, core: &mut Core, target: LegId, message: &Message) {
         let Stage::Up {
             transfer: Some(transfer),
             ..
@@ -285,29 +288,57 @@ impl Call {
         else {
             return;
         };
-        let (referrer, rings) = (transfer.referrer, transfer.ringback);
+        let (referrer, stays) = (transfer.referrer, transfer.stays);
+        let sounds = self.takes_early_media(stays, target, message);
         let Some(leg) = self.leg_mut(referrer) else {
             return;
         };
-        if status == 180 && leg.is_alive() {
+        if message.status() == 180 && leg.is_alive() {
             leg.notify(core, &sipfrag(180), false);
         }
         let after = leg.peer.profile().transfer_ringback_s;
-        if let Stage::Up {
+        let Stage::Up {
             transfer: Some(transfer),
             ..
         } = &mut self.stage
-            && rings == Ringback::Silent
-            && after > 0
-        {
+        else {
+            return;
+        };
+        if sounds {
+            transfer.ringback = Ringback::Theirs;
+            self.join(core, stays, target);
+        } else if transfer.ringback == Ringback::Silent && after > 0 {
             transfer.ringback = Ringback::Due(core.now + Duration::from_secs(after.into()));
         }
+    }
+
+    /// Whether the target sends sound before it answers that who is handed on can hear; Teams' own is silence (TDR-505).
+    fn takes_early_media(&mut self, stays: LegId, target: LegId, message: &Message) -> bool {
+        let Some((stays, target)) = self.pair_mut(stays, target) else {
+            return false;
+        };
+        let sdp = description(message).filter(|_| target.peer.profile().early_media);
+        sdp.is_some_and(|sdp| target.anchor.accept_answer(&sdp).is_ok())
+            && share_voice(stays.codecs(), target.codecs())
     }
 
     /// Whether this leg's peer hears the party ring that it is handed on to.
     pub(super) fn hears_ringback(&self, id: LegId) -> bool {
         matches!(&self.stage, Stage::Up { transfer: Some(transfer), .. }
             if transfer.stays == id && transfer.ringback == Ringback::Sounds)
+    }
+
+    /// Whom this leg's peer hears instead of its partner: the target, before it answers.
+    pub(super) fn hears_instead(&self, id: LegId) -> Option<LegId> {
+        match &self.stage {
+            Stage::Up {
+                transfer: Some(transfer),
+                ..
+            } if transfer.stays == id && transfer.ringback == Ringback::Theirs => {
+                transfer.reaching.leg
+            }
+            _ => None,
+        }
     }
 
     /// The target answered: it takes the referrer's place.
@@ -393,7 +424,10 @@ impl Call {
             return;
         };
         let Some(Transfer {
-            referrer, stays, ..
+            referrer,
+            stays,
+            ringback,
+            ..
         }) = transfer.take()
         else {
             return;
@@ -410,6 +444,9 @@ impl Call {
         let why = refusal.to_string();
         self.record
             .note(core.now, Fact::TransferFailed { status, why });
+        if ringback == Ringback::Theirs {
+            return self.join(core, referrer, stays);
+        }
         self.play(core, stays);
     }
 

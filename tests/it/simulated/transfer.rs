@@ -580,6 +580,79 @@ fn who_is_handed_on_hears_ringback() {
     }
 }
 
+/// TDR-710: a target behind a trunk that sends sound before it answers is heard by who is handed on, whatever the
+/// referrer does meanwhile, and instead of our ringback. When the target will not, the two have each other back; when it
+/// answers, they talk on.
+#[test]
+fn who_is_handed_on_hears_the_targets_own_sound() {
+    for (rings_first, leaves, answers) in [
+        (false, false, true),
+        (true, false, true),
+        (false, true, true),
+        (true, false, false),
+        (false, true, false),
+    ] {
+        let mut w = World::new();
+        let (pbx, teams) = w.call_to_teams();
+        w.reinvite(teams, "inactive");
+        refer(&mut w, teams, &format!("sip:{ELSEWHERE}@{ACME_FQDN}:5061"));
+        let c = w.incoming(PBX);
+        if rings_first {
+            w.ring(c);
+            w.pass(Duration::from_secs(7));
+            assert_eq!(w.music(pbx), Some(Play::RingbackAlaw(8)));
+        }
+        let sdp = w.describe(c, "sendrecv");
+        w.reply(c, 183, Some(sdp), |_| {});
+        w.pass(Duration::from_secs(10));
+        assert!(w.talk(pbx, c), "neither music nor ringback");
+        if leaves {
+            w.bye(teams);
+        } else {
+            assert_eq!(w.reinvite(teams, "sendrecv").status(), 200);
+            assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
+        }
+        w.pass(Duration::from_secs(1));
+        assert!(w.talk(pbx, c), "whatever the referrer does");
+        match (answers, leaves) {
+            (true, _) => {
+                w.answer(c);
+                w.pass(Duration::from_secs(1));
+                assert!(w.talk(pbx, c));
+                w.bye(c);
+                w.hung_up(pbx);
+            }
+            (false, false) => {
+                w.reject(c, 486);
+                w.pass(Duration::from_secs(1));
+                assert!(w.talk(pbx, teams), "they have each other back");
+                w.bye(pbx);
+            }
+            (false, true) => {
+                w.reject(c, 486);
+                w.hung_up(pbx);
+            }
+        }
+        let [_] = w.finish();
+    }
+}
+
+/// TDR-505: Teams' own 183 carries no sound: who is handed on hears our ringback.
+#[test]
+fn a_183_of_teams_is_ringback() {
+    let mut w = World::new();
+    let (teams, pbx) = w.call_from_teams();
+    refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a");
+    let c = w.incoming(TEAMS);
+    let sdp = w.describe(c, "sendrecv");
+    w.reply(c, 183, Some(sdp), |_| {});
+    w.pass(Duration::from_secs(6));
+    assert_eq!(w.music(pbx), Some(Play::RingbackAlaw(8)));
+    w.reject(c, 480);
+    w.bye(pbx);
+    let [_] = w.finish();
+}
+
 /// RFC 4488: who wants no NOTIFY gets none, and the transfer goes on. RFC 3515 §2.4.6: a second REFER's NOTIFYs say
 /// which REFER they are about.
 #[test]
