@@ -5,7 +5,7 @@
 
 use super::Admin;
 use super::error::{ApiError, Problem};
-use crate::doctor::Diagnosis;
+use crate::doctor::{Diagnosis, Wanted};
 use axum::Json;
 use axum::extract::{Path, State};
 use uuid::Uuid;
@@ -33,6 +33,6 @@ pub(super) async fn show(
         .doctor
         .as_ref()
         .ok_or_else(|| ApiError::unavailable("no_doctor", "there is no network to look at"))?;
-    let diagnosis = doctor.teams(&directory, Some(&fqdn)).await;
+    let diagnosis = doctor.teams(&directory, Wanted::Gateway(&fqdn)).await;
     Ok(Json(diagnosis.map_err(|_| ApiError::not_found())?))
 }

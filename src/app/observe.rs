@@ -76,6 +76,7 @@ impl Observer {
                 metrics::CREDENTIALS_REFUSED.add([trunk, reason], 1);
             }
             Report::ForeignCaller { trunk } => metrics::CALLERS_FOREIGN.add([trunk], 1),
+            Report::LargeDatagram { trunk } => metrics::LARGE_DATAGRAMS.add([trunk], 1),
             Report::Admitted { direction, .. } => {
                 metrics::CALLS.add([direction.name()], 1);
                 metrics::CALLS_ACTIVE.set([], calls.active() as f64);

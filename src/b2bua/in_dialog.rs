@@ -11,7 +11,7 @@ use super::teardown::Ended;
 use crate::media::LegId;
 use crate::sdp::Direction;
 use crate::sip::auth::{Challenge, Credentials, MAX_REALMS};
-use crate::sip::{Builder, ClientKey, Dialog, Message, Method, Name, NextHop, ServerKey};
+use crate::sip::{Builder, ClientKey, Dialog, Message, Method, Name, ServerKey};
 
 /// How often one request is sent again with credentials: once, once more for a stale nonce, and as often for a proxy.
 const MAX_CHALLENGES: u8 = 4;
@@ -227,9 +227,11 @@ impl Leg {
     /// Sends a request inside this leg's dialog, with credentials where the peer asks for them.
     pub(super) fn send(&mut self, core: &mut Core, mut draft: Builder, purpose: Purpose) {
         let Some(dialog) = &self.dialog else { return };
-        let hop = NextHop::Hop(dialog.next_hop(self.peer.realm()));
+        let hop = dialog.next_hop(self.peer.realm());
         self.credentials(core, draft.method(), &mut draft);
-        let key = core.endpoint.request(draft, hop, core.now);
+        self.peer.tell_large(core, &hop, &draft);
+        let next = self.peer.next_hop(hop);
+        let key = core.endpoint.request(draft, next, core.now);
         self.await_answer(core, key, purpose);
     }
 

@@ -18,7 +18,7 @@ use super::why::LimitOutcome;
 use crate::directory::{CallHistory, NumberFormat, Route};
 use crate::media::LegId;
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Hop, Message, Method, Name, NextHop, Transport, Uri};
+use crate::sip::{Hop, Message, Method, Name, Transport, Uri};
 
 impl Call {
     /// Takes what a leg needs and sends its INVITE.
@@ -185,7 +185,9 @@ impl Call {
         };
         outgoing.sent = Some(draft.clone().finish(None));
         let hop = outgoing.hop.clone();
-        let key = core.endpoint.request(draft, NextHop::Hop(hop), core.now);
+        leg.peer.tell_large(core, &hop, &draft);
+        let next = leg.peer.next_hop(hop);
+        let key = core.endpoint.request(draft, next, core.now);
         leg.state = State::Calling {
             invite: key,
             rang: false,

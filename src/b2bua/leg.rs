@@ -6,18 +6,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::Report;
 use super::body::{self, Location};
 use super::core::Core;
 use super::header_policy;
 use super::refusal::{Refusal, Towards};
 use super::session_timer::SessionTimer;
-use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk};
+use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk, UdpToTcp};
 use crate::media::{
     Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, SrtpPolicy, Suite,
 };
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::Challenge;
-use crate::sip::{ClientKey, Dialog, Hop, Message, Realm, ServerKey, Source, Transport};
+use crate::sip::{
+    Builder, ClientKey, Dialog, Hop, Message, NextHop, Realm, ServerKey, Source, Transport,
+};
 
 /// Who is at the other end of a leg.
 #[derive(Debug, Clone)]
@@ -66,6 +69,24 @@ impl Peer {
     /// Whether media goes past Microsoft's media processors (TDR-801): ICE on our side, and no session timer (TDR-512).
     pub fn bypasses_media(&self) -> bool {
         matches!(self, Self::Teams(gateway, _) if gateway.media_bypass)
+    }
+
+    /// How a request reaches it by this hop.
+    pub fn next_hop(&self, hop: Hop) -> NextHop {
+        match self.profile().udp_to_tcp {
+            UdpToTcp::WhenLarge => NextHop::BySize(hop),
+            UdpToTcp::Never => NextHop::Hop(hop),
+        }
+    }
+
+    /// Tells of a request to it that a datagram should not carry and will.
+    pub fn tell_large(&self, core: &mut Core, hop: &Hop, draft: &Builder) {
+        let stays = self.profile().udp_to_tcp == UdpToTcp::Never;
+        let by_udp = !matches!(hop.transport, Some(Transport::Tcp | Transport::Tls));
+        if stays && by_udp && core.endpoint.is_large(draft) {
+            let trunk = self.name().to_owned();
+            core.report(Report::LargeDatagram { trunk });
+        }
     }
 
     pub fn trunk(&self) -> Option<&Arc<Trunk>> {

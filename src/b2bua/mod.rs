@@ -132,6 +132,11 @@ pub enum Report {
         /// Its name.
         trunk: String,
     },
+    /// A request to a trunk goes by a datagram that is larger than one should be.
+    LargeDatagram {
+        /// Its name.
+        trunk: String,
+    },
     /// A call took a channel.
     Admitted {
         /// Whose.

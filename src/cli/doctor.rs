@@ -1,7 +1,7 @@
 use super::{ConfigFile, Failure, wait_for};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::doctor::{self, Diagnosis, Verdict};
+use crate::doctor::{self, Diagnosis, MOST_GATEWAYS, Verdict, Wanted};
 use crate::net::TlsMaterial;
 use crate::store::Store;
 use anyhow::anyhow;
@@ -12,18 +12,24 @@ use std::sync::Arc;
 /// What keeps calls away.
 ///
 /// Each check has a verdict (ok, warning, FAULT, not checked), what was seen, and what helps. With a fault the exit
-/// status is 64. Nothing is changed; an OPTIONS is sent at most.
+/// status is 64. Nothing is changed; OPTIONS are sent at most.
 #[derive(Debug, Subcommand)]
 pub(super) enum Doctor {
     /// Certificates, names, TLS both ways, OPTIONS, number plan; and PowerShell for the tenants.
     Teams {
         /// Only this gateway.
-        #[arg(long, value_name = "FQDN")]
+        #[arg(long, value_name = "FQDN", conflicts_with_all = ["most", "after"])]
         gateway: Option<String>,
+        /// At most so many gateways, in the order of their names.
+        #[arg(long, value_name = "NUMBER", default_value_t = MOST_GATEWAYS)]
+        most: usize,
+        /// Only gateways whose names come after this one, as the last one of an earlier run.
+        #[arg(long, value_name = "FQDN")]
+        after: Option<String>,
         #[command(flatten)]
         how: How,
     },
-    /// A PBX or carrier: address, TLS, OPTIONS, settings.
+    /// A PBX or carrier: address, TLS, OPTIONS, settings, and whether large requests get through.
     Trunk {
         /// The trunk's name.
         name: String,
@@ -71,9 +77,19 @@ pub(super) fn doctor(command: Doctor) -> Result<(), Failure> {
         ))
     };
     let diagnosis = match &command {
-        Doctor::Teams { gateway, .. } => {
+        Doctor::Teams {
+            gateway,
+            most,
+            after,
+            ..
+        } => {
             let directory = directory.ok_or_else(none)?;
-            wait_for(doctor.teams(&directory, gateway.as_deref()))?.map_err(Failure::mend)?
+            let next = Wanted::Next {
+                most: *most,
+                after: after.as_deref(),
+            };
+            let wanted = gateway.as_deref().map_or(next, Wanted::Gateway);
+            wait_for(doctor.teams(&directory, wanted))?.map_err(Failure::mend)?
         }
         Doctor::Trunk { name, .. } => {
             let directory = directory.ok_or_else(none)?;

@@ -26,6 +26,7 @@ pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
 pub use profile::{
     AssertedIdentity, CallHistory, Callers, Hold, Profile, ReliableProvisionals, Srtp, SrtpSuite,
+    UdpToTcp,
 };
 pub use region::Region;
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};

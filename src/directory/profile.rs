@@ -44,6 +44,9 @@ pub struct Profile {
     pub calls_out: bool,
     /// Whose numbers the peer may present as callers of Teams (TDR-1212).
     pub callers: Callers,
+    /// Whether a request to a peer on UDP that is too large for a datagram may go by TCP to the same place (RFC 3261
+    /// §18.1.1).
+    pub udp_to_tcp: UdpToTcp,
     /// How long the peer may ring, in seconds.
     pub ring_timeout_s: u32,
     /// After how many seconds of ringing whom the peer hands on hears ringback; 0 for never. A few keep it from those
@@ -98,6 +101,7 @@ impl Profile {
             early_media: true,
             calls_out: false,
             callers: Callers::Any,
+            udp_to_tcp: UdpToTcp::Never,
             ring_timeout_s: 180,
             transfer_ringback_s: 1,
         }
@@ -190,6 +194,16 @@ pub enum Callers {
     /// Those of the called customer that are in service, and whom such a number vouches for; the same as `not_others` for
     /// a customer without `caller_screening`.
     Own,
+}
+
+/// What becomes of a request that is too large for a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UdpToTcp {
+    /// It goes by UDP, in pieces if need be: many an exchange on UDP listens to nothing else.
+    Never,
+    /// It goes by TCP, and by UDP after all where TCP is refused.
+    WhenLarge,
 }
 
 /// What a peer hears of `100rel`.

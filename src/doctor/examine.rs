@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 use time::OffsetDateTime;
 
-use super::{Check, Diagnosis, certificate, name, numbers, options, script};
+use super::{Check, Diagnosis, Verdict, certificate, name, numbers, options, script};
 use crate::b2bua::{self, Calls, Output};
 use crate::base::Random;
-use crate::directory::{Auth, Directory, Gateway, Ledger, Region, Trunk, TrunkState};
+use crate::directory::{Auth, Directory, Gateway, Ledger, Region, Trunk, TrunkState, UdpToTcp};
 use crate::media::Ports;
 use crate::net::probe::{Handshake, Prober};
 use crate::net::{CertificateFacts, DnsConfig, KnownRoots, TlsMaterial};
@@ -74,9 +74,29 @@ pub const LISTENER: &str = "our listener";
 pub const RANGES: &str = "source ranges";
 /// See [`Doctor::trunk`].
 pub const ACCESS: &str = "trunk settings";
+/// See [`Doctor::trunk`].
+pub const LARGE: &str = "large requests";
+/// See [`Doctor::teams`].
+pub const LEFT_OUT: &str = "names left out";
 
-/// Gateways that are looked at one by one when none is named.
-const MOST_GATEWAYS: usize = 50;
+/// Which gateways are looked at.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// This one.
+    Gateway(&'a str),
+    /// Those of the next names in the order of the alphabet.
+    Next {
+        /// At most so many.
+        most: usize,
+        /// Behind this one; none: from the first.
+        after: Option<&'a str>,
+    },
+}
+
+/// Gateways that are looked at one by one when nobody says how many.
+pub const MOST_GATEWAYS: usize = 50;
+/// Bytes of an OPTIONS that no datagram carries in one piece.
+const LARGE_REQUEST: usize = 2000;
 /// Addresses of one peer that are asked.
 const MOST_TARGETS: usize = 3;
 /// TDR-105.
@@ -93,16 +113,21 @@ impl Doctor {
         }
     }
 
-    /// The way between us and Teams: of one gateway, or of all that is provisioned.
+    /// The way between us and Teams: of one gateway, or of as many as are wanted of all that is provisioned. Each has its
+    /// name looked at in DNS, and its customer's numbers.
     ///
     /// # Errors
     /// There is no such gateway, or nothing at all.
     pub async fn teams(
         &self,
         directory: &Arc<Directory>,
-        fqdn: Option<&str>,
+        wanted: Wanted<'_>,
     ) -> Result<Diagnosis, DoctorError> {
-        let gateways = chosen(directory, fqdn)?;
+        let (gateways, left_out) = chosen(directory, wanted)?;
+        let fqdn = match wanted {
+            Wanted::Gateway(fqdn) => Some(fqdn),
+            Wanted::Next { .. } => None,
+        };
         let mut regions: Vec<_> = directory
             .regions()
             .filter(|r| fqdn.is_none() || gateways.iter().any(|g| g.region == r.code))
@@ -114,7 +139,7 @@ impl Doctor {
         }
         let mut checks = self.certificates(&names(&regions, &gateways));
         checks.push(self.ranges());
-        for (host, port, base) in named(&regions, &gateways).take(MOST_GATEWAYS) {
+        for (host, port, base) in named(&regions, &gateways) {
             checks.push(name::rules(host, base));
             checks.push(name::address(&self.prober.name(host).await));
             let answer = self.own_answer(directory, host, port);
@@ -134,12 +159,21 @@ impl Doctor {
         customers.dedup();
         let customers = customers.iter().filter_map(|id| directory.customer(*id));
         let mut scripts: Vec<String> = regions.iter().map(|r| script::carrier(r)).collect();
-        for customer in customers.take(MOST_GATEWAYS) {
+        for customer in customers {
             checks.push(numbers::plan(directory, customer));
             let own = gateways.iter().filter(|g| g.customer == customer.id);
             scripts.push(script::customer(
                 &customer.account_id,
                 &own.map(|g| &**g).collect::<Vec<_>>(),
+            ));
+        }
+        if let (Some(last), 1..) = (gateways.last(), left_out) {
+            checks.push(Check::not_checked(
+                LEFT_OUT,
+                format!(
+                    "{left_out} gateways; the next ones come after {}",
+                    last.fqdn
+                ),
             ));
         }
         Ok(Diagnosis {
@@ -173,6 +207,13 @@ impl Doctor {
         let asker = self.asker(&own.host, own.port);
         let targets = self.ask(&hop, &asker, &mut checks).await;
         checks.insert(0, settings(trunk, &targets));
+        let answered = checks
+            .iter()
+            .any(|c| c.name == options::ANSWER && c.verdict == Verdict::Ok);
+        let by_udp = targets.first().filter(|t| t.transport == Transport::Udp);
+        if let Some(target) = by_udp.filter(|_| answered) {
+            checks.push(self.large(trunk, &asker, target).await);
+        }
         if let Some(customer) = trunk.customer.and_then(|id| directory.customer(id)) {
             checks.push(numbers::plan(directory, customer));
         }
@@ -283,6 +324,25 @@ impl Doctor {
         targets
     }
 
+    /// Whether a request that is larger than a datagram should be arrives at a peer that answers small ones; by TCP, where
+    /// that is how it goes.
+    async fn large(&self, trunk: &Trunk, asker: &options::Asker, target: &Target) -> Check {
+        let by_tcp = trunk.profile.udp_to_tcp == UdpToTcp::WhenLarge;
+        let transport = if by_tcp {
+            Transport::Tcp
+        } else {
+            Transport::Udp
+        };
+        let target = Target {
+            transport,
+            ..target.clone()
+        };
+        let unique = format!("{:016x}", rand::random::<u64>());
+        let request = options::large(asker, &trunk.hop(), transport, &unique, LARGE_REQUEST);
+        let asked = self.prober.ask(&target, None, &request).await;
+        judged_large(trunk, target.address, asked.answer.as_ref().err())
+    }
+
     async fn listener(&self, address: SocketAddr, base: &str) -> Check {
         let Ok(tls) = &self.tls else {
             return Check::not_checked(
@@ -353,18 +413,25 @@ impl Doctor {
     }
 }
 
-fn chosen(directory: &Directory, fqdn: Option<&str>) -> Result<Vec<Arc<Gateway>>, DoctorError> {
-    match fqdn {
-        Some(fqdn) => match directory.gateway(fqdn) {
-            Some(gateway) => Ok(vec![Arc::clone(gateway)]),
-            None => Err(DoctorError::NoGateway(fqdn.to_owned())),
-        },
-        None => {
-            let mut all: Vec<_> = directory.gateways().cloned().collect();
-            all.sort_by(|a, b| a.fqdn.cmp(&b.fqdn));
-            Ok(all)
+/// The gateways, and how many behind them are left out.
+fn chosen(
+    directory: &Directory,
+    wanted: Wanted<'_>,
+) -> Result<(Vec<Arc<Gateway>>, usize), DoctorError> {
+    let (most, after) = match wanted {
+        Wanted::Gateway(fqdn) => {
+            let gateway = directory.gateway(fqdn);
+            let gateway = gateway.ok_or_else(|| DoctorError::NoGateway(fqdn.to_owned()))?;
+            return Ok((vec![Arc::clone(gateway)], 0));
         }
-    }
+        Wanted::Next { most, after } => (most, after),
+    };
+    let is_behind = |g: &&Arc<Gateway>| after.is_none_or(|after| g.fqdn.as_str() > after);
+    let mut all: Vec<_> = directory.gateways().filter(is_behind).cloned().collect();
+    all.sort_by(|a, b| a.fqdn.cmp(&b.fqdn));
+    let left_out = all.len().saturating_sub(most);
+    all.truncate(most);
+    Ok((all, left_out))
 }
 
 /// Every name by which Teams knows us: host, port, whether it is a region's base.
@@ -438,6 +505,30 @@ pub fn shown(address: SocketAddr, base: &str, seen: &Handshake) -> Check {
         );
     }
     Check::ok(LISTENER, evidence)
+}
+
+/// What became of a large request, to a peer that answers small ones.
+pub fn judged_large(trunk: &Trunk, at: SocketAddr, failure: Option<&String>) -> Check {
+    let by_tcp = trunk.profile.udp_to_tcp == UdpToTcp::WhenLarge;
+    let by = if by_tcp { "TCP" } else { "UDP" };
+    match failure {
+        None => Check::ok(
+            LARGE,
+            format!("one of {LARGE_REQUEST} bytes by {by} to {at} is answered"),
+        ),
+        Some(why) if by_tcp => Check::warning(
+            LARGE,
+            format!("none gets through by TCP to {at}: {why}"),
+            "have the peer listen there, or set profile.udp_to_tcp to never: each large request waits for TCP in vain",
+        ),
+        Some(why) => Check::warning(
+            LARGE,
+            format!(
+                "one of {LARGE_REQUEST} bytes by UDP to {at} gets no answer, small ones do: {why}"
+            ),
+            "pieces of datagrams are dropped on the way, and large INVITEs with them: let them pass, or set profile.udp_to_tcp to when_large if the peer takes TCP there",
+        ),
+    }
 }
 
 /// What is provisioned of a trunk, against where it is.

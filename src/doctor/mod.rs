@@ -2,7 +2,7 @@
 //!
 //! The judgements are plain functions over values, one file for each subject, so that every fault is a unit test;
 //! [`Doctor`] fetches the values by [`net::probe`](crate::net::probe) and puts the verdicts in order. It changes
-//! nothing, and what it sends is an OPTIONS at most.
+//! nothing, and what it sends are OPTIONS at most.
 
 pub mod certificate;
 mod examine;
@@ -17,7 +17,7 @@ use std::fmt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use examine::{Config, Doctor, DoctorError};
+pub use examine::{Config, Doctor, DoctorError, MOST_GATEWAYS, Wanted};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

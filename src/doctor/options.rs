@@ -26,6 +26,11 @@ pub struct Asker {
 
 /// TDR-202: no user part anywhere, our name in From and Contact. `unique` becomes branch, tag and Call-ID.
 pub fn request(asker: &Asker, hop: &Hop, transport: Transport, unique: &str) -> Bytes {
+    large(asker, hop, transport, unique, 0)
+}
+
+/// The same with as many bytes at least, and not many more.
+pub fn large(asker: &Asker, hop: &Hop, transport: Transport, unique: &str, bytes: usize) -> Bytes {
     let host = if hop.host.contains(':') {
         format!("[{}]", hop.host)
     } else {
@@ -62,6 +67,10 @@ pub fn request(asker: &Asker, hop: &Hop, transport: Transport, unique: &str) -> 
         "SIP/2.0/{} {own};branch=z9hG4bK{unique}{rport}",
         transport.via()
     );
+    let missing = bytes.saturating_sub(draft.finish(Some(&via)).bytes().len());
+    if missing > 0 {
+        draft.header(Name::Subject, "-".repeat(missing));
+    }
     draft.finish(Some(&via)).bytes().clone()
 }
 

@@ -91,6 +91,10 @@ pub struct Source {
     pub certificate: Option<Arc<PeerCertificate>>,
 }
 
+/// Bytes of a request that a datagram carries unharmed where the path's limit is not known (RFC 3261 §18.1.1); longer ones
+/// may be cut to pieces, of which firewalls drop all but the first.
+pub const LARGEST_DATAGRAM: usize = 1300;
+
 /// Where a request should go, before DNS (RFC 3263 §4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Hop {
@@ -122,6 +126,9 @@ pub struct Target {
 pub enum NextHop {
     /// Found by RFC 3263.
     Hop(Hop),
+    /// The same, but what a datagram should not carry goes by TCP to where UDP leads, and by UDP only if TCP is refused
+    /// there (RFC 3261 §18.1.1).
+    BySize(Hop),
     /// A flow that the peer opened, as registered phones need (RFC 5626); on UDP the address is used too.
     Flow(Flow, Target),
 }

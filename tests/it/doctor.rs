@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::TXT;
@@ -14,10 +15,13 @@ use rcgen::{
     KeyPair, RsaKeySize, date_time_ymd,
 };
 use tollgate::config;
-use tollgate::directory::Directory;
-use tollgate::doctor::{Check, Diagnosis, Doctor, Verdict, certificate, name, numbers, options};
+use tollgate::directory::{Directory, UdpToTcp};
+use tollgate::doctor::{
+    Check, Diagnosis, Doctor, Verdict, Wanted, certificate, name, numbers, options,
+};
 use tollgate::emulate::{Authority, Gateway, KeyKind, Pbx, PbxConfig, Teams, TeamsConfig, Usage};
 use tollgate::net::{self, TlsMaterial};
+use uuid::Uuid;
 
 use crate::sim::setup::{ACME_FQDN, BASE_FQDN, Setup};
 
@@ -134,7 +138,7 @@ impl Clinic {
 
     async fn gateway(&self) -> Diagnosis {
         self.doctor
-            .teams(&self.directory, Some(ACME_FQDN))
+            .teams(&self.directory, Wanted::Gateway(ACME_FQDN))
             .await
             .unwrap()
     }
@@ -237,7 +241,7 @@ async fn a_sound_gateway_has_no_fault() {
         assert!(
             clinic
                 .doctor
-                .teams(&clinic.directory, Some("nobody.example"))
+                .teams(&clinic.directory, Wanted::Gateway("nobody.example"))
                 .await
                 .is_err()
         );
@@ -440,12 +444,126 @@ async fn our_own_listener_shows_its_certificate() {
         };
         let doctor = Doctor::new(settings, Ok(material));
         let found = doctor
-            .teams(&clinic.directory, Some(ACME_FQDN))
+            .teams(&clinic.directory, Wanted::Gateway(ACME_FQDN))
             .await
             .unwrap();
         is(&found, "our listener", verdict, "eu.example");
         network.close().await;
     }
+}
+
+/// Of many gateways some at a time are looked at, in the order of their names, and it is told how many are left and where
+/// they begin; the parts together are the whole.
+#[tokio::test]
+async fn many_gateways_are_looked_at_in_parts() {
+    let mut setup = Setup::default();
+    for n in 0..5 {
+        let (mut gateway, mut customer) = (
+            setup.rows.gateways[0].clone(),
+            setup.rows.customers[0].clone(),
+        );
+        (customer.id, customer.account_id) = (Uuid::from_u128(800 + n), format!("c{n}"));
+        (gateway.id, gateway.customer) = (Uuid::from_u128(900 + n), customer.id);
+        gateway.fqdn = format!("c{n}.eu.example");
+        setup.rows.gateways.push(gateway);
+        setup.rows.customers.push(customer);
+    }
+    let all = setup.rows.gateways.len();
+    let clinic = Clinic::open(Plant {
+        setup,
+        ..Plant::default()
+    })
+    .await;
+    let (mut seen, mut after) = (Vec::new(), None);
+    while seen.len() < all {
+        let wanted = Wanted::Next {
+            most: 3,
+            after: after.as_deref(),
+        };
+        let found = clinic
+            .doctor
+            .teams(&clinic.directory, wanted)
+            .await
+            .unwrap();
+        let looked: Vec<String> = found
+            .checks
+            .iter()
+            .filter(|check| check.name == name::RULES)
+            .map(|check| check.evidence.clone())
+            .filter(|evidence| !evidence.starts_with("eu.example"))
+            .collect();
+        assert!(looked.len() <= 3, "{looked:?}");
+        seen.extend(looked);
+        let left = all - seen.len();
+        let told = found
+            .checks
+            .iter()
+            .find(|check| check.name == "names left out");
+        assert_eq!(told.is_some(), left > 0, "{found}");
+        if let Some(told) = told {
+            assert!(
+                told.evidence.starts_with(&format!("{left} gateways")),
+                "{told:?}"
+            );
+            after = told.evidence.rsplit(' ').next().map(str::to_owned);
+        }
+    }
+    assert_eq!(seen.len(), all);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), all, "each once");
+}
+
+/// A peer on UDP that takes small requests and drops large ones, as behind a firewall that drops pieces of datagrams, and
+/// one that does not listen for TCP although its profile says that large requests go by it (RFC 3261 §18.1.1).
+#[tokio::test]
+async fn large_requests_to_a_trunk_are_tried() {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    let largest = Arc::new(AtomicUsize::new(1300));
+    let limit = largest.clone();
+    let peer = tokio::spawn(async move {
+        let mut buffer = vec![0; 65_536];
+        while let Ok((n, from)) = socket.recv_from(&mut buffer).await {
+            if n <= limit.load(Ordering::Relaxed) {
+                let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+                let answer = text
+                    .lines()
+                    .skip(1)
+                    .filter(|l| !l.is_empty() && !l.starts_with("Subject"));
+                let answer = answer.collect::<Vec<_>>().join("\r\n");
+                let answer = format!("SIP/2.0 200 OK\r\n{answer}\r\n\r\n");
+                socket.send_to(answer.as_bytes(), from).await.unwrap();
+            }
+        }
+    });
+    let look = async |policy| {
+        let setup = Setup::default().trunk_with("pbx", |trunk| {
+            (trunk.host, trunk.port) = (at.ip().to_string(), Some(at.port()));
+            trunk.acl = vec![at.ip().into()];
+            trunk.profile.udp_to_tcp = policy;
+        });
+        let plant = Plant {
+            setup,
+            ..Plant::default()
+        };
+        let clinic = Clinic::open(plant).await;
+        clinic.doctor.trunk(&clinic.directory, "pbx").await.unwrap()
+    };
+    let found = look(UdpToTcp::Never).await;
+    is(
+        &found,
+        "large requests",
+        Verdict::Warning,
+        "2000 bytes by UDP",
+    );
+    is(&found, options::ANSWER, Verdict::Ok, "200");
+    let found = look(UdpToTcp::WhenLarge).await;
+    is(&found, "large requests", Verdict::Warning, "by TCP");
+    largest.store(65_536, Ordering::Relaxed);
+    let found = look(UdpToTcp::Never).await;
+    is(&found, "large requests", Verdict::Ok, "is answered");
+    peer.abort();
 }
 
 /// A trunk: where it is, whether it answers, and what is provisioned of it.

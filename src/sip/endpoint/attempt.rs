@@ -158,7 +158,22 @@ impl Way {
                 transport,
                 realm,
             }),
-            NextHop::Hop(hop) => locate::literal(&hop).map(Self::to).ok_or(hop),
+            NextHop::Hop(hop) | NextHop::BySize(hop) => {
+                locate::literal(&hop).map(Self::to).ok_or(hop)
+            }
+        }
+    }
+
+    /// By TCP to the same place, if this is by UDP.
+    pub fn by_tcp(&self) -> Option<Self> {
+        match &self.to {
+            SendTo::Target(target) if target.transport == Transport::Udp => {
+                Some(Self::to(Target {
+                    transport: Transport::Tcp,
+                    ..target.clone()
+                }))
+            }
+            _ => None,
         }
     }
 

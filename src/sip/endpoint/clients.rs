@@ -40,6 +40,8 @@ struct Exchange {
     forks: Vec<Fork>,
     /// The user did not ask for it, or has forgotten it, and hears nothing of it.
     silent: bool,
+    /// Whether what a datagram should not carry goes by TCP.
+    by_size: bool,
 }
 
 /// Transactions are named by their number.
@@ -104,6 +106,7 @@ impl Clients {
             self.len() >= core.config.max_transactions,
         );
         core.counters.requests_sent.add(draft.method());
+        let by_size = matches!(next, NextHop::BySize(_));
         let (ahead, alarm, forks) = (VecDeque::new(), Alarm::default(), Vec::new());
         let mut exchange = Exchange {
             draft,
@@ -112,6 +115,7 @@ impl Clients {
             alarm,
             forks,
             silent,
+            by_size,
         };
         match Way::known(next) {
             _ if full => {
@@ -120,7 +124,7 @@ impl Clients {
                 self.fail(key, Failure::Overloaded, core);
             }
             Ok(way) => {
-                exchange.ahead.push_back(way);
+                exchange.ahead = ways(vec![way], &exchange.draft, by_size, core);
                 self.exchanges.insert(key, exchange);
                 self.next_target(key, Failure::Timeout, now, core);
             }
@@ -198,17 +202,17 @@ impl Clients {
         };
         let found = match targets {
             Ok(targets) if targets.is_empty() => Err("the name leads nowhere".to_owned()),
-            Ok(targets) => Ok(targets.into_iter().map(Way::to)),
+            Ok(targets) => Ok(targets.into_iter().map(Way::to).collect::<Vec<_>>()),
             Err(reason) => Err(reason),
         };
         match (errand, found) {
-            (Errand::Request(key), Ok(ways)) => {
+            (Errand::Request(key), Ok(found)) => {
                 if let Some(exchange) = self.exchanges.get_mut(&key) {
-                    exchange.ahead = ways.collect();
+                    exchange.ahead = ways(found, &exchange.draft, exchange.by_size, core);
                     self.next_target(key, Failure::Timeout, now, core);
                 }
             }
-            (Errand::Ack(key, draft), Ok(ways)) => self.send_ack(key, &draft, ways.collect(), core),
+            (Errand::Ack(key, draft), Ok(found)) => self.send_ack(key, &draft, found, core),
             (Errand::Request(key), Err(reason)) => {
                 core.counters.unresolvable += 1;
                 self.fail(key, Failure::Unresolvable(reason), core);
@@ -637,6 +641,15 @@ impl Stage {
             Self::Beginning | Self::Resolving(_) => None,
         }
     }
+}
+
+/// These ways; where the request is too large for a datagram and goes by its size, each by UDP after one by TCP.
+fn ways(found: Vec<Way>, draft: &Builder, by_size: bool, core: &Core) -> VecDeque<Way> {
+    if !by_size || !core.is_large(draft) {
+        return found.into();
+    }
+    let both = |way: Way| way.by_tcp().into_iter().chain([way]);
+    found.into_iter().flat_map(both).collect()
 }
 
 /// A branch that nothing else has.

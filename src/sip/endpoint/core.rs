@@ -5,7 +5,11 @@ use bytes::Bytes;
 use super::deadlines::Deadlines;
 use super::{Config, Counters, Event, Output, SentBy};
 use crate::base::Random;
-use crate::sip::{SendId, SendTo};
+use crate::sip::transport::LARGEST_DATAGRAM;
+use crate::sip::{Builder, SendId, SendTo, Transport};
+
+/// As long as any branch of ours.
+const LONGEST_BRANCH: &str = "z9hG4bK----------------";
 
 /// What the server and the client side share.
 pub(super) struct Core {
@@ -39,6 +43,12 @@ impl Core {
     pub fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
+    }
+
+    /// Whether a request is too large for a datagram, with a Via as ours are.
+    pub fn is_large(&self, draft: &Builder) -> bool {
+        let via = self.sent_by.via(Transport::Udp, LONGEST_BRANCH);
+        draft.finish(Some(&via)).bytes().len() > LARGEST_DATAGRAM
     }
 
     pub fn send(&mut self, number: u64, to: SendTo, bytes: Bytes) {

@@ -86,6 +86,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request of ours is larger than a datagram should be (RFC 3261 §18.1.1).
+    pub fn is_large(&self, draft: &Builder) -> bool {
+        self.core.is_large(draft)
+    }
+
     /// Sends a request. The draft needs no Via: each target gets its own. What becomes of it is told by events of this
     /// key, none of which comes before this returns.
     pub fn request(&mut self, draft: Builder, next: NextHop, now: Instant) -> ClientKey {

@@ -751,6 +751,62 @@ fn an_ack_fails_over() {
     alone.finish();
 }
 
+/// RFC 3261 §18.1.1: where it may, what a datagram should not carry goes by TCP to the same place, and says so in its Via;
+/// where TCP is refused, by UDP after all. What fits goes by UDP, and so does everything where nobody allowed TCP.
+#[test]
+fn large_requests_go_by_tcp() {
+    let asked = |size: usize, by_size: bool| {
+        let mut alone = Alone::new(Transport::Udp);
+        let mut draft = request(Method::Invite, 1);
+        let with = |draft: &mut Builder, subject: usize| {
+            draft.replace(Name::Subject, "x".repeat(subject));
+        };
+        with(&mut draft, 1);
+        // The branch is as long as any: the size on the wire is exact.
+        let via = "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK----------------;rport";
+        let rest = draft.finish(Some(via)).bytes().len() - 1;
+        with(&mut draft, size - rest);
+        let NextHop::Hop(hop) = hop("192.0.2.2", Transport::Udp) else {
+            unreachable!()
+        };
+        let next = if by_size {
+            NextHop::BySize(hop)
+        } else {
+            NextHop::Hop(hop)
+        };
+        alone.endpoint.request(draft, next, alone.now);
+        alone
+    };
+    let by = |way: &SendTo, message: &Message| {
+        let SendTo::Target(target) = way else {
+            panic!("{way:?}")
+        };
+        let via = message.via().unwrap().transport.to_owned();
+        (target.transport, via, target.address == address(B))
+    };
+    for (size, by_size, transport) in [
+        (1300, true, Transport::Udp),
+        (1301, true, Transport::Tcp),
+        (1301, false, Transport::Udp),
+    ] {
+        let mut alone = asked(size, by_size);
+        let (_, way, message) = alone.one();
+        assert_eq!(
+            by(&way, &message),
+            (transport, transport.via().to_owned(), true)
+        );
+        assert!(transport != Transport::Udp || message.bytes().len() == size);
+    }
+    let mut alone = asked(1400, true);
+    let (id, ..) = alone.one();
+    alone
+        .endpoint
+        .send_failed(id, "refused".to_owned(), alone.now);
+    let (_, way, message) = alone.one();
+    assert_eq!(by(&way, &message), (Transport::Udp, "UDP".to_owned(), true));
+    alone.finish();
+}
+
 /// A name that leads nowhere, and DNS that never answers, fail the request.
 #[test]
 fn dns_fails() {

@@ -69,12 +69,16 @@ pub struct Agent {
     pub unreachable: bool,
     /// Nothing reaches it; nobody is told.
     pub deaf: bool,
+    /// It listens to datagrams only.
+    pub refuses_tcp: bool,
     /// Whether 2xx are acknowledged.
     pub acknowledges: bool,
     /// What it says to a cancelled INVITE; nothing leaves that to the test.
     pub on_cancel: Option<u16>,
     /// What it says to OPTIONS.
     pub options: u16,
+    /// OPTIONS that came in.
+    pub asked: Vec<Message>,
     /// INVITEs that open a dialog and that no test has taken yet.
     pub arrivals: VecDeque<Side>,
     /// Requests inside dialogs that it does not know.
@@ -113,9 +117,11 @@ impl Agent {
             link: Link::default(),
             unreachable: false,
             deaf: false,
+            refuses_tcp: false,
             acknowledges: true,
             on_cancel: Some(487),
             options: 200,
+            asked: Vec::new(),
             arrivals: VecDeque::new(),
             strays: Vec::new(),
             clients: HashMap::new(),

@@ -98,13 +98,18 @@ impl World {
 
     /// A world of this setup; every random thing in it comes from `seed`.
     pub fn with(setup: Setup, seed: u64) -> Self {
+        Self::as_host(setup, seed, None)
+    }
+
+    /// The same; Teams knows us by this name besides, if there is one.
+    pub fn as_host(setup: Setup, seed: u64, public: Option<&str>) -> Self {
         let mut random = Random::from_number(seed);
         let now = Instant::now();
         let media_bypass = setup.rows.regions.iter().any(|region| region.media_bypass);
         let directory = Directory::compile(setup.rows).expect("rows that fit together");
         let directory = Arc::new(directory);
         let identity = |t| Identity {
-            host: sbc(t).ip().to_string(),
+            host: public.map_or_else(|| sbc(t).ip().to_string(), str::to_owned),
             port: sbc(t).port(),
         };
         let sent_by = SentBy {
@@ -405,7 +410,8 @@ impl World {
         };
         let who = who.unwrap_or_else(|| panic!("nobody is at {to:?}: {bytes:?}"));
         let agent = &mut self.agents[who];
-        if agent.unreachable {
+        let by_tcp = matches!(to, SendTo::Target(target) if target.transport == Transport::Tcp);
+        if agent.unreachable || agent.refuses_tcp && by_tcp {
             self.note(format!(
                 "{:>8}   ✗   {}",
                 self.agents[who].name,
@@ -567,6 +573,7 @@ impl World {
             Method::Options => {
                 let status = self.agents[who].options;
                 self.answer_plainly(who, key, &message, status);
+                self.agents[who].asked.push(message);
             }
             Method::Invite => self.on_invite(who, key, message),
             _ => self.answer_plainly(who, key, &message, 481),

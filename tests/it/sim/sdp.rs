@@ -71,6 +71,7 @@ fn name(codec: u8) -> &'static str {
         0 => "PCMU/8000",
         8 => "PCMA/8000",
         9 => "G722/8000",
+        13 => "CN/8000",
         18 => "G729/8000",
         101 => "telephone-event/8000",
         other => panic!("no codec {other} in these tests"),
