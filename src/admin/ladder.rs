@@ -41,7 +41,7 @@ pub(super) struct CallLadder {
     id: Uuid,
     /// Whether the call still goes on.
     live: bool,
-    /// Earlier messages that had to go for want of room.
+    /// Earlier messages that had to go for want of room, or are more than one call may show.
     left_out: u64,
     messages: Vec<LadderMessage>,
 }
@@ -151,23 +151,17 @@ struct Legs {
 
 impl Legs {
     fn of(recorder: &Recorder, why: &Why, sight: Sight) -> Self {
-        let mut legs = Self {
-            names: Vec::new(),
-            packets: Vec::new(),
-            left_out: 0,
-        };
-        for (leg, (call_id, name)) in why.legs().into_iter().enumerate() {
-            let recorded = recorder.leg(&call_id);
-            let shown = recorded.packets.into_iter().map(|packet| {
-                let bytes = redacted(&packet.bytes, sight);
-                (leg, Packet { bytes, ..packet })
-            });
-            legs.packets.extend(shown);
-            legs.left_out += recorded.left_out;
-            legs.names.push(name);
+        let (call_ids, names): (Vec<_>, Vec<_>) = why.legs().into_iter().unzip();
+        let call = recorder.call(call_ids.iter().map(String::as_str));
+        let shown = call.packets.into_iter().map(|(leg, packet)| {
+            let bytes = redacted(&packet.bytes, sight);
+            (leg, Packet { bytes, ..packet })
+        });
+        Self {
+            names,
+            packets: shown.collect(),
+            left_out: call.left_out,
         }
-        legs.packets.sort_by_key(|(_, packet)| packet.at);
-        legs
     }
 
     fn json(self, why: &Why) -> CallLadder {

@@ -231,6 +231,8 @@ pub struct Ladder {
     pub max_messages: usize,
     pub max_bytes: usize,
     pub max_total_mib: usize,
+    pub max_call_messages: usize,
+    pub max_call_bytes: usize,
     #[serde(rename = "keep_s", deserialize_with = "seconds")]
     pub keep: Duration,
 }

@@ -93,6 +93,8 @@ impl Config {
             bytes: ladder.max_bytes,
             total: ladder.max_total_mib << 20,
             keep: ladder.keep,
+            call_messages: ladder.max_call_messages,
+            call_bytes: ladder.max_call_bytes,
         })
     }
 

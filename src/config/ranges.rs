@@ -53,6 +53,8 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("ladder.max_messages", n(ladder.max_messages), 10..=10_000),
         ("ladder.max_bytes", n(ladder.max_bytes), 65_536..=16_777_216),
         ("ladder.max_total_mib", n(ladder.max_total_mib), 16..=4096),
+        ("ladder.max_call_messages", n(ladder.max_call_messages), 10..=100_000),
+        ("ladder.max_call_bytes", n(ladder.max_call_bytes), 65_536..=67_108_864),
         ("ladder.keep_s", s(ladder.keep), 60..=604_800),
     ];
     if let Some(timeout) = media.inactivity_timeout {

@@ -82,6 +82,8 @@ impl Api {
             bytes: 100_000,
             total: 1 << 20,
             keep: Duration::from_secs(60),
+            call_messages: 50,
+            call_bytes: 50_000,
         });
         let admin = Admin {
             store: store.clone(),

@@ -25,6 +25,10 @@ pub struct Limits {
     pub total: usize,
     /// A leg goes when it was silent for so long.
     pub keep: Duration,
+    /// Messages of one call that are shown, of all its legs together; the newest.
+    pub call_messages: usize,
+    /// Bytes of one call that are shown, of all its legs together; of the newest messages.
+    pub call_bytes: usize,
 }
 
 /// One message as it went over the wire, decrypted.
@@ -50,6 +54,15 @@ pub struct Recorded {
     /// Oldest first.
     pub packets: Vec<Packet>,
     /// Earlier ones that had to go.
+    pub left_out: u64,
+}
+
+/// What is shown of one call.
+#[derive(Debug, Clone, Default)]
+pub struct RecordedCall {
+    /// Oldest first, each with the place of its leg.
+    pub packets: Vec<(usize, Packet)>,
+    /// Earlier ones that had to go, or are too many.
     pub left_out: u64,
 }
 
@@ -144,6 +157,23 @@ impl Recorder {
         }
     }
 
+    /// What is kept of the legs with these Call-IDs, however many a call has had: the newest messages, within the limits of
+    /// a call.
+    pub fn call<'a>(&self, call_ids: impl IntoIterator<Item = &'a str>) -> RecordedCall {
+        let Some(shared) = &self.0 else {
+            return RecordedCall::default();
+        };
+        let mut call = RecordedCall::default();
+        for (place, call_id) in call_ids.into_iter().enumerate() {
+            let leg = self.leg(call_id);
+            call.left_out += leg.left_out;
+            let placed = leg.packets.into_iter().map(|packet| (place, packet));
+            call.packets.extend(placed);
+            call.bound(&shared.limits);
+        }
+        call
+    }
+
     /// Bytes that are kept.
     pub fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |shared| shared.lock().bytes)
@@ -153,6 +183,23 @@ impl Recorder {
     pub fn evicted(&self) -> u64 {
         let shared = self.0.as_ref();
         shared.map_or(0, |shared| shared.evicted.load(Ordering::Relaxed))
+    }
+}
+
+impl RecordedCall {
+    fn bound(&mut self, limits: &Limits) {
+        self.packets.sort_by_key(|(_, packet)| packet.at);
+        let mut room = limits.call_bytes;
+        let newest = self.packets.iter().rev().take(limits.call_messages);
+        let fitting = newest.take_while(|(_, packet)| {
+            let size = packet.bytes.len();
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        });
+        let too_many = self.packets.len() - fitting.count();
+        self.packets.drain(..too_many);
+        self.left_out += too_many as u64;
     }
 }
 
@@ -298,6 +345,8 @@ mod tests {
         bytes: 4000,
         total: 8000,
         keep: Duration::from_secs(60),
+        call_messages: 6,
+        call_bytes: 3000,
     };
 
     fn source() -> Source {
@@ -403,6 +452,35 @@ mod tests {
         let shared = recorder.0.as_ref().unwrap();
         let shelves = shared.lock();
         assert_eq!(shelves.legs.len(), shelves.by_age.len());
+    }
+
+    /// However many legs a call has had, what is shown of it is bounded as a whole: the newest messages of all legs
+    /// together, in the order of time, and how many are missing.
+    #[test]
+    fn a_call_of_many_legs_is_bounded() {
+        let recorder = Recorder::new(LIMITS);
+        let legs: Vec<String> = (0..5).map(|leg| format!("leg{leg}")).collect();
+        for n in 0..4 {
+            for leg in &legs {
+                let line = format!("INVITE sip:{n} SIP/2.0");
+                recorder.received(&message(&line, leg, 10), &source());
+            }
+        }
+        let call = recorder.call(legs.iter().map(String::as_str));
+        assert_eq!((call.packets.len(), call.left_out), (6, 14));
+        let shown = call.packets.iter().map(|(leg, packet)| {
+            let text = String::from_utf8_lossy(&packet.bytes).into_owned();
+            (*leg, text[..12].to_owned())
+        });
+        let shown: Vec<_> = shown.collect();
+        assert_eq!(shown[0], (4, "INVITE sip:2".to_owned()));
+        assert_eq!(shown[5], (4, "INVITE sip:3".to_owned()));
+        for leg in ["big0", "big1"] {
+            recorder.received(&message("INVITE sip:a SIP/2.0", leg, 1600), &source());
+        }
+        let call = recorder.call(["big0", "big1"]);
+        assert_eq!((call.packets.len(), call.left_out), (1, 1));
+        assert!(Recorder::off().call(["big0"]).packets.is_empty());
     }
 
     /// A leg goes when it was silent for long enough, which is no eviction; one that is off keeps nothing.
