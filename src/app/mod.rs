@@ -2,6 +2,7 @@
 
 mod live;
 mod observe;
+mod renewal;
 mod shard;
 mod start;
 
@@ -186,7 +187,7 @@ impl Sbc {
             drain: drained,
             directory: directory.clone(),
             generation: directory.load().generation,
-            renewed: None,
+            renewal: renewal::Renewal::default(),
             spool: spool.clone(),
             observer: observe::Observer {
                 directory: directory.clone(),

@@ -11,6 +11,7 @@ use tokio::time::{Instant as TokioInstant, interval, sleep_until};
 
 use super::live;
 use super::observe::{self, Observer};
+use super::renewal::Renewal;
 use crate::admin::CallRequest;
 use crate::b2bua::{Calls, Output};
 use crate::directory::Directory;
@@ -32,8 +33,6 @@ pub(super) struct Drain {
 const BATCH: usize = 64;
 /// Between two looks at gauges and the wall clock.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Connections to Teams are not renewed more often than this because of new names: many customers may come at once.
-const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// How long ended calls may take to be answered before the process goes down anyway.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
@@ -50,8 +49,7 @@ pub(super) struct Shard {
     pub directory: Arc<ArcSwap<Directory>>,
     /// Of the directory that calls have.
     pub generation: u64,
-    /// What connections to Teams were last renewed for, and when.
-    pub renewed: Option<(u64, Instant)>,
+    pub renewal: Renewal,
     pub spool: Arc<Spool>,
     pub observer: Observer,
     /// Keeps what passes, for ladders.
@@ -144,15 +142,9 @@ impl Shard {
 
     /// Teams keeps for each connection what it knew of our names when it was opened (TDR-145, TDR-1213).
     fn renew_for_new_names(&mut self, now: Instant) {
-        let names = self.directory.load().teams_names;
-        match self.renewed {
-            None => self.renewed = Some((names, now)),
-            Some((known, at)) if known != names && now >= at + RENEW_EVERY => {
-                tracing::info!("names at Teams have changed, its connections are renewed");
-                self.network.renew(Realm::Teams);
-                self.renewed = Some((names, now));
-            }
-            Some(_) => {}
+        if self.renewal.is_due(self.directory.load().teams_names, now) {
+            tracing::info!("names at Teams have changed, its connections are renewed");
+            self.network.renew(Realm::Teams);
         }
     }
 

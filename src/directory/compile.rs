@@ -347,8 +347,60 @@ fn trunks_of(
 
 #[cfg(test)]
 mod tests {
+    use super::super::GatewayState;
     use super::super::examples::{customer, gateway, phone_number, region, trunk};
     use super::*;
+
+    /// TDR-145, TDR-1213: what Teams knows of us is another when a name comes, goes, moves or changes its state, and the same
+    /// whatever else changes and in whatever order it is read.
+    #[test]
+    fn what_teams_knows_of_us_has_a_number() {
+        type Change = fn(&mut Rows);
+        let rows = || {
+            let acme = customer("acme");
+            Rows {
+                regions: vec![region("EU"), region("US")],
+                gateways: vec![
+                    gateway(&acme, "EU", "acme.eu.example"),
+                    gateway(&acme, "US", "acme.us.example"),
+                ],
+                numbers: vec![phone_number("+14255550100", &acme)],
+                customers: vec![acme],
+                trunks: vec![trunk("pbx", None)],
+                ..Rows::default()
+            }
+        };
+        let names = |change: Change| {
+            let mut rows = rows();
+            change(&mut rows);
+            Directory::compile(rows).unwrap().teams_names
+        };
+        let before = names(|_| {});
+        let others: [Change; 7] = [
+            |rows| rows.gateways[0].fqdn = "acme2.eu.example".into(),
+            |rows| rows.gateways[0].state = GatewayState::Verified,
+            |rows| rows.gateways[1].sip_port = 5063,
+            |rows| drop(rows.gateways.pop()),
+            |rows| rows.regions[1].enabled = false,
+            |rows| rows.regions[1].base_fqdn = "usa.example".into(),
+            |rows| rows.regions.push(region("APAC")),
+        ];
+        let mut seen: Vec<u64> = others.map(names).to_vec();
+        seen.push(before);
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 8, "each is another");
+        let same: [Change; 4] = [
+            |rows| rows.customers[0].max_channels = 1,
+            |rows| rows.numbers.clear(),
+            |rows| rows.trunks.clear(),
+            |rows| {
+                rows.regions.reverse();
+                rows.gateways.reverse();
+            },
+        ];
+        assert_eq!(same.map(names), [before; 4]);
+    }
 
     #[test]
     fn every_contradiction_is_told_at_once() {

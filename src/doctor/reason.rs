@@ -107,6 +107,21 @@ mod tests {
         assert_eq!((cause(486, "Busy Here"), cause(200, "OK")), (None, None));
     }
 
+    /// TDR-112, TDR-1522: that a name also serves another Microsoft service is seen when a call fails, and told then.
+    #[test]
+    fn a_name_that_serves_another_service_is_told() {
+        let words = [
+            "Temporarily Unavailable",
+            "Q.850;cause=31;text=\"a1; No callee endpoints were found.\"",
+        ];
+        let found = meaning(480, words).unwrap();
+        assert!(
+            found.cause.contains("Azure Communication Services"),
+            "{found:?}"
+        );
+        assert!(meaning(480, ["Temporarily Unavailable"]).is_none());
+    }
+
     /// No row is hidden by one before it.
     #[test]
     fn every_row_can_be_reached() {

@@ -302,12 +302,14 @@ impl Draft {
     }
 }
 
-/// A start line with a Request-URI that `rsip` reads: it knows few of the characters that parameters may have, so
-/// it gets the host alone. The whole URI is kept by ourselves.
+/// A start line with a Request-URI that `rsip` reads: it knows few of the characters that parameters may have, and no
+/// address in brackets, so it gets the host alone, or any. The whole URI is kept by ourselves.
 fn plain_start(start: &str) -> String {
     match start.split(' ').collect::<Vec<_>>()[..] {
         [method, uri, version] if uri.contains(':') && !method.starts_with("SIP/") => {
-            format!("{method} sip:{} {version}", host_of(uri).0)
+            let host = Some(host_of(uri).0).filter(|host| !host.contains(':'));
+            let host = host.as_deref().unwrap_or("address.invalid");
+            format!("{method} sip:{host} {version}")
         }
         _ => start.to_owned(),
     }
@@ -455,6 +457,9 @@ mod tests {
         );
         assert_eq!(message.header("from").and_then(tag_of), Some("1"));
         assert_eq!(message.body, "body".as_bytes());
+        let six = INVITE.replace("contoso.sbc.example", "[2001:db8::1]");
+        let message = Message::parse(six.as_bytes(), true).unwrap();
+        assert!(message.uri().starts_with("sip:+4420@[2001:db8::1]:5061;"));
     }
 
     /// Lengths that could split a message in two ways are refused.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 use tollgate::config::{Config, ConfigError, DEFAULTS, load};
+use tollgate::sip::Transport;
 
 /// A file with this text; it lives as long as the directory.
 fn file(text: &str) -> (TempDir, PathBuf) {
@@ -122,6 +123,28 @@ fn an_unreadable_file_is_told() {
         error.to_string().contains("/nowhere/tollgate.toml"),
         "{error}"
     );
+}
+
+/// TDR-101, TDR-106: Microsoft's three proxies in their order, by TLS to 5061, and no name that Microsoft has withdrawn.
+#[test]
+fn the_proxies_are_microsofts_three() {
+    let config = load(None, []).unwrap();
+    let proxies = config.calls().teams_proxies;
+    let hosts: Vec<_> = proxies.iter().map(|hop| hop.host.as_str()).collect();
+    let wanted = ["sip", "sip2", "sip3"].map(|name| format!("{name}.pstnhub.microsoft.com"));
+    assert_eq!(hosts, wanted);
+    for hop in &proxies {
+        assert_eq!(
+            (hop.port, hop.transport),
+            (Some(5061), Some(Transport::Tls))
+        );
+    }
+    let withdrawn = ["sip-all.pstnhub", "baltimore"];
+    for file in ["config/tollgate.toml", "config/trial.toml"] {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = fs::read_to_string(path).unwrap().to_lowercase();
+        assert!(withdrawn.iter().all(|name| !text.contains(name)), "{file}");
+    }
 }
 
 /// What `config/trial.toml` sets is what the emulators need: names and networks of this machine.

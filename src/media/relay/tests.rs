@@ -675,6 +675,28 @@ fn silence_is_told_once() {
     );
 }
 
+/// TDR-814: comfort noise passes like voice; who then sends none, as silence suppression does, and reports by RTCP all the
+/// same is not taken for dead, however long that lasts.
+#[test]
+fn who_suppresses_silence_is_not_dead() {
+    let limit = Duration::from_secs(10);
+    let config = LegConfig {
+        inactivity: Some(limit),
+        ..plain(A)
+    };
+    let mut bench = Bench::new(config, plain(B));
+    let mut noise = voice(1);
+    noise[1] = 13;
+    noise.truncate(13);
+    let (_, bytes) = bench.packet(A, Kind::Rtp, &noise).unwrap();
+    assert_eq!(bytes, noise);
+    for _ in 0..120 {
+        bench.pass(Duration::from_secs(5));
+        bench.packet(A, Kind::Rtcp, &SENDER_REPORT);
+    }
+    assert_eq!(bench.events(), ["Flowing { leg: LegId(1) }"]);
+}
+
 /// The report of a leg: what came, went, got lost and how unevenly.
 #[test]
 fn a_closed_leg_reports() {

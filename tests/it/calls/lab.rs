@@ -1,6 +1,6 @@
 //! A running SBC between an emulated Teams and an emulated PBX, with one customer, on loopback at free ports.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Setup {
     pub customer: Value,
     /// Whether the carrier trunk at Teams has media bypass.
     pub media_bypass: bool,
+    /// Where everybody is.
+    pub at: IpAddr,
 }
 
 impl Default for Setup {
@@ -46,6 +48,7 @@ impl Default for Setup {
             trunk: json!({}),
             customer: json!({}),
             media_bypass: false,
+            at: Ipv4Addr::LOCALHOST.into(),
         }
     }
 }
@@ -73,8 +76,9 @@ impl Lab {
         let theirs = microsoft
             .issue(&["sip.pstnhub.microsoft.com"], Usage::Server, KeyKind::Ec)
             .unwrap();
-        let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let nowhere = SocketAddr::new(setup.at, 9);
         let mut settings = TeamsConfig::new(nowhere, theirs.clone(), theirs, public.pem());
+        (settings.listen, settings.media) = (SocketAddr::new(setup.at, 0), setup.at);
         settings.tone = TEAMS_TONE;
         settings.patience = PATIENCE;
         settings.media_bypass = setup.media_bypass;
@@ -97,6 +101,7 @@ impl Lab {
         let mut settings = PbxConfig::new(sip.udp[0]);
         settings.tone = PBX_TONE;
         settings.patience = PATIENCE;
+        (settings.listen, settings.media) = (SocketAddr::new(setup.at, 0), setup.at);
         (setup.pbx)(&mut settings);
         if setup.trunk["transport"] == "tcp" {
             settings.sbc = sip.tcp[0];
@@ -185,16 +190,17 @@ pub async fn both_hear(teams: &EmuCall, pbx: &EmuCall) {
 
 fn configuration(directory: &tempfile::TempDir, teams: SocketAddr) -> String {
     let file = |name: &str| directory.path().join(name).display().to_string();
+    let (at, any) = (teams.ip(), SocketAddr::new(teams.ip(), 0));
     let hosts: Vec<_> = Teams::NAMES
         .iter()
-        .map(|name| format!("\"{name}\" = [\"127.0.0.1\"]"))
+        .map(|name| format!("\"{name}\" = [\"{at}\"]"))
         .collect();
     let port_min = media_ports(1);
     format!(
-        "data_dir = {:?}\n[sip]\nudp = [\"127.0.0.1:0\"]\ntcp = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:0\"]\n\
+        "data_dir = {:?}\n[sip]\nudp = [\"{any}\"]\ntcp = [\"{any}\"]\ntls = [\"{any}\"]\n\
          [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
-         [teams]\nproxies = [\"sip.pstnhub.microsoft.com:{}\"]\naddress_ranges = [\"127.0.0.0/8\"]\n\
-         [media]\nport_min = {port_min}\nport_max = {}\n[dns]\nhosts = {{ {} }}\n\
+         [teams]\nproxies = [\"sip.pstnhub.microsoft.com:{}\"]\naddress_ranges = [\"127.0.0.0/8\", \"::1/128\"]\n\
+         [media]\naddress = \"{at}\"\nport_min = {port_min}\nport_max = {}\n[dns]\nhosts = {{ {} }}\n\
          [calls]\nmax_calls = 8\ndrain_timeout_s = 0\n[admin]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n",
         file("data"),
         file("sbc.pem"),

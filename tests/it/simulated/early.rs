@@ -260,3 +260,40 @@ fn a_second_answer_after_the_call() {
     assert_eq!(strays, expected);
     let [_] = w.finish();
 }
+
+/// TDR-814: comfort noise (payload type 13) that a side offers is offered on and answered; one that did not offer it is not
+/// sent any.
+#[test]
+fn comfort_noise_is_offered_on_and_answered() {
+    for (from, to, offers) in [(PBX, TEAMS, true), (TEAMS, PBX, true), (PBX, TEAMS, false)] {
+        let mut w = World::new();
+        let number = if from == TEAMS { OUTSIDE } else { ALICE };
+        let a = w.dial_with(from, number, |draft| {
+            let text = String::from_utf8(draft.body_bytes().to_vec()).unwrap();
+            let with = text
+                .replace(" 8 0 101\r\n", " 8 0 13 101\r\n")
+                .replace("a=fmtp:101", "a=rtpmap:13 CN/8000\r\na=fmtp:101");
+            if offers {
+                draft.body("application/sdp", with);
+            }
+        });
+        let b = w.incoming(to);
+        assert_eq!(formats(&w.described(b)).contains(&13), offers);
+        if offers {
+            w.sides[b.0].media.codecs = vec![8, 13, 101];
+        }
+        w.answer(b);
+        let answer = w.outcome(a);
+        assert_eq!(
+            (answer.status(), formats(&answer.body()).contains(&13)),
+            (200, offers)
+        );
+        w.acknowledged(b);
+        w.pass(std::time::Duration::from_millis(100));
+        let passes = |side| w.leg(side).unwrap().1.config.as_ref().unwrap().payload_map[13] == 13;
+        assert!(!offers || passes(a) && passes(b));
+        w.bye(a);
+        w.hung_up(b);
+        let [_] = w.finish();
+    }
+}

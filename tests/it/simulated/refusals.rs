@@ -522,3 +522,37 @@ fn what_a_request_requires() {
     w.hung_up(b);
     let [_] = w.finish();
 }
+
+/// TDR-519: NOTIFY is for transfers. Nobody hears one of ours in a call without, nothing can be subscribed to, and one that
+/// belongs to no transfer is answered and changes nothing.
+#[test]
+fn notify_is_for_transfers_only() {
+    for held in [false, true] {
+        let mut w = World::new();
+        let (a, b) = w.call_from_teams();
+        for side in [a, b] {
+            w.send(side, Method::Subscribe, None, |draft| {
+                draft.header(Name::Event, "dialog");
+            });
+            assert_eq!(w.outcome_of(side, Method::Subscribe).status(), 405);
+            w.send(side, Method::Notify, None, |draft| {
+                draft
+                    .header(Name::Event, "refer")
+                    .header(Name::SubscriptionState, "active");
+            });
+            assert_eq!(w.outcome_of(side, Method::Notify).status(), 200);
+        }
+        if held {
+            w.reinvite(a, "inactive");
+            w.reinvite(a, "sendrecv");
+        }
+        w.pass(std::time::Duration::from_secs(20));
+        assert!(w.talk(a, b));
+        for side in [a, b] {
+            assert!(!w.has_heard(side, Method::Notify));
+        }
+        w.bye(a);
+        w.hung_up(b);
+        let [_] = w.finish();
+    }
+}
