@@ -14,6 +14,7 @@ mod agent;
 mod call;
 pub mod cli;
 pub mod conform;
+mod desk;
 mod dialog;
 mod digest;
 mod framing;
@@ -33,6 +34,7 @@ mod wire;
 
 pub use agent::{Behaviour, Move, Note};
 pub use call::{By, CallError, Counts, EmuCall, Ended, Hold, Phase, Quirks};
+pub use desk::Desk;
 pub use digest::Credentials;
 pub use media::Report;
 pub use negotiation::Shape;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,11 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::agent::{Agent, Behaviour, Later, MAX_INBOUND, Parts, Role, phrase, refuse};
-use super::call::{self, CallError, Dial, EmuCall, Quirks};
+use super::call::{CallError, Dial, EmuCall, Quirks};
+use super::desk::Desk;
 use super::digest::{Challenger, Credentials};
 use super::message::{Draft, Message, host_of, parameter, uri_of, user_of};
 use super::negotiation::Manner;
-use super::trace::Trace;
 use super::wire::{About, Inbound, Sink, Wire, serve_datagrams, serve_stream};
 
 /// Connections at once.
@@ -101,9 +102,8 @@ pub struct PbxCall {
 pub struct Pbx {
     /// Where it listens, on UDP and TCP.
     pub address: SocketAddr,
-    agent: Arc<Agent>,
+    desk: Desk,
     rules: Arc<Rules>,
-    incoming: tokio::sync::Mutex<mpsc::Receiver<EmuCall>>,
     _open: watch::Sender<()>,
 }
 
@@ -141,14 +141,13 @@ impl Pbx {
             behaviour: config.behaviour,
             closed: closed.clone(),
         };
-        let (agent, incoming) = Agent::start(parts, inbound);
+        let desk = Desk::open(parts, inbound);
         serve_datagrams(rules.socket.clone(), sink.clone(), closed.clone());
         tokio::spawn(listen(listener, sink, closed));
         Ok(Self {
             address,
-            agent,
+            desk,
             rules,
-            incoming: tokio::sync::Mutex::new(incoming),
             _open: open,
         })
     }
@@ -162,52 +161,16 @@ impl Pbx {
             headers,
         } = call;
         let (sbc, own) = (self.rules.sbc, self.address);
-        call::dial(
-            self.agent.clone(),
-            Dial {
-                uri: format!("sip:{to}@{sbc}{}", self.rules.transport()),
-                from: format!("\"{from}\" <sip:{from}@{own}>"),
-                to: format!("<sip:{to}@{sbc}>"),
-                user: from,
-                without_offer,
-                headers,
-                quirks: Quirks::default(),
-            },
-        )
-        .await
-    }
-
-    /// The next call that came in, answered or not; `None` when it does not come within the patience.
-    pub async fn incoming(&self) -> Option<EmuCall> {
-        tokio::time::timeout(self.agent.patience, async {
-            self.incoming.lock().await.recv().await
-        })
-        .await
-        .ok()
-        .flatten()
-    }
-
-    /// Decides what becomes of calls to `number`.
-    pub fn behave(&self, number: &str, behaviour: Behaviour) {
-        self.agent.behave(number, behaviour);
-    }
-
-    /// Forgets what [`Pbx::behave`] decided, ends every call, and leaves none in the queue of [`Pbx::incoming`].
-    pub async fn clear(&self) {
-        self.agent.behave_ordinarily();
-        self.agent.clear().await;
-        let mut incoming = self.incoming.lock().await;
-        while incoming.try_recv().is_ok() {}
-    }
-
-    /// Descriptions and answers of the SBC that were of no use, in words.
-    pub fn notes(&self) -> Vec<String> {
-        self.agent.notes().iter().map(ToString::to_string).collect()
-    }
-
-    /// What went by.
-    pub fn trace(&self) -> Trace {
-        self.agent.trace.clone()
+        let dial = Dial {
+            uri: format!("sip:{to}@{sbc}{}", self.rules.transport()),
+            from: format!("\"{from}\" <sip:{from}@{own}>"),
+            to: format!("<sip:{to}@{sbc}>"),
+            user: from,
+            without_offer,
+            headers,
+            quirks: Quirks::default(),
+        };
+        self.desk.dial(dial).await
     }
 
     /// Registered contacts by user.
@@ -218,6 +181,14 @@ impl Pbx {
             .filter(|b| b.ends > now)
             .map(|b| (b.user.clone(), b.contact.clone()))
             .collect()
+    }
+}
+
+impl Deref for Pbx {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
     }
 }
 

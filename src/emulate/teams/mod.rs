@@ -5,15 +5,16 @@ mod options;
 mod rules;
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::agent::{Agent, Behaviour, MAX_INBOUND, Note, Parts};
-use super::call::{self, CallError, Dial, EmuCall, Quirks};
+use super::agent::{Behaviour, MAX_INBOUND, Parts};
+use super::call::{CallError, Dial, EmuCall, Quirks};
+use super::desk::Desk;
 use super::tls::{self, Identity, TlsError};
-use super::trace::Trace;
 pub use connections::Met;
 use connections::{Dialler, Doors};
 pub use rules::Mood;
@@ -104,9 +105,8 @@ pub struct Teams {
     pub proxies: Vec<SocketAddr>,
     /// All these, and where requests inside calls come to.
     pub listening: Vec<SocketAddr>,
-    agent: Arc<Agent>,
+    desk: Desk,
     rules: Arc<Rules>,
-    incoming: tokio::sync::Mutex<mpsc::Receiver<EmuCall>>,
     _open: watch::Sender<()>,
 }
 
@@ -182,15 +182,14 @@ impl Teams {
             behaviour: config.behaviour,
             closed: closed.clone(),
         };
-        let (agent, incoming) = Agent::start(parts, inbound);
-        tokio::spawn(options::ping(agent.clone(), rules.clone()));
+        let desk = Desk::open(parts, inbound);
+        tokio::spawn(options::ping(desk.agent.clone(), rules.clone()));
         Ok(Self {
             address,
             proxies: listening[..proxies].to_vec(),
             listening,
-            agent,
+            desk,
             rules,
-            incoming: tokio::sync::Mutex::new(incoming),
             _open: open,
         })
     }
@@ -209,34 +208,16 @@ impl Teams {
             headers,
         } = call;
         let port = self.rules.dialler.sbc().port();
-        call::dial(
-            self.agent.clone(),
-            Dial {
-                uri: format!("sip:{to}@{gateway}:{port};user=phone;transport=tls"),
-                from: format!("\"Caller\" <sip:{from}@{HOST}:5061;user=phone>"),
-                to: format!("<sip:{to}@{gateway}:{port};user=phone>"),
-                user: from,
-                without_offer: false,
-                headers,
-                quirks,
-            },
-        )
-        .await
-    }
-
-    /// The next call that came in, answered or not; `None` when it does not come within the patience.
-    pub async fn incoming(&self) -> Option<EmuCall> {
-        tokio::time::timeout(self.agent.patience, async {
-            self.incoming.lock().await.recv().await
-        })
-        .await
-        .ok()
-        .flatten()
-    }
-
-    /// Decides what becomes of calls to `number`.
-    pub fn behave(&self, number: &str, behaviour: Behaviour) {
-        self.agent.behave(number, behaviour);
+        let dial = Dial {
+            uri: format!("sip:{to}@{gateway}:{port};user=phone;transport=tls"),
+            from: format!("\"Caller\" <sip:{from}@{HOST}:5061;user=phone>"),
+            to: format!("<sip:{to}@{gateway}:{port};user=phone>"),
+            user: from,
+            without_offer: false,
+            headers,
+            quirks,
+        };
+        self.desk.dial(dial).await
     }
 
     /// Has gateway names lead to another address from now on.
@@ -257,7 +238,7 @@ impl Teams {
     /// Whom calls may be transferred to: a Request-URI, byte for byte, and what becomes of calls to it (TDR-706).
     pub fn expect(&self, uri: &str, behaviour: Behaviour) {
         self.rules.expect(uri);
-        self.agent.behave(uri, behaviour);
+        self.desk.behave(uri, behaviour);
     }
 
     /// Opens its connections from this address from now on, or from any (TDR-105).
@@ -285,7 +266,7 @@ impl Teams {
     pub async fn keep_alive(&self, gateway: &str) -> Result<(), CallError> {
         self.rules
             .dialler
-            .keep_alive(gateway, self.agent.patience)
+            .keep_alive(gateway, self.desk.agent.patience)
             .await
     }
 
@@ -299,34 +280,23 @@ impl Teams {
         self.rules.visitors()
     }
 
-    /// Forgets what [`Teams::behave`], [`Teams::expect`] and [`Teams::set_mood`] decided, ends every call, and leaves
-    /// none in the queue of [`Teams::incoming`].
+    /// [`Desk::clear`], and forgets what [`Teams::expect`] and [`Teams::set_mood`] decided.
     pub async fn clear(&self) {
         self.rules.forget_moods();
-        self.agent.behave_ordinarily();
-        self.agent.clear().await;
-        let mut incoming = self.incoming.lock().await;
-        while incoming.try_recv().is_ok() {}
-    }
-
-    /// Rules of TDR that the SBC broke so far, in words.
-    pub fn notes(&self) -> Vec<String> {
-        self.agent.notes().iter().map(ToString::to_string).collect()
-    }
-
-    /// The same since the last time, told once.
-    pub fn take_notes(&self) -> Vec<Note> {
-        self.agent.take_notes()
-    }
-
-    /// What went by.
-    pub fn trace(&self) -> Trace {
-        self.agent.trace.clone()
+        self.desk.clear().await;
     }
 
     /// What Teams knows of a gateway's health.
     pub fn health(&self, fqdn: &str) -> Option<Health> {
         lock(&self.rules.health).get(fqdn).cloned()
+    }
+}
+
+impl Deref for Teams {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
     }
 }
 

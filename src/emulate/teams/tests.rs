@@ -1,7 +1,8 @@
 use std::io;
 
 use super::*;
-use crate::emulate::agent::{Later, Role};
+use crate::emulate::agent::{Agent, Later, Role};
+use crate::emulate::call;
 use crate::emulate::digest::Credentials;
 use crate::emulate::message::{Draft, Message};
 use crate::emulate::negotiation::Manner;
