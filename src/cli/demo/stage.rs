@@ -4,7 +4,7 @@
 use crate::app::Sbc;
 use crate::config;
 use crate::emulate::{Authority, Gateway, KeyKind, Pbx, PbxConfig, Teams, TeamsConfig, Usage};
-use crate::store::{self, Store};
+use crate::store::{self, Change, Store};
 use anyhow::Context;
 use serde_json::json;
 use std::fs;
@@ -16,6 +16,11 @@ use std::time::Duration;
 /// The carrier's name at Teams, and the customer's under it.
 pub(super) const BASE: &str = "sbc1.tollgate.test";
 pub(super) const CUSTOMER: &str = "contoso.sbc1.tollgate.test";
+/// Another customer's.
+pub(super) const OTHER: &str = "fabrikam.sbc1.tollgate.test";
+pub(super) const OTHER_NUMBER: &str = "+14255550300";
+/// Where the other customer's PBX would be; nobody is there.
+const ELSEWHERE: [u8; 4] = [127, 0, 0, 88];
 /// A user at Teams, and a telephone at the PBX.
 pub(super) const TEAMS_NUMBER: &str = "+14255550100";
 pub(super) const PBX_NUMBER: &str = "+14255550200";
@@ -33,6 +38,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Plan {
     /// Calls that the customer may have at once.
     pub channels: usize,
+    /// Whether there is another customer besides.
+    pub other: bool,
+    /// Whether the trunk at Teams has media bypass.
+    pub media_bypass: bool,
     /// Proxies of Teams besides the first.
     pub others: usize,
     /// How long anything may take before it counts as not happening.
@@ -47,6 +56,8 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             channels: CHANNELS,
+            other: false,
+            media_bypass: false,
             others: 0,
             patience: PATIENCE,
             ports: 200,
@@ -69,7 +80,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts all of them and provisions one customer.
+    /// Starts all of them and provisions one customer, or two.
     pub async fn set(plan: &Plan) -> anyhow::Result<Self> {
         let directory = Scratch::new().context("a temporary directory")?;
         let (microsoft, public) = (
@@ -88,6 +99,7 @@ impl Stage {
         settings.others = vec![settings.listen; plan.others];
         settings.tone = TEAMS_TONE;
         settings.patience = plan.patience;
+        settings.media_bypass = plan.media_bypass;
         settings.options_interval = Duration::from_secs(1);
         let teams = Teams::start(settings).await.context("the emulated Teams")?;
 
@@ -112,7 +124,13 @@ impl Stage {
             fqdn: CUSTOMER.to_owned(),
             numbers: vec![TEAMS_NUMBER.to_owned()],
         });
-        provision(sbc.store(), tls.port(), pbx.address, plan.channels)
+        if plan.other {
+            teams.register(Gateway {
+                fqdn: OTHER.to_owned(),
+                numbers: vec![OTHER_NUMBER.to_owned()],
+            });
+        }
+        provision(sbc.store(), tls.port(), pbx.address, plan)
             .await
             .context("provisioning")?;
         Ok(Self {
@@ -185,31 +203,56 @@ fn configuration(directory: &Scratch, proxies: &[SocketAddr], plan: &Plan) -> St
     )
 }
 
-/// One region, one active customer with its gateway and number at Teams, and its PBX.
+/// One region, one active customer with its gateway and number at Teams and its PBX, and perhaps another one.
 async fn provision(
     store: &Store,
     tls_port: u16,
     pbx: SocketAddr,
-    channels: usize,
+    plan: &Plan,
 ) -> anyhow::Result<()> {
-    let region = json!({ "code": "DEMO", "display_name": "Demonstration", "base_fqdn": BASE, "sip_port": tls_port });
-    let customer = json!({
-        "account_id": "contoso", "name": "Contoso", "max_channels": channels, "regions": ["DEMO"],
-        "activation_state": "active", "activation_reason": "demonstration",
-    });
-    let gateway = json!({ "region": "DEMO", "label": "contoso", "state": "active" });
-    let trunk = json!({
-        "name": "pbx", "role": "pbx", "transport": "udp", "host": pbx.ip(), "port": pbx.port(), "acl": [pbx.ip()],
-    });
+    let region = json!({ "code": "DEMO", "display_name": "Demonstration", "base_fqdn": BASE, "sip_port": tls_port,
+        "media_bypass": plan.media_bypass });
     let mut change = store.change().await?;
     store::regions::insert(&mut change, &serde_json::from_value(region)?).await?;
-    let customer = store::customers::insert(&mut change, &serde_json::from_value(customer)?)
+    add_customer(&mut change, "contoso", TEAMS_NUMBER, pbx, plan.channels).await?;
+    if plan.other {
+        let elsewhere = SocketAddr::from((ELSEWHERE, 5060));
+        add_customer(
+            &mut change,
+            "fabrikam",
+            OTHER_NUMBER,
+            elsewhere,
+            plan.channels,
+        )
+        .await?;
+    }
+    change.publish().await?;
+    Ok(())
+}
+
+/// A customer of this name, below the base.
+async fn add_customer(
+    change: &mut Change,
+    name: &str,
+    number: &str,
+    pbx: SocketAddr,
+    channels: usize,
+) -> anyhow::Result<()> {
+    let customer = json!({
+        "account_id": name, "name": name, "max_channels": channels, "regions": ["DEMO"],
+        "activation_state": "active", "activation_reason": "demonstration",
+    });
+    let gateway = json!({ "region": "DEMO", "label": name, "state": "active" });
+    let trunk = json!({
+        "name": format!("{name}-pbx"), "role": "pbx", "transport": "udp", "host": pbx.ip(), "port": pbx.port(),
+        "acl": [pbx.ip()],
+    });
+    let customer = store::customers::insert(change, &serde_json::from_value(customer)?)
         .await?
         .id;
-    store::gateways::insert(&mut change, customer, &serde_json::from_value(gateway)?).await?;
-    store::numbers::insert(&mut change, customer, &TEAMS_NUMBER.parse()?).await?;
-    store::trunks::insert(&mut change, Some(customer), &serde_json::from_value(trunk)?).await?;
-    change.publish().await?;
+    store::gateways::insert(change, customer, &serde_json::from_value(gateway)?).await?;
+    store::numbers::insert(change, customer, &number.parse()?).await?;
+    store::trunks::insert(change, Some(customer), &serde_json::from_value(trunk)?).await?;
     Ok(())
 }
 

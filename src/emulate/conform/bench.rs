@@ -31,6 +31,10 @@ pub struct Facts {
     pub feature_code: String,
     /// An emergency number, without `+`; it leads to the PBX too.
     pub emergency: String,
+    /// Another customer of the SBC, whose calls lead elsewhere.
+    pub other: Option<Customer>,
+    /// Whether the trunk at Teams has media bypass.
+    pub media_bypass: bool,
     /// Between OPTIONS of the SBC.
     pub options_interval: Duration,
     /// An address of this machine, in the ranges that the SBC takes for Teams', that no name leads to.
@@ -39,6 +43,15 @@ pub struct Facts {
     pub stranger: Identity,
     /// Whoever signed the SBC's certificates, PEM.
     pub sbc_roots: String,
+}
+
+/// A customer, as Teams knows it.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    /// Its derived trunk.
+    pub gateway: String,
+    /// One of its numbers at Teams.
+    pub number: String,
 }
 
 /// Both emulators, and what the SBC between them has been told.

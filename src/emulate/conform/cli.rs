@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ALL, Bench, Facts, PBX_TONE, Report, Scenario, TEAMS_TONE, find};
+use super::{ALL, Bench, Customer, Facts, PBX_TONE, Report, Scenario, TEAMS_TONE, find};
 use crate::emulate::cli::{CarrierArg, ROOTS, RunError, TeamsArgs, identities};
 use crate::emulate::tls;
 use crate::emulate::{Authority, Carrier, KeyKind, Pbx, PbxConfig, Teams, TeamsConfig, Usage};
 
 /// Try an SBC instead of waiting for it.
 ///
-/// The SBC has a gateway (--gateway, the customer's with a number, the carrier's without one), finds Microsoft's names
+/// The SBC has a gateway (--gateway, the customer's with a number, the carrier's without one, and perhaps another
+/// customer's with a number, whose calls lead elsewhere), finds Microsoft's names
 /// at --listen and --proxy, trusts "teams-roots.pem" in --certificates, takes this machine's addresses for Microsoft's,
 /// and has a trunk to an emulated PBX (--pbx), whose number, feature code and emergency number lead there.
 #[derive(Debug, Clone, Args)]
@@ -59,6 +60,9 @@ pub struct ConformArgs {
     /// Seconds between OPTIONS of the SBC.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub sbc_options_interval: u64,
+    /// The SBC's trunk at Teams has media bypass: play what is about that, and nothing else.
+    #[arg(long, requires = "conform")]
+    pub media_bypass: bool,
     /// An address of this machine that no name leads to and that the SBC takes for Microsoft's.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.9")]
     pub source: IpAddr,
@@ -90,8 +94,9 @@ pub fn list() -> String {
 pub async fn run(args: TeamsArgs, target: &str) -> Result<Report, RunError> {
     let bench = bench(&args, target).await?;
     let mut out = std::io::stdout();
+    let asked = &args.conform.scenario;
     let wanted =
-        |s: &&Scenario| args.conform.scenario.is_empty() || args.conform.scenario.contains(&s.name);
+        |s: &&Scenario| s.suits(&bench.facts) && (asked.is_empty() || asked.contains(&s.name));
     let mut report = Report::default();
     for scenario in ALL.iter().filter(wanted) {
         let row = scenario.run(&bench).await;
@@ -124,10 +129,9 @@ async fn address(target: &str) -> Result<SocketAddr, RunError> {
 
 async fn bench(args: &TeamsArgs, target: &str) -> Result<Bench, RunError> {
     let sbc = address(target).await?;
-    let customer = args
-        .gateways
-        .iter()
-        .find(|gateway| !gateway.numbers.is_empty())
+    let mut customers = args.gateways.iter().filter(|g| !g.numbers.is_empty());
+    let customer = customers
+        .next()
         .ok_or_else(|| RunError::Usage("no --gateway has a number".to_owned()))?;
     let base = args
         .gateways
@@ -141,6 +145,11 @@ async fn bench(args: &TeamsArgs, target: &str) -> Result<Bench, RunError> {
         pbx_number: args.conform.number.clone(),
         feature_code: args.conform.feature_code.clone(),
         emergency: args.conform.emergency.clone(),
+        other: customers.next().map(|other| Customer {
+            gateway: other.fqdn.clone(),
+            number: other.numbers[0].clone(),
+        }),
+        media_bypass: args.conform.media_bypass,
         options_interval: Duration::from_secs(args.conform.sbc_options_interval),
         source: args.conform.source,
         stranger: Authority::new("Nobody")?.issue(
@@ -157,6 +166,7 @@ async fn bench(args: &TeamsArgs, target: &str) -> Result<Bench, RunError> {
     config.media = args.media;
     config.gateways = args.gateways.clone();
     config.options_interval = OPTIONS_INTERVAL;
+    config.media_bypass = args.conform.media_bypass;
     config.tone = TEAMS_TONE;
     let teams = Teams::start(config).await?;
     let mut config = PbxConfig::new(address(&args.conform.pbx_sbc).await?);

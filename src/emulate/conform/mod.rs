@@ -7,6 +7,7 @@
 //! each begins when the calls of the one before are over.
 
 mod bench;
+mod bypass;
 mod cli;
 mod connections;
 mod failover;
@@ -24,7 +25,7 @@ mod transfer;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use bench::{Bench, Facts, PBX_TONE, TEAMS_TONE};
+pub use bench::{Bench, Customer, Facts, PBX_TONE, TEAMS_TONE};
 pub use cli::{ConformArgs, list, run};
 pub use findings::{Finding, Findings};
 pub use report::{Report, Row};
@@ -40,7 +41,19 @@ pub struct Scenario {
     pub items: &'static [&'static str],
     /// What it means, in one line.
     pub meaning: &'static str,
+    needs: Needs,
     play: Play,
+}
+
+/// What a scenario can only be played with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// A trunk at Teams without media bypass.
+    Nothing,
+    /// One with it.
+    Bypass,
+    /// A second customer.
+    Other,
 }
 
 /// A scenario's function: what it found on the way, and what it cannot go on after.
@@ -48,11 +61,14 @@ type Play = for<'a> fn(&'a Bench, &'a mut Findings) -> Played<'a>;
 type Played<'a> = Pin<Box<dyn Future<Output = findings::Step> + Send + 'a>>;
 
 macro_rules! scenarios {
-    ($($name:literal, [$($item:literal),+], $play:path, $meaning:literal;)+) => {
+    (@needs) => { Needs::Nothing };
+    (@needs $needs:ident) => { Needs::$needs };
+    ($($name:literal, [$($item:literal),+], $play:path $(=> $needs:ident)?, $meaning:literal;)+) => {
         &[$(Scenario {
             name: $name,
             items: &[$($item),+],
             meaning: $meaning,
+            needs: scenarios!(@needs $($needs)?),
             play: |bench, findings| Box::pin($play(bench, findings)),
         }),+]
     };
@@ -95,6 +111,8 @@ pub const ALL: &[Scenario] = scenarios![
         "180 when the PBX rings, 200 when it answers";
     "early-media", ["TDR-508"], ringing::early_media,
         "what the PBX plays before the answer is heard at Teams";
+    "silent-progress", ["TDR-505"], ringing::silent_progress,
+        "183 of Teams without a sound is ringing for the PBX";
     "forks", ["TDR-504", "TDR-506"], ringing::forks,
         "180 twice, 183 on a third tag, 200 on the first or a new one";
     "busy", ["TDR-516", "TDR-518"], ringing::busy,
@@ -137,6 +155,8 @@ pub const ALL: &[Scenario] = scenarios![
         "a gateway that nobody has is refused and reaches nobody";
     "unknown-caller", ["TDR-313", "TDR-1212"], numbers::unknown_caller,
         "a caller that is not the customer's is refused or replaced";
+    "isolation", ["TDR-1212", "TDR-301", "TDR-313"], numbers::isolation => Other,
+        "neither number nor gateway of another customer serves this one";
     "closed-connection", ["TDR-144", "TDR-140"], connections::closed,
         "Teams closes its connections, the call lives on, BYE comes on the SBC's own";
     "other-connection", ["TDR-142", "TDR-141"], connections::other_connection,
@@ -157,6 +177,16 @@ pub const ALL: &[Scenario] = scenarios![
         "a proxy that refuses connections: the next one";
     "deaf-proxy", ["TDR-213"], failover::deaf,
         "a proxy that says nothing: the next one";
+    "ice-lite", ["TDR-840", "TDR-841"], bypass::lite => Bypass,
+        "media bypass: ice-lite, credentials and one candidate, in offer and answer";
+    "ice-checks", ["TDR-840", "TDR-801"], bypass::checks => Bypass,
+        "media bypass: every check is answered, and sound flows both ways";
+    "ice-nomination", ["TDR-843", "TDR-508"], bypass::nomination => Bypass,
+        "media bypass: nominated after 183, before 200, which says the same of ICE";
+    "ice-forks", ["TDR-842"], bypass::forks => Bypass,
+        "media bypass: two clients check, and the one that answers is heard";
+    "ice-restart", ["TDR-844"], bypass::restart => Bypass,
+        "media bypass: new credentials, the same candidate, and sound again";
 ];
 
 /// The scenario of this name.
@@ -165,6 +195,15 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 }
 
 impl Scenario {
+    /// Whether it can be played on a bench of which this is so.
+    pub fn suits(&self, facts: &Facts) -> bool {
+        match self.needs {
+            Needs::Nothing => !facts.media_bypass,
+            Needs::Bypass => facts.media_bypass,
+            Needs::Other => !facts.media_bypass && facts.other.is_some(),
+        }
+    }
+
     /// Plays it, and leaves nothing of it behind.
     pub async fn run(&self, bench: &Bench) -> Row {
         bench.clear().await;

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::bench::{Bench, refused};
-use super::findings::{Findings, Step};
+use super::findings::{Finding, Findings, Step};
 use super::look;
 use crate::emulate::message::{uri_of, user_of};
-use crate::emulate::{CallError, Quirks, TeamsCall};
+use crate::emulate::{CallError, PbxCall, Quirks, TeamsCall, Traced, Way};
 
 /// What nobody has.
 const NOBODY: &str = "+15550009999";
@@ -127,6 +127,64 @@ pub(super) async fn unknown_host(bench: &Bench, findings: &mut Findings) -> Step
     findings.check("TDR-301", !reached, "such a call reaches nobody", || {
         "the PBX got an INVITE".to_owned()
     });
+    Ok(())
+}
+
+/// TDR-1212: two customers are kept apart. Another's number as caller, another's gateway for one's own caller, and another's
+/// number called by one's own PBX are refused and reach nobody; one's own call goes on as ever.
+pub(super) async fn isolation(bench: &Bench, findings: &mut Findings) -> Step {
+    let Some(other) = bench.facts.other.clone() else {
+        return Ok(());
+    };
+    let from = Instant::now();
+    let own = bench.ordinary();
+    for (what, call) in [
+        (
+            "another customer's number as caller",
+            TeamsCall {
+                from: other.number.clone(),
+                ..own.clone()
+            },
+        ),
+        (
+            "another customer's gateway for an own caller",
+            TeamsCall {
+                gateway: other.gateway.clone(),
+                ..own.clone()
+            },
+        ),
+    ] {
+        let call = bench.dial(call, Quirks::default()).await?;
+        let status = refused("TDR-1212", &call, &format!("{what} is refused")).await?;
+        let rule = format!("{what} is refused by 403");
+        findings.check("TDR-1212", status == 403, rule, || look::last_word(&call));
+    }
+    let call = PbxCall {
+        to: other.number.clone(),
+        from: bench.facts.pbx_number.clone(),
+        ..PbxCall::default()
+    };
+    let rule = "another customer's number is not reached by this one's PBX";
+    let dialled = bench.pbx.call(call).await;
+    let call = dialled.map_err(|error| Finding::new("TDR-1212", rule, error))?;
+    refused("TDR-1212", &call, rule).await?;
+    let came = |messages: Vec<Traced>| {
+        let is_call =
+            |m: &&Traced| m.at >= from && m.way == Way::In && m.first_line.starts_with("INVITE ");
+        messages.iter().filter(is_call).count()
+    };
+    let reached = (
+        came(bench.teams.trace().messages()),
+        came(bench.pbx.trace().messages()),
+    );
+    findings.check(
+        "TDR-1212",
+        reached == (0, 0),
+        "such calls reach nobody",
+        || format!("{} INVITEs at Teams, {} at the PBX", reached.0, reached.1),
+    );
+    let pair = bench.call_from_teams("TDR-1212").await?;
+    pair.teams.bye().await;
     Ok(())
 }
 

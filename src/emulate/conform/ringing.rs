@@ -7,7 +7,7 @@ use super::bench::{
 };
 use super::findings::{Findings, Step};
 use super::look;
-use crate::emulate::message::tag_of;
+use crate::emulate::message::{Message, tag_of};
 use crate::emulate::{Behaviour, EmuCall, Ended, Move, Phase, Quirks, Way};
 
 /// How long a call may go on that Teams never acknowledged: 64 times T1 (RFC 3261 §13.3.1.4), and some slack.
@@ -56,6 +56,44 @@ pub(super) async fn forks(bench: &Bench, findings: &mut Findings) -> Step {
     Ok(())
 }
 
+/// TDR-505: Teams' 183 has a description and no sound. Who calls by the PBX would hear nothing if it went on as it is: the
+/// PBX hears 180, and rings by itself.
+pub(super) async fn silent_progress(bench: &Bench, findings: &mut Findings) -> Step {
+    let step = |after, status| Move {
+        after: Duration::from_millis(after),
+        status,
+        fork: 0,
+        described: true,
+    };
+    let moves = vec![step(30, 183), step(700, 200)];
+    bench
+        .teams
+        .behave(&bench.facts.teams_number, Behaviour::Script(moves));
+    let pair = bench.call_from_pbx("TDR-505").await?;
+    let answers = look::from_sbc(&pair.pbx);
+    let rings = answers.iter().any(|m| m.status() == Some(180));
+    findings.check(
+        "TDR-505",
+        rings,
+        "a 183 of Teams is 180 for the PBX",
+        || {
+            let heard = answers.iter().filter_map(Message::status);
+            format!("{:?}", heard.collect::<Vec<_>>())
+        },
+    );
+    let described = |m: &&Message| matches!(m.status(), Some(101..=199)) && !m.body.is_empty();
+    let silent = answers.iter().find(described);
+    findings.check(
+        "TDR-505",
+        silent.is_none(),
+        "no description goes to the PBX while Teams is silent",
+        || silent.map_or(String::new(), |m| m.first_line().to_owned()),
+    );
+    pair.both_hear("TDR-505").await?;
+    pair.pbx.bye().await;
+    Ok(())
+}
+
 fn forking(answering: usize) -> Vec<Move> {
     let ringing = |fork, status| Move {
         after: Duration::from_millis(30),
@@ -72,7 +110,7 @@ fn forking(answering: usize) -> Vec<Move> {
     vec![ringing(0, 180), ringing(1, 180), ringing(2, 183), answer]
 }
 
-fn sent(call: &EmuCall, start: &str) -> Option<crate::emulate::message::Message> {
+fn sent(call: &EmuCall, start: &str) -> Option<Message> {
     let messages = call.messages();
     let found = messages.iter().find(|m| {
         m.way == Way::Out && m.first_line.starts_with(start) && m.cseq.ends_with("INVITE")

@@ -108,6 +108,11 @@ pub const FAULTS: &[Fault] = &[
         To::Teams if is(text, "SIP/2.0 183") => bodiless(text),
         _ => as_it_is(text),
     }),
+    // An SBC that makes nothing of a 183.
+    twisted("silent-progress", "TDR-505", |to, text, _| match to {
+        To::Sbc if is(text, "SIP/2.0 183") => Vec::new(),
+        _ => as_it_is(text),
+    }),
     twisted("forks", "TDR-504", |to, text, _| match to {
         To::Teams if is(text, "ACK ") => vec![of_another_fork(text)],
         _ => as_it_is(text),
@@ -199,6 +204,11 @@ pub const FAULTS: &[Fault] = &[
         To::Teams => changed(text, "SIP/2.0 403 ", "SIP/2.0 480 "),
         To::Sbc => as_it_is(text),
     }),
+    // The SBC sees one of its own numbers in place of the other's.
+    twisted("isolation", "TDR-1212", |to, text, _| match to {
+        To::Sbc if is(text, "INVITE ") => changed(text, "+14255550300", "+14255550100"),
+        _ => as_it_is(text),
+    }),
     twisted("closed-connection", "TDR-140", |to, text, _| match to {
         To::Teams if is(text, "BYE ") => Vec::new(),
         _ => as_it_is(text),
@@ -239,7 +249,39 @@ pub const FAULTS: &[Fault] = &[
         To::Teams => first_call(text, count),
         To::Sbc => as_it_is(text),
     }),
+    twisted("ice-lite", "TDR-840", |to, text, _| match to {
+        To::Teams => without(text, "a=ice-lite"),
+        To::Sbc => as_it_is(text),
+    }),
+    twisted("ice-checks", "TDR-840", |to, text, _| match to {
+        To::Teams if answers(text, 200, "INVITE") => other_password(text),
+        _ => as_it_is(text),
+    }),
+    twisted("ice-nomination", "TDR-843", |to, text, _| match to {
+        To::Teams if answers(text, 200, "INVITE") => other_password(text),
+        _ => as_it_is(text),
+    }),
+    twisted("ice-forks", "TDR-842", |to, text, _| match to {
+        To::Teams if is(text, "INVITE ") => other_password(text),
+        _ => as_it_is(text),
+    }),
+    twisted("ice-restart", "TDR-844", |to, text, _| match to {
+        To::Teams if answers(text, 200, "INVITE") && sequence(text) > 1 => {
+            changed(text, " typ host", " typ host generation 1")
+        }
+        _ => as_it_is(text),
+    }),
 ];
+
+/// The password of ICE begins with another letter than the SBC's.
+fn other_password(text: &str) -> Vec<String> {
+    const START: &str = "a=ice-pwd:";
+    let Some((before, password)) = text.split_once(START) else {
+        return as_it_is(text);
+    };
+    let other = if password.starts_with('A') { "B" } else { "A" };
+    vec![format!("{before}{START}{other}{}", &password[1..])]
+}
 
 fn as_it_is(text: &str) -> Vec<String> {
     vec![text.to_owned()]

@@ -1,11 +1,12 @@
 //! A running SBC on the bench, with the man in the middle before it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 use tollgate::app::Sbc;
 use tollgate::config;
-use tollgate::emulate::conform::{Bench, Facts, PBX_TONE, TEAMS_TONE};
+use tollgate::emulate::conform::{Bench, Customer, Facts, PBX_TONE, TEAMS_TONE};
 use tollgate::emulate::{
     Authority, Gateway, Identity, KeyKind, Pbx, PbxConfig, Teams, TeamsConfig, Usage,
 };
@@ -17,6 +18,8 @@ use crate::calls::lab::media_ports;
 const BASE: &str = "sbc1.tollgate.test";
 const GATEWAY: &str = "contoso.sbc1.tollgate.test";
 const TEAMS_NUMBER: &str = "+14255550100";
+const OTHER_GATEWAY: &str = "fabrikam.sbc1.tollgate.test";
+const OTHER_NUMBER: &str = "+14255550300";
 const TEAMS_NAME: &str = "sip.pstnhub.microsoft.com";
 /// Media ports in blocks of 64: a port that was used rests for a while.
 const BLOCKS: u16 = 12;
@@ -31,7 +34,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub async fn start() -> Self {
+    /// With two customers, and a trunk at Teams that has media bypass or not.
+    pub async fn start(media_bypass: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
         let authority = |name| Authority::new(name).unwrap();
@@ -48,6 +52,7 @@ impl Lab {
         let mut settings = TeamsConfig::new(nowhere, theirs.clone(), theirs.clone(), public.pem());
         settings.others = vec![settings.listen; 2];
         settings.options_interval = Duration::from_secs(1);
+        settings.media_bypass = media_bypass;
         (settings.tone, settings.patience) = (TEAMS_TONE, PATIENCE);
         settings.gateways = vec![
             Gateway {
@@ -57,6 +62,10 @@ impl Lab {
             Gateway {
                 fqdn: GATEWAY.into(),
                 numbers: vec![TEAMS_NUMBER.into()],
+            },
+            Gateway {
+                fqdn: OTHER_GATEWAY.into(),
+                numbers: vec![OTHER_NUMBER.into()],
             },
         ];
         let teams = Teams::start(settings).await.unwrap();
@@ -82,7 +91,7 @@ impl Lab {
         let mut settings = PbxConfig::new(sip.udp[0]);
         (settings.tone, settings.patience) = (PBX_TONE, PATIENCE);
         let pbx = Pbx::start(settings).await.unwrap();
-        provision(sbc.store(), sip.tls[0].port(), &pbx).await;
+        provision(sbc.store(), sip.tls[0].port(), media_bypass, &pbx).await;
         let facts = Facts {
             base: BASE.into(),
             gateway: GATEWAY.into(),
@@ -90,6 +99,11 @@ impl Lab {
             pbx_number: "+14255550200".into(),
             feature_code: "*21#".into(),
             emergency: "911".into(),
+            other: Some(Customer {
+                gateway: OTHER_GATEWAY.into(),
+                number: OTHER_NUMBER.into(),
+            }),
+            media_bypass,
             options_interval: Duration::from_secs(10),
             source: [127, 0, 0, 9].into(),
             stranger: issue(&authority("Nobody"), &[TEAMS_NAME], Usage::Both),
@@ -132,33 +146,41 @@ fn configuration(directory: &tempfile::TempDir, teams: &Teams) -> String {
     )
 }
 
-async fn provision(store: &store::Store, tls_port: u16, pbx: &Pbx) {
-    let (host, port) = (pbx.address.ip(), pbx.address.port());
-    let region = json!({ "code": "LAB", "display_name": "Laboratory", "base_fqdn": BASE, "sip_port": tls_port });
-    let customer = json!({ "account_id": "contoso", "name": "Contoso", "max_channels": 64, "regions": ["LAB"],
-        "activation_state": "active", "activation_reason": "test" });
-    let gateway = json!({ "region": "LAB", "label": "contoso", "state": "active" });
-    let trunk = json!({ "name": "pbx", "role": "pbx", "transport": "udp", "host": host, "port": port, "acl": [host] });
+async fn provision(store: &store::Store, tls_port: u16, media_bypass: bool, pbx: &Pbx) {
+    let region = json!({ "code": "LAB", "display_name": "Laboratory", "base_fqdn": BASE, "sip_port": tls_port,
+        "media_bypass": media_bypass });
     let mut change = store.change().await.unwrap();
     store::regions::insert(&mut change, &serde_json::from_value(region).unwrap())
         .await
         .unwrap();
+    add_customer(&mut change, "contoso", TEAMS_NUMBER, pbx.address).await;
+    let elsewhere = "127.0.0.88:5060".parse().unwrap();
+    add_customer(&mut change, "fabrikam", OTHER_NUMBER, elsewhere).await;
+    change.publish().await.unwrap();
+}
+
+async fn add_customer(change: &mut store::Change, name: &str, number: &str, pbx: SocketAddr) {
+    let (host, port) = (pbx.ip(), pbx.port());
+    let customer = json!({ "account_id": name, "name": name, "max_channels": 64, "regions": ["LAB"],
+        "activation_state": "active", "activation_reason": "test" });
+    let gateway = json!({ "region": "LAB", "label": name, "state": "active" });
+    let trunk = json!({ "name": format!("{name}-pbx"), "role": "pbx", "transport": "udp", "host": host, "port": port,
+        "acl": [host] });
     let customer = serde_json::from_value(customer).unwrap();
-    let customer = store::customers::insert(&mut change, &customer)
+    let customer = store::customers::insert(change, &customer)
         .await
         .unwrap()
         .id;
     let gateway = serde_json::from_value(gateway).unwrap();
-    store::gateways::insert(&mut change, customer, &gateway)
+    store::gateways::insert(change, customer, &gateway)
         .await
         .unwrap();
-    let number = TEAMS_NUMBER.parse().unwrap();
-    store::numbers::insert(&mut change, customer, &number)
+    let number = number.parse().unwrap();
+    store::numbers::insert(change, customer, &number)
         .await
         .unwrap();
     let trunk = serde_json::from_value(trunk).unwrap();
-    store::trunks::insert(&mut change, Some(customer), &trunk)
+    store::trunks::insert(change, Some(customer), &trunk)
         .await
         .unwrap();
-    change.publish().await.unwrap();
 }
