@@ -23,9 +23,10 @@
 //!
 //! The **control plane** is one task that owns a `b2bua::Calls`, which owns a `sip::Endpoint`. It takes no lock
 //! and opens no socket: bytes, answers from DNS, media events and the time go in; what should happen comes out as
-//! values. The **media plane** is a thread that owns the UDP sockets and a `media::Relay`; the planes exchange plain
-//! enums over bounded queues. The **management plane** writes to the store and compiles a new
-//! `directory::Directory`, which is swapped whole; calls obey the directory and never wait for the database.
+//! values. The **media plane** is a few threads, each of which owns UDP sockets and a `media::Relay`; both legs of a
+//! call are on one. The planes exchange plain enums over bounded queues. The **management plane** writes to the store and
+//! compiles a new `directory::Directory`, which is swapped whole; calls obey the directory and never wait for the
+//! database.
 #![doc(html_no_source)]
 
 pub mod admin;

@@ -79,7 +79,7 @@ pub enum StartError {
     /// Sockets that media needs.
     #[error("{0}")]
     Limits(String),
-    /// The relay thread.
+    /// The relay threads.
     #[error("{0}")]
     Relay(#[from] RelayError),
 }

@@ -131,6 +131,7 @@ impl Observer {
         self.network(network);
         self.relay(relay);
         metrics::MEDIA_PORTS_FREE.set([], calls.ports_free() as f64);
+        metrics::MEDIA_PORTS_HURRIED.total([], calls.ports_hurried());
     }
 
     fn name(&self, customer: Uuid) -> String {
@@ -214,6 +215,10 @@ impl Observer {
             ("not_connected", &counters.not_connected),
             ("held", &counters.held),
             ("payload_type", &counters.payload_type),
+            ("unprotectable", &counters.unprotectable),
+            ("stale", &counters.stale),
+            ("receive_buffer", &counters.dropped_by_system),
+            ("send_failed", &counters.send_failures),
         ] {
             metrics::RTP_DROPPED.total([reason], counter.get());
         }
@@ -236,6 +241,10 @@ impl Observer {
             metrics::ICE_PATHS.total([event], counter.get());
         }
         metrics::MEDIA_LEGS.set([], counters.legs.get() as f64);
+        for (thread, legs) in relay.legs_by_thread().into_iter().enumerate() {
+            metrics::MEDIA_THREAD_LEGS.set([&thread.to_string()], legs as f64);
+        }
+        metrics::MEDIA_RECEIVE_BUFFER.set([], relay.receive_buffer() as f64);
         metrics::QUEUE_DROPPED.total(["relay_commands"], relay.commands_lost());
         metrics::QUEUE_DROPPED.total(["relay_events"], counters.events_lost.get());
     }

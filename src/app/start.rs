@@ -14,19 +14,11 @@ const OTHER_FILES: u64 = 256;
 /// Sockets of one leg.
 const SOCKETS_PER_LEG: u64 = 2;
 
-/// Enough ports and file descriptors for `calls.max_calls`, or a clear word at the start instead of failing calls later.
+/// Enough file descriptors for `calls.max_calls`, or a clear word at the start instead of failing calls later. That there are
+/// enough ports the configuration has checked.
 pub(super) fn check_limits(config: &Config) -> Result<(), StartError> {
     let legs = config.calls.max_calls * Config::LEGS_PER_CALL;
-    let pairs = usize::from(config.media.port_max - config.media.port_min).div_ceil(2);
-    if pairs < legs {
-        tracing::warn!(
-            pairs,
-            legs,
-            "media.port_min to media.port_max holds fewer port pairs than calls.max_calls needs"
-        );
-    }
-    let needed =
-        legs.min(pairs) as u64 * SOCKETS_PER_LEG + config.sip.max_connections as u64 + OTHER_FILES;
+    let needed = legs as u64 * SOCKETS_PER_LEG + config.sip.max_connections as u64 + OTHER_FILES;
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| StartError::Limits(e.to_string()))?;
     if soft < needed && hard >= needed {

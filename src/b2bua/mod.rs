@@ -467,6 +467,11 @@ impl Calls {
         self.core.ports.free(self.core.now)
     }
 
+    /// Port pairs that were taken again before they had rested.
+    pub fn ports_hurried(&self) -> u64 {
+        self.core.ports.hurried()
+    }
+
     /// Every peer that is asked with OPTIONS, by name.
     pub fn peers(&self) -> impl Iterator<Item = (Realm, &str, &Health)> {
         self.core.watch.states()

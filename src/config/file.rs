@@ -74,6 +74,7 @@ pub struct Sip {
     pub trying_timeout: Duration,
     #[serde(rename = "proceeding_timeout_s", deserialize_with = "seconds")]
     pub proceeding_timeout: Duration,
+    pub dscp: u8,
 }
 
 /// `[tls]`
@@ -146,6 +147,11 @@ pub struct Media {
     #[serde(rename = "inactivity_timeout_s", deserialize_with = "seconds_or_never")]
     pub inactivity_timeout: Option<Duration>,
     pub dscp: u8,
+    pub threads: usize,
+    pub pin_threads: bool,
+    #[serde(rename = "collect_us", deserialize_with = "microseconds")]
+    pub collect: Duration,
+    pub receive_buffer_kib: usize,
 }
 
 /// `[dns]`
@@ -267,6 +273,10 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     u32::deserialize(deserializer).map(|ms| Duration::from_millis(ms.into()))
+}
+
+fn microseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u32::deserialize(deserializer).map(|us| Duration::from_micros(us.into()))
 }
 
 fn seconds_or_never<'de, D: Deserializer<'de>>(

@@ -8,6 +8,7 @@ use crate::{b2bua, directory, doctor, net};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// What the modules below are configured with. Limits that no key sets keep the module's own default.
@@ -27,6 +28,7 @@ impl Config {
             keep_alive: sip.keep_alive,
             renew_after: sip.renew,
             reload_poll: self.tls.reload,
+            dscp: sip.dscp,
             dns: net::DnsConfig {
                 nameservers: self.dns.nameservers.clone(),
                 hosts: self.dns.hosts.clone().into_iter().collect(),
@@ -153,8 +155,15 @@ impl Config {
     pub fn relay(&self) -> relay::Config {
         let legs = self.calls.max_calls * Self::LEGS_PER_CALL + Self::LEGS_PER_CALL;
         relay::Config {
+            threads: match self.media.threads {
+                0 => available_parallelism().map_or(1, usize::from),
+                threads => threads,
+            },
+            pin: self.media.pin_threads,
             legs,
             dscp: self.media.dscp,
+            receive_buffer: self.media.receive_buffer_kib << 10,
+            collect: self.media.collect,
             ..relay::Config::default()
         }
     }

@@ -123,6 +123,16 @@ fn media(config: &Config, report: &mut dyn FnMut(&str, String)) {
             media.port_min, media.port_max
         );
         report("media.port_max", problem);
+        return;
+    }
+    let pairs = usize::from((media.port_max - media.port_min).div_ceil(2));
+    let needed = config.calls.max_calls * Config::LEGS_PER_CALL;
+    if pairs < needed {
+        let problem = format!(
+            "from {} to {} there are {pairs} pairs of ports, and calls.max_calls = {} needs {needed}",
+            media.port_min, media.port_max, config.calls.max_calls
+        );
+        report("media.port_max", problem);
     }
 }
 
@@ -163,6 +173,10 @@ mod tests {
             (&[("MEDIA__PORT_MIN", "20001")], "media.port_min"),
             (
                 &[("MEDIA__PORT_MIN", "40000"), ("MEDIA__PORT_MAX", "40002")],
+                "media.port_max",
+            ),
+            (
+                &[("MEDIA__PORT_MAX", "20999"), ("CALLS__MAX_CALLS", "251")],
                 "media.port_max",
             ),
             (

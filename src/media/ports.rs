@@ -1,7 +1,9 @@
 //! Which of our ports are free for media: pairs of an even port for RTP and the next one for RTCP.
 //!
 //! A pair that comes back rests for a while, so that late packets of the old call do not reach a new one. Pairs are
-//! handed out longest-rested first.
+//! handed out longest-rested first. When all that are left still rest, the one that came back first is taken: that is
+//! better than to refuse a call. By then its sockets have been closed, what was waiting in them is gone, and a peer that
+//! has not heard of the end yet is a stranger to the new leg, unless it is the same peer without SRTP.
 
 use crate::base::Random;
 use std::collections::VecDeque;
@@ -21,6 +23,7 @@ struct Pool {
     /// Resting, with the end of the rest; in the order of return.
     resting: VecDeque<(Instant, u16)>,
     cool_down: Duration,
+    hurried: u64,
 }
 
 /// Two ports taken; dropping it gives them back.
@@ -45,15 +48,23 @@ impl Ports {
             returned: Vec::new(),
             resting: VecDeque::new(),
             cool_down,
+            hurried: 0,
         };
         Self(Arc::new(Mutex::new(pool)))
     }
 
-    /// A pair that nobody has and that has rested, or `None` if there is none now.
+    /// A pair that nobody has, the one that has rested longest; `None` if all are taken.
     pub fn take(&self, now: Instant) -> Option<PortPair> {
         let mut pool = lock(&self.0);
         pool.settle(now);
-        let rtp = pool.free.pop_front()?;
+        let rtp = match pool.free.pop_front() {
+            Some(rested) => rested,
+            None => {
+                let (_, first) = pool.resting.pop_front()?;
+                pool.hurried += 1;
+                first
+            }
+        };
         Some(PortPair {
             rtp,
             pool: self.0.clone(),
@@ -64,7 +75,12 @@ impl Ports {
     pub fn free(&self, now: Instant) -> usize {
         let mut pool = lock(&self.0);
         pool.settle(now);
-        pool.free.len()
+        pool.free.len() + pool.resting.len()
+    }
+
+    /// How many pairs were taken before they had rested.
+    pub fn hurried(&self) -> u64 {
+        lock(&self.0).hurried
     }
 }
 
@@ -123,16 +139,44 @@ mod tests {
         );
     }
 
-    /// A pair comes back by being dropped and can be taken again after its rest, not before.
+    /// A pair comes back by being dropped, and is taken again after all that have rested longer.
     #[test]
     fn a_dropped_pair_rests() {
-        let (ports, start) = (ports(10_000..=10_001), Instant::now());
-        drop(ports.take(start));
+        let (ports, start) = (ports(10_000..=10_005), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(ports.free(at(10)), 0);
-        assert!(ports.take(at(14)).is_none());
-        assert_eq!(ports.free(at(15)), 1);
-        assert!(ports.take(at(15)).is_some());
+        let first = ports.take(start).unwrap().rtp();
+        assert_eq!((ports.free(at(1)), ports.hurried()), (3, 0));
+        let others = [ports.take(at(1)).unwrap(), ports.take(at(1)).unwrap()];
+        assert!(others.iter().all(|pair| pair.rtp() != first));
+        assert_eq!(ports.take(at(6)).unwrap().rtp(), first);
+        assert_eq!(ports.hurried(), 0, "five seconds were enough");
+    }
+
+    /// Two hundred ports carry a thousand short calls in a row, of which each holds four; the first to come back is the
+    /// first to be taken, also while all rest. When all are taken, there is none.
+    #[test]
+    fn short_calls_do_not_use_up_the_ports() {
+        let (ports, start) = (ports(20_000..=20_199), Instant::now());
+        let mut last_used = std::collections::HashMap::new();
+        for call in 0..1000u32 {
+            let now = start + Duration::from_millis(110) * call;
+            for pair in [ports.take(now).unwrap(), ports.take(now).unwrap()] {
+                if let Some(before) = last_used.insert(pair.rtp(), call) {
+                    assert_eq!(call - before, 50, "all the others came first");
+                }
+            }
+        }
+        assert_eq!(
+            ports.hurried(),
+            0,
+            "fifty calls take longer than five seconds"
+        );
+        let now = start + Duration::from_secs(110);
+        let all: Vec<_> = std::iter::from_fn(|| ports.take(now)).collect();
+        assert_eq!((all.len(), ports.free(now)), (100, 0));
+        assert!(ports.hurried() > 0);
+        drop(all);
+        assert_eq!(ports.free(now), 100);
     }
 
     /// The highest port of all does not overflow, and an empty range has nothing.

@@ -214,6 +214,24 @@ impl Relay {
         });
     }
 
+    /// Gives a leg away, without its partner.
+    pub fn release(&mut self, leg: LegId) -> Option<Box<OpenLeg>> {
+        self.disconnect(leg);
+        self.players.retain(|player| *player != leg);
+        let released = self.legs.remove(&leg)?;
+        self.counters.legs.set(self.legs.len() as u64);
+        Some(Box::new(OpenLeg(released)))
+    }
+
+    /// Takes a leg over, with all that it had but its partner.
+    pub fn adopt(&mut self, adopted: Box<OpenLeg>, now: Instant) {
+        let OpenLeg(leg) = *adopted;
+        let (id, playing) = (leg.id(), leg.is_playing());
+        self.legs.insert(id, leg);
+        self.note_player(id, playing, now);
+        self.counters.legs.set(self.legs.len() as u64);
+    }
+
     /// Takes the datagram in the first `length` bytes of the buffer, which came to a leg's port. The answer, if any, is
     /// about the same buffer; it needs room for what SRTP appends ([`BUFFER`]).
     pub fn packet(
@@ -373,9 +391,12 @@ impl Relay {
     }
 }
 
+/// A leg on its way from one relay to another.
+pub struct OpenLeg(Leg);
+
 /// Spreads the numbers of legs, which are our own and need no defence against chosen ones.
 #[derive(Default)]
-struct LegHasher(u64);
+pub struct LegHasher(u64);
 
 impl Hasher for LegHasher {
     fn finish(&self) -> u64 {

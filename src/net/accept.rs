@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::{self, Ending};
 use super::counters::HandshakeFailure;
 use super::hub::{Hub, Place};
+use super::mark;
 use super::tls::TlsMaterial;
 use crate::sip::{PeerCertificate, Source, Transport};
 
@@ -24,7 +25,8 @@ const BACKLOG: i32 = 1024;
 /// After an error of `accept`, such as too many open files, which would else be repeated at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Connections that it accepts are marked as it is.
+pub(super) fn bind(address: SocketAddr, dscp: u8) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -33,6 +35,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    mark(&socket, address, dscp)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -47,6 +47,8 @@ pub struct Config {
     pub drain_limit: Duration,
     /// How often certificate, key and root files are looked at for changes.
     pub reload_poll: Duration,
+    /// Differentiated services code point of all that is sent, 0 to 63.
+    pub dscp: u8,
     /// How names are resolved.
     pub dns: DnsConfig,
 }
@@ -76,6 +78,7 @@ impl Default for Config {
             drain_idle: seconds(190),
             drain_limit: seconds(900),
             reload_poll: seconds(5),
+            dscp: 24,
             dns: DnsConfig::default(),
         }
     }

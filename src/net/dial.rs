@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -18,6 +19,7 @@ use super::connection::{self, Ending, Left};
 use super::counters::HandshakeFailure;
 use super::hub::{Hub, Place, reaches};
 use super::link::{Link, Outgoing};
+use super::mark;
 use super::verify::dns_names;
 use crate::sip::{PeerCertificate, Source, Target, Transport};
 
@@ -132,6 +134,7 @@ async fn connect(hub: &Hub, target: &Target) -> io::Result<(TcpStream, SocketAdd
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    mark(&SockRef::from(&socket), target.address, hub.config.dscp)?;
     let specific = hub.listeners.iter().find(|(transport, local)| {
         *transport == target.transport
             && !local.ip().is_unspecified()

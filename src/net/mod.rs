@@ -29,10 +29,12 @@ pub mod dev_certificates;
 pub mod probe;
 pub mod relay;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use socket2::Socket;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -86,7 +88,7 @@ pub enum NetError {
         /// Where.
         address: SocketAddr,
         /// What the system said.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// A TLS listener without a certificate.
     #[error("a TLS listener needs a certificate")]
@@ -107,6 +109,15 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
 }
 
+/// Marks what leaves a socket to or at this address with a differentiated services code point.
+fn mark(socket: &Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
+    let traffic_class = u32::from(dscp) << 2;
+    match address {
+        SocketAddr::V4(_) => socket.set_tos_v4(traffic_class),
+        SocketAddr::V6(_) => socket.set_tclass_v6(traffic_class),
+    }
+}
+
 /// The way out, and the switch. Clones are the same network; it runs until [`Network::close`].
 #[derive(Clone)]
 pub struct Network {
@@ -125,7 +136,8 @@ pub fn start(
     check(&config, tls.is_some())?;
     let (mut udp, mut streams, mut addresses) = (Vec::new(), Vec::new(), Addresses::default());
     for (address, flow) in config.udp.iter().zip(1..) {
-        udp.push(Udp::bind(*address, Flow(flow)).map_err(cannot_listen(Transport::Udp, *address))?);
+        let bound = Udp::bind(*address, config.dscp, Flow(flow));
+        udp.push(bound.map_err(cannot_listen(Transport::Udp, *address))?);
     }
     addresses.udp = udp.iter().map(|udp| udp.local).collect();
     for (transport, wanted, got) in [
@@ -133,7 +145,8 @@ pub fn start(
         (Transport::Tls, &config.tls, &mut addresses.tls),
     ] {
         for address in wanted {
-            let bound = accept::bind(*address).and_then(|bound| Ok((bound.local_addr()?, bound)));
+            let bound = accept::bind(*address, config.dscp)
+                .and_then(|bound| Ok((bound.local_addr()?, bound)));
             let (local, listener) = bound.map_err(cannot_listen(transport, *address))?;
             got.push(local);
             streams.push((transport, local, listener));
@@ -286,10 +299,7 @@ fn check(config: &Config, has_certificate: bool) -> Result<(), NetError> {
     Ok(())
 }
 
-fn cannot_listen(
-    transport: Transport,
-    address: SocketAddr,
-) -> impl FnOnce(std::io::Error) -> NetError {
+fn cannot_listen(transport: Transport, address: SocketAddr) -> impl FnOnce(io::Error) -> NetError {
     move |error| NetError::Listen {
         transport,
         address,

@@ -68,6 +68,10 @@ pub struct Counters {
     pub ice_restarts: Counter,
     /// Nominated paths on which the peer ceased to consent (RFC 7675).
     pub consents_lost: Counter,
+    /// Waited so long to be read that newer ones took their place.
+    pub stale: Counter,
+    /// Dropped by the operating system, because a socket's buffer was full.
+    pub dropped_by_system: Counter,
     /// Legs not opened because there were too many.
     pub legs_refused: Counter,
     /// Events that nobody took in time.
@@ -92,6 +96,60 @@ pub(super) enum Dropped {
 }
 
 impl Counters {
+    /// All of them, in one order.
+    fn all(&self) -> [&Counter; size_of::<Self>() / size_of::<Counter>()] {
+        [
+            &self.legs,
+            &self.received,
+            &self.sent,
+            &self.send_failures,
+            &self.authentication_failures,
+            &self.replayed,
+            &self.wrong_source,
+            &self.malformed,
+            &self.not_connected,
+            &self.held,
+            &self.payload_type,
+            &self.unprotectable,
+            &self.checks_answered,
+            &self.checks_refused,
+            &self.checks_malformed,
+            &self.no_checks,
+            &self.checks_of_strangers,
+            &self.checks_limited,
+            &self.paths_refused,
+            &self.nominations,
+            &self.ice_restarts,
+            &self.consents_lost,
+            &self.stale,
+            &self.dropped_by_system,
+            &self.legs_refused,
+            &self.events_lost,
+        ]
+    }
+
+    /// What several relays count together.
+    pub fn sum<'a>(relays: impl Iterator<Item = &'a Self>) -> Self {
+        let sum = Self::default();
+        for relay in relays {
+            for (total, part) in sum.all().into_iter().zip(relay.all()) {
+                total.set(total.get() + part.get());
+            }
+        }
+        sum
+    }
+
+    /// So many packets were too old to be looked at.
+    pub(crate) fn dropped_as_stale(&self, packets: u64) {
+        self.stale.set(self.stale.get() + packets);
+    }
+
+    /// The operating system had no room for so many packets.
+    pub(crate) fn dropped_by_system(&self, packets: u64) {
+        let counter = &self.dropped_by_system;
+        counter.set(counter.get() + packets);
+    }
+
     /// A packet that the table counted as sent was refused by the network.
     pub(crate) fn send_failed(&self) {
         self.send_failures.add();

@@ -69,6 +69,10 @@ impl Leg {
         }
     }
 
+    pub(super) fn id(&self) -> LegId {
+        self.id
+    }
+
     /// Takes what was negotiated; what equals the configuration before keeps its state (TDR-834).
     pub(super) fn configure(&mut self, config: LegConfig, now: Instant) {
         let old = self.config.as_ref();

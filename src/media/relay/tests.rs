@@ -758,6 +758,72 @@ fn a_leg_has_one_partner() {
     assert_eq!(bench.packet(A, Kind::Rtp, &voice(3)), None);
 }
 
+/// A leg that goes over to another relay keeps all that it had: rollover counters, counts, locked source and music.
+#[test]
+fn a_leg_moves_with_all_it_has() {
+    let mut bench = Bench::new(secure(A, 1, 2), plain(B));
+    let (mut sender, mut receiver) = peer(1, 2);
+    let mut hears = |bench: &mut Bench, sequence: u16| {
+        let packet = protect(&mut sender, &voice(sequence), Kind::Rtp);
+        bench.packet(A, Kind::Rtp, &packet).map(|(f, _)| f.leg)
+    };
+    assert_eq!(hears(&mut bench, 65_535), Some(B));
+    assert_eq!(hears(&mut bench, 0), Some(B), "the first round is over");
+    let play = Some(Play::MusicAlaw(8));
+    bench.command(Command::Play { leg: A, play });
+    let voices = |sent: Vec<(Instant, Forward, Vec<u8>)>| {
+        let voices = sent.into_iter().filter(|(_, _, b)| !packet_is_rtcp(b));
+        voices.map(|(_, _, bytes)| bytes).collect::<Vec<_>>()
+    };
+    let before = voices(bench.pass(FRAME * 4));
+
+    let limits = Limits {
+        legs: 4,
+        events: 100,
+    };
+    let other = Relay::new(limits, Random::from_number(6), bench.now, 0);
+    let mut old = std::mem::replace(&mut bench.relay, other);
+    for leg in [A, B] {
+        bench.relay.adopt(old.release(leg).unwrap(), bench.now);
+        assert!(!old.is_open(leg) && old.release(leg).is_none());
+    }
+    assert_eq!((old.counters().legs.get(), old.deadline()), (0, None));
+    assert_eq!(bench.relay.counters().legs.get(), 2);
+    assert_eq!(hears(&mut bench, 1), None, "it has no partner yet");
+    let with = Some(B);
+    bench.command(Command::Connect { leg: A, with });
+    assert_eq!(hears(&mut bench, 2), Some(B));
+    let after = voices(bench.pass(FRAME * 4));
+    let mut sequences = before.iter().chain(&after).map(|bytes| {
+        let plain = unprotect(&mut receiver, bytes, Kind::Rtp);
+        Header::parse(&plain).unwrap().sequence
+    });
+    let first = sequences.next().unwrap();
+    let rest: Vec<_> = sequences.map(|n| n.wrapping_sub(first)).collect();
+    assert_eq!(rest, (1..=rest.len() as u16).collect::<Vec<_>>());
+    assert!(rest.len() >= 8);
+    assert_eq!(bench.close(A).received, 4);
+}
+
+/// Several relays count as one.
+#[test]
+fn counters_are_summed() {
+    let (mut one, mut other) = (
+        Bench::new(plain(A), plain(B)),
+        Bench::new(plain(A), plain(B)),
+    );
+    one.packet(A, Kind::Rtp, &voice(1));
+    other.packet(A, Kind::Rtp, &voice(1));
+    other.packet(A, Kind::Rtp, &[0; 4]);
+    let (one, other) = (one.relay.counters(), other.relay.counters());
+    let sum = Counters::sum([&*one, &*other].into_iter());
+    assert_eq!(
+        (sum.legs.get(), sum.received.get(), sum.sent.get()),
+        (4, 3, 2)
+    );
+    assert_eq!((sum.malformed.get(), sum.replayed.get()), (1, 0));
+}
+
 /// Legs and waiting events are bounded, and both bounds are counted.
 #[test]
 fn the_table_is_bounded() {

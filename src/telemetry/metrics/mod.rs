@@ -87,11 +87,14 @@ table! {
     RTP_DROPPED = Counter "tollgate_rtp_dropped_total" ["reason"] "Packets that were not forwarded";
     SRTP_FAILURES = Counter "tollgate_srtp_authentication_failures_total" [] "SRTP and SRTCP packets with a wrong tag";
     MEDIA_LEGS = Gauge "tollgate_media_legs" [] "Legs whose media ports are open";
+    MEDIA_THREAD_LEGS = Gauge "tollgate_media_thread_legs" ["thread"] "Legs whose media ports are open, by relay thread";
+    MEDIA_RECEIVE_BUFFER = Gauge "tollgate_media_receive_buffer_bytes" [] "What the system keeps of each media socket until it is read";
     MEDIA_ONE_WAY = Counter "tollgate_media_one_way_total" [] "Answered calls that ended with media from one side only";
     MEDIA_INACTIVE = Counter "tollgate_media_inactive_total" [] "Legs that fell silent for longer than allowed";
     ICE_CHECKS = Counter "tollgate_ice_checks_total" ["result"] "STUN messages on media ports of calls with media bypass, and what became of them";
     ICE_PATHS = Counter "tollgate_ice_paths_total" ["event"] "What happened to paths of calls with media bypass";
     MEDIA_PORTS_FREE = Gauge "tollgate_media_port_pairs_free" [] "Pairs of ports left for new legs";
+    MEDIA_PORTS_HURRIED = Counter "tollgate_media_port_pairs_hurried_total" [] "Pairs of ports taken again before they had rested, because no other was left";
 
     CDR_WRITTEN = Counter "tollgate_cdr_written_total" [] "Call records written to the spool";
     CDR_FAILED = Counter "tollgate_cdr_failed_total" [] "Call records that could not be written";
