@@ -210,6 +210,35 @@ async fn an_invite_without_an_offer_becomes_a_call() {
     lab.close().await;
 }
 
+/// TDR-113: the same over IPv6 alone, signalling and media: calls both ways, hold and resume, and addresses of that family
+/// in every description.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_over_ipv6() {
+    let setup = Setup {
+        at: std::net::Ipv6Addr::LOCALHOST.into(),
+        ..Setup::default()
+    };
+    let lab = Lab::start(setup).await;
+    let (teams, pbx) = lab.call_from_teams().await;
+    both_hear(&teams, &pbx).await;
+    teams.hold(Hold::Inactive).await.unwrap();
+    pbx.hears_melody(TEAMS_TONE).await.expect("music alone");
+    teams.resume().await.unwrap();
+    both_hear(&teams, &pbx).await;
+    teams.bye().await;
+    assert_eq!(pbx.ended().await.unwrap().by, By::Peer);
+    let (teams, pbx) = lab.call_from_pbx().await;
+    both_hear(&teams, &pbx).await;
+    let invite = teams.invite();
+    assert!(
+        invite.contains("c=IN IP6 ::1") && !invite.contains("IP4"),
+        "{invite}"
+    );
+    pbx.bye().await;
+    assert_eq!(teams.ended().await.unwrap().by, By::Peer);
+    lab.close().await;
+}
+
 /// A trunk over TCP carries calls both ways.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trunk_over_tcp_works_both_ways() {
