@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::attempt::{Attempt, Way};
 use super::core::Core;
 use super::deadlines::{Alarm, Timer};
+use super::errands::{Errand, Errands, Ready};
 use super::event::{ClientKey, Event, Failure, Output};
 use super::id::{MAGIC_COOKIE, TransactionId};
 use crate::sip::transaction::{ClientEvent, ClientOutput};
@@ -25,7 +26,7 @@ pub(super) struct Clients {
     exchanges: HashMap<ClientKey, Exchange>,
     attempts: HashMap<u64, Attempt>,
     ids: HashMap<TransactionId, u64>,
-    errands: HashMap<ResolveId, (Errand, Alarm)>,
+    errands: Errands,
     acks: HashMap<u64, Ack>,
 }
 
@@ -60,12 +61,6 @@ struct Fork {
     to_tag: String,
     /// The number of its ACK, once there is one.
     ack: Option<u64>,
-}
-
-/// What waits for an answer of DNS.
-enum Errand {
-    Request(ClientKey),
-    Ack(ClientKey, Box<Builder>),
 }
 
 /// The ACK of a 2xx, kept for copies of that 2xx.
@@ -129,7 +124,9 @@ impl Clients {
                 self.next_target(key, Failure::Timeout, now, core);
             }
             Err(hop) => {
-                exchange.stage = Stage::Resolving(self.ask(Errand::Request(key), hop, now, core));
+                let errand = Errand::Request(key);
+                exchange.stage =
+                    Stage::Resolving(self.ask(errand, &exchange.draft, hop, now, core));
                 self.exchanges.insert(key, exchange);
             }
         }
@@ -145,8 +142,9 @@ impl Clients {
         }
         match exchange.stage {
             Stage::Resolving(id) => {
-                self.forget(id, core);
+                let ready = self.errands.forget(id, core);
                 self.fail(key, Failure::Cancelled, core);
+                self.go_on(ready, now, core);
             }
             Stage::Trying(number) | Stage::Answered(number) => {
                 exchange.stage = Stage::Cancelled(number);
@@ -185,7 +183,8 @@ impl Clients {
         match Way::known(next) {
             Ok(way) => self.send_ack(key, &draft, vec![way], core),
             Err(hop) => {
-                self.ask(Errand::Ack(key, Box::new(draft)), hop, now, core);
+                let errand = Errand::Ack(key, Box::new(draft.clone()));
+                self.ask(errand, &draft, hop, now, core);
             }
         }
     }
@@ -197,27 +196,32 @@ impl Clients {
         now: Instant,
         core: &mut Core,
     ) {
-        let Some(errand) = self.forget(id, core) else {
-            return;
-        };
-        let found = match targets {
-            Ok(targets) if targets.is_empty() => Err("the name leads nowhere".to_owned()),
-            Ok(targets) => Ok(targets.into_iter().map(Way::to).collect::<Vec<_>>()),
-            Err(reason) => Err(reason),
-        };
-        match (errand, found) {
-            (Errand::Request(key), Ok(found)) => {
-                if let Some(exchange) = self.exchanges.get_mut(&key) {
-                    exchange.ahead = ways(found, &exchange.draft, exchange.by_size, core);
-                    self.next_target(key, Failure::Timeout, now, core);
+        let ready = self.errands.answer(id, targets, core);
+        self.go_on(ready, now, core);
+    }
+
+    /// Sends what has its targets.
+    fn go_on(&mut self, ready: Ready, now: Instant, core: &mut Core) {
+        for (errand, answer) in ready {
+            let found = match answer {
+                Ok(targets) if targets.is_empty() => Err("the name leads nowhere".to_owned()),
+                Ok(targets) => Ok(targets.into_iter().map(Way::to).collect::<Vec<_>>()),
+                Err(reason) => Err(reason),
+            };
+            match (errand, found) {
+                (Errand::Request(key), Ok(found)) => {
+                    if let Some(exchange) = self.exchanges.get_mut(&key) {
+                        exchange.ahead = ways(found, &exchange.draft, exchange.by_size, core);
+                        self.next_target(key, Failure::Timeout, now, core);
+                    }
                 }
+                (Errand::Ack(key, draft), Ok(found)) => self.send_ack(key, &draft, found, core),
+                (Errand::Request(key), Err(reason)) => {
+                    core.counters.unresolvable += 1;
+                    self.fail(key, Failure::Unresolvable(reason), core);
+                }
+                (Errand::Ack(..), Err(_)) => core.counters.unresolvable += 1,
             }
-            (Errand::Ack(key, draft), Ok(found)) => self.send_ack(key, &draft, found, core),
-            (Errand::Request(key), Err(reason)) => {
-                core.counters.unresolvable += 1;
-                self.fail(key, Failure::Unresolvable(reason), core);
-            }
-            (Errand::Ack(..), Err(_)) => core.counters.unresolvable += 1,
         }
     }
 
@@ -269,10 +273,7 @@ impl Clients {
 
     /// Whose request waits for this answer of DNS.
     pub fn asker(&self, id: ResolveId) -> Option<ClientKey> {
-        match self.errands.get(&id)?.0 {
-            Errand::Request(key) => Some(key),
-            Errand::Ack(..) => None,
-        }
+        self.errands.asker(id)
     }
 
     /// DNS does not answer.
@@ -299,22 +300,18 @@ impl Clients {
         }
     }
 
-    fn ask(&mut self, errand: Errand, hop: Hop, now: Instant, core: &mut Core) -> ResolveId {
-        let (id, mut alarm) = (ResolveId(core.number()), Alarm::default());
-        core.deadlines.set(
-            Timer::Errand(id),
-            &mut alarm,
-            Some(now + core.config.t1 * 64),
-        );
-        self.errands.insert(id, (errand, alarm));
+    fn ask(
+        &mut self,
+        errand: Errand,
+        draft: &Builder,
+        hop: Hop,
+        now: Instant,
+        core: &mut Core,
+    ) -> ResolveId {
+        let until = now + core.config.t1 * 64;
+        let id = self.errands.add(errand, draft, until, core);
         core.out.push_back(Output::Resolve { id, hop });
         id
-    }
-
-    fn forget(&mut self, id: ResolveId, core: &mut Core) -> Option<Errand> {
-        let (errand, mut alarm) = self.errands.remove(&id)?;
-        core.deadlines.set(Timer::Errand(id), &mut alarm, None);
-        Some(errand)
     }
 
     /// Leaves the current target, if there is one, and tries the next by a new transaction. Without one the exchange

@@ -17,6 +17,7 @@ mod config;
 mod core;
 mod counters;
 mod deadlines;
+mod errands;
 mod event;
 mod id;
 mod servers;

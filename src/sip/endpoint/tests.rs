@@ -841,6 +841,88 @@ fn dns_fails() {
     assert!(alone.finish().is_empty());
 }
 
+/// RFC 3261 §12.2.2: what belongs to one call leaves in the order in which it was asked for, whichever answer of DNS
+/// comes first, and an answer that never comes does not keep the others. Another call does not wait.
+#[test]
+fn requests_of_a_call_do_not_overtake_each_other() {
+    for first_is_found in [true, false] {
+        let mut alone = Alone::new(Transport::Tls);
+        let asked: Vec<_> = [
+            (Method::Notify, 1),
+            (Method::Notify, 1),
+            (Method::Bye, 1),
+            (Method::Info, 2),
+        ]
+        .into_iter()
+        .map(|(method, call)| {
+            let hop = hop("peer.example", Transport::Tls);
+            alone
+                .endpoint
+                .request(request(method, call), hop, alone.now);
+            let outputs = alone.outputs();
+            let [Output::Resolve { id, .. }] = outputs[..] else {
+                panic!("{outputs:?}")
+            };
+            id
+        })
+        .collect();
+        let sent = |alone: &mut Alone| -> Vec<Method> {
+            let outputs = alone.outputs().into_iter();
+            outputs
+                .filter_map(|output| match output {
+                    Output::Send { bytes, .. } => Some(Message::parse(bytes).unwrap().method()),
+                    _ => None,
+                })
+                .collect()
+        };
+        let answer = |alone: &mut Alone, n: usize| {
+            let targets = vec![target(Transport::Tls, ONE)];
+            alone.endpoint.resolved(asked[n], Ok(targets), alone.now);
+        };
+        answer(&mut alone, 2);
+        answer(&mut alone, 1);
+        assert_eq!(sent(&mut alone), []);
+        answer(&mut alone, 3);
+        assert_eq!(sent(&mut alone), [Method::Info]);
+        if first_is_found {
+            answer(&mut alone, 0);
+            assert_eq!(
+                sent(&mut alone),
+                [Method::Notify, Method::Notify, Method::Bye]
+            );
+        } else {
+            alone.wait(32_000);
+            assert_eq!(sent(&mut alone), [Method::Notify, Method::Bye]);
+        }
+        alone.finish();
+    }
+}
+
+/// An INVITE that is given up before DNS has answered does not keep what comes after it.
+#[test]
+fn who_gives_up_lets_others_pass() {
+    let mut alone = Alone::new(Transport::Tls);
+    let ask = |alone: &mut Alone, method| {
+        let hop = hop("peer.example", Transport::Tls);
+        let key = alone.endpoint.request(request(method, 1), hop, alone.now);
+        let outputs = alone.outputs();
+        let [Output::Resolve { id, .. }] = outputs[..] else {
+            panic!("{outputs:?}")
+        };
+        (key, id)
+    };
+    let (invite, _) = ask(&mut alone, Method::Invite);
+    let (_, bye) = ask(&mut alone, Method::Bye);
+    let targets = vec![target(Transport::Tls, ONE)];
+    alone.endpoint.resolved(bye, Ok(targets), alone.now);
+    assert!(alone.outputs().is_empty());
+    alone.endpoint.cancel(invite, None, alone.now);
+    let outputs = alone.outputs();
+    let is_bye = |output: &Output| matches!(output, Output::Send { bytes, .. } if bytes.starts_with(b"BYE "));
+    assert!(outputs.iter().any(is_bye), "{outputs:?}");
+    alone.finish();
+}
+
 const OPTIONS: &str = "OPTIONS sip:sbc.example SIP/2.0\nVia: SIP/2.0/UDP 198.51.100.1:5999;branch=z9hG4bKx\n\
     Max-Forwards: 70\nFrom: <sip:a@a.example>;tag=1\nTo: <sip:sbc.example>\nCall-ID: c\nCSeq: 1 OPTIONS\n\
     Content-Length: 0\n\n";

@@ -270,6 +270,14 @@ impl Builder {
             .any(|piece| piece.is_named(&self.arena, name))
     }
 
+    /// The value of the first header of this name.
+    pub fn value(&self, name: Name) -> Option<&[u8]> {
+        let mut pieces = self.pieces.iter();
+        let piece = pieces.find(|piece| piece.is_named(&self.arena, name))?;
+        let at = piece.at + usize::from(piece.value_at);
+        self.arena.get(at..at + usize::from(piece.value_len))
+    }
+
     /// The body so far.
     pub fn body_bytes(&self) -> &[u8] {
         &self.arena[self.body.clone()]
