@@ -1,5 +1,7 @@
 //! Tollgate's REST API, as an operator uses it.
 
+use crate::lab::{BASE, TEAMS_COLLEAGUE, TEAMS_NUMBER};
+use crate::sbc::Setup;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -59,27 +61,26 @@ impl Api {
     }
 
     /// One region, one active customer with its gateway and number at Teams, and its PBX; the customer's path.
-    pub async fn provision(&self, channels: u32, pbx: &str) -> String {
-        use crate::lab::{BASE, TEAMS_NUMBER};
-        self.post(
-            "/regions",
-            json!({ "code": "EU", "display_name": "Europe", "base_fqdn": BASE, "sip_port": 5061 }),
-        )
-        .await;
+    pub async fn provision(&self, setup: &Setup, pbx: &str) -> String {
+        let region = json!({
+            "code": "EU", "display_name": "Europe", "base_fqdn": BASE, "sip_port": 5061,
+            "media_bypass": setup.bypass,
+        });
+        self.post("/regions", region).await;
         let customer = json!({
-            "account_id": "contoso", "name": "Contoso", "max_channels": channels, "regions": ["EU"],
+            "account_id": "contoso", "name": "Contoso", "max_channels": setup.channels, "regions": ["EU"],
             "activation_state": "active", "activation_reason": "tests",
         });
         let customer = self.post("/customers", customer).await;
         let path = format!("/customers/{}", customer["id"].as_str().expect("an id"));
         let gateway = json!({ "region": "EU", "label": "contoso", "state": "active" });
         self.post(&format!("{path}/gateways"), gateway).await;
-        let numbers = json!({ "numbers": [TEAMS_NUMBER] });
+        let numbers = json!({ "numbers": [TEAMS_NUMBER, TEAMS_COLLEAGUE] });
         self.post(&format!("{path}/numbers"), numbers).await;
         let trunk = json!({
             "name": "pbx", "role": "pbx", "transport": "udp", "host": pbx, "port": 5060, "acl": [pbx],
             // On loopback baresip's media comes from another address than it says.
-            "profile": { "latch": true },
+            "profile": { "latch": true, "refer": true },
         });
         self.post(&format!("{path}/trunks"), trunk).await;
         path

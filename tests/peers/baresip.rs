@@ -79,6 +79,21 @@ impl Telephone {
         self.command("dial", target);
     }
 
+    /// Holds the call.
+    pub fn hold(&self) {
+        self.command("hold", "");
+    }
+
+    /// Resumes it.
+    pub fn resume(&self) {
+        self.command("resume", "");
+    }
+
+    /// Hands it on; baresip leaves when it hears that this is done.
+    pub fn transfer(&self, target: &str) {
+        self.command("transfer", target);
+    }
+
     /// Ends the call.
     pub fn hang_up(&self) {
         self.command("hangup", "");
@@ -110,6 +125,34 @@ impl Telephone {
                 from.elapsed() < PATIENCE,
                 "{last} s of {frequency} Hz in call {} of {calls}\n{}",
                 heard.len(),
+                self.running.printed()
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until a second of this tone comes after what it has heard in its last call before now.
+    pub async fn hears_now(&self, frequency: f64) {
+        let last = || {
+            self.heard()
+                .pop()
+                .map(|file| sound::samples(&file))
+                .unwrap_or_default()
+        };
+        let (from, files, before) = (Instant::now(), self.heard().len(), last().len());
+        loop {
+            let skipped = if self.heard().len() == files {
+                before
+            } else {
+                0
+            };
+            let heard = last();
+            if sound::ends_with(frequency, &heard[skipped.min(heard.len())..]) {
+                return;
+            }
+            assert!(
+                from.elapsed() < PATIENCE,
+                "{frequency} Hz\n{}",
                 self.running.printed()
             );
             tokio::time::sleep(Duration::from_millis(200)).await;

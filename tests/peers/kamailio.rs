@@ -4,10 +4,21 @@ use crate::lab::Lab;
 use crate::process::Running;
 use std::process::Command;
 
+/// What the proxies call themselves in Record-Route, without the domain.
+pub const EDGES: [&str; 3] = ["sip-du-a-eu", "sip-du-a-us", "sip-du-a-as"];
+
 /// Teams' edge: TLS with certificates both ways towards Tollgate, UDP towards sipp.
 pub async fn edge(lab: &Lab) -> Running {
+    edge_of(lab, 0).await
+}
+
+/// The same for the nth proxy.
+pub async fn edge_of(lab: &Lab, n: usize) -> Running {
     lab.fill_in("edge-tls.cfg", include_str!("kamailio/edge-tls.cfg"));
-    start(lab, "edge", include_str!("kamailio/edge.cfg")).await
+    let template = include_str!("kamailio/edge.cfg")
+        .replace("@TEAMS@", &lab.proxies()[n].to_string())
+        .replace("@NAME@", EDGES[n]);
+    start(lab, &format!("edge-{n}"), &template).await
 }
 
 /// A hosted PBX with a registrar.

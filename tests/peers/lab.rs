@@ -10,9 +10,12 @@ use tollgate::emulate::{Authority, Identity, KeyKind, Usage};
 /// The carrier's name at Teams, and the customer's under it.
 pub const BASE: &str = "sbc1.tollgate.test";
 pub const CUSTOMER: &str = "contoso.sbc1.tollgate.test";
-/// A user at Teams, and a telephone at the PBX.
+/// A user at Teams, and another one.
 pub const TEAMS_NUMBER: &str = "+14255550100";
+pub const TEAMS_COLLEAGUE: &str = "+14255550101";
+/// A telephone at the PBX, and others.
 pub const PBX_NUMBER: &str = "+14255550200";
+pub const PBX_COLLEAGUE: &str = "+14255550201";
 
 /// Two labs at once would only slow each other down.
 static TURN: Mutex<()> = Mutex::new(());
@@ -79,9 +82,19 @@ impl Lab {
         self.address(21)
     }
 
+    /// The telephones of another make.
+    pub fn softphone(&self, n: u8) -> Ipv4Addr {
+        self.address(22 + n)
+    }
+
     /// Teams.
     pub fn microsoft(&self) -> Ipv4Addr {
         self.address(30)
+    }
+
+    /// The proxies of Teams in the order of trial; the first is where everything else of it is, too.
+    pub fn proxies(&self) -> [Ipv4Addr; 3] {
+        [30, 31, 32].map(|host| self.address(host))
     }
 
     fn address(&self, host: u8) -> Ipv4Addr {

@@ -1,17 +1,26 @@
-//! Tollgate as it is built, between programs of other people: sipp and Kamailio for signalling and load, baresip for
-//! what is heard, tshark for what is on the wire. Everything runs on loopback, at addresses of its own, and is ended
+//! Tollgate as it is built, between programs of other people: sipp and Kamailio for signalling and load, baresip and
+//! linphone for what is heard, tshark for what is on the wire. Everything runs on loopback, at addresses of its own, and is ended
 //! by process id, also when a test fails. `tests/run` installs what is missing.
 
 mod api;
 mod baresip;
 mod calls;
+mod emulated;
+mod failover;
+mod holds;
 mod kamailio;
 mod lab;
 mod limit;
+mod linphone;
 mod load;
+mod phones;
 mod process;
+mod ringing;
 mod sbc;
+mod script;
 mod sipp;
 mod sound;
+mod transfers;
 mod tshark;
 mod voices;
+mod wire;

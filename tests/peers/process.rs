@@ -3,6 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -25,11 +26,19 @@ pub struct Running {
 impl Running {
     /// Starts a program in `directory`, where `NAME.log` takes what it prints.
     pub fn start(name: &str, directory: &Path, command: &mut Command) -> Self {
+        Self::start_fed(name, directory, command.stdin(Stdio::null()))
+    }
+
+    /// The same, for one that listens to [`Running::tell`].
+    pub fn start_told(name: &str, directory: &Path, command: &mut Command) -> Self {
+        Self::start_fed(name, directory, command.stdin(Stdio::piped()))
+    }
+
+    fn start_fed(name: &str, directory: &Path, command: &mut Command) -> Self {
         let log = directory.join(format!("{name}.log"));
         let file = File::create(&log).expect("a log");
         let child = command
             .current_dir(directory)
-            .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
             .stderr(file)
             .spawn()
@@ -39,6 +48,12 @@ impl Running {
             child,
             log,
         }
+    }
+
+    /// Writes a line to its standard input.
+    pub fn tell(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("it is told things");
+        writeln!(input, "{line}").expect("it listens");
     }
 
     /// What it has printed.

@@ -1,6 +1,7 @@
 //! Tollgate as a user starts it.
 
 use crate::api::Api;
+use crate::kamailio::EDGES;
 use crate::lab::Lab;
 use crate::process::{PATIENCE, Running};
 use nix::sys::signal::Signal;
@@ -8,6 +9,27 @@ use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tollgate::emulate::Teams;
+
+/// What differs from one test to the next.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    /// Calls that the customer may have at once.
+    pub channels: u32,
+    /// Whether Teams has three proxies, each at an address of its own, instead of one.
+    pub proxies: bool,
+    /// Whether media go past Microsoft's processors.
+    pub bypass: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            channels: 10,
+            proxies: false,
+            bypass: false,
+        }
+    }
+}
 
 /// `tollgate run`, provisioned through its API with one customer.
 pub struct Sbc {
@@ -21,7 +43,16 @@ pub struct Sbc {
 impl Sbc {
     /// Starts it; the customer may have so many calls at once.
     pub async fn start(lab: &Lab, channels: u32) -> Self {
-        lab.write("tollgate.toml", &configuration(lab));
+        let setup = Setup {
+            channels,
+            ..Setup::default()
+        };
+        Self::start_with(lab, setup).await
+    }
+
+    /// Starts it.
+    pub async fn start_with(lab: &Lab, setup: Setup) -> Self {
+        lab.write("tollgate.toml", &configuration(lab, setup.proxies));
         let mut running = Running::start(
             "tollgate",
             lab.directory(),
@@ -47,7 +78,7 @@ impl Sbc {
             format!("http://{}:8080", lab.sbc()),
             token.trim().to_owned(),
         );
-        let customer = api.provision(channels, &lab.pbx().to_string()).await;
+        let customer = api.provision(&setup, &lab.pbx().to_string()).await;
         Self {
             running,
             api,
@@ -177,12 +208,25 @@ fn tollgate() -> Command {
     command
 }
 
-fn configuration(lab: &Lab) -> String {
-    let (sbc, teams) = (lab.sbc(), lab.microsoft());
-    let hosts: Vec<String> = Teams::NAMES
+fn configuration(lab: &Lab, several: bool) -> String {
+    let (sbc, all) = (lab.sbc(), lab.proxies());
+    let used = if several { 3 } else { 1 };
+    let names = &["sip", "sip2", "sip3"][..used];
+    let proxies: Vec<_> = names
         .iter()
-        .map(|name| format!("\"{name}\" = [\"{teams}\"]"))
+        .map(|name| format!("\"{name}.pstnhub.microsoft.com:5061\""))
         .collect();
+    let hosts = Teams::NAMES.iter().map(|host| {
+        let name = host.split('.').next();
+        let place = |names: &[&str]| names.iter().position(|other| Some(*other) == name);
+        let n = place(names).or(place(&EDGES[..used])).unwrap_or(0);
+        format!("\"{host}\" = [\"{}\"]", all[n])
+    });
+    let hosts = hosts.chain([format!(
+        "\"{}.pstnhub.microsoft.com\" = [\"{}\"]",
+        EDGES[2], all[2]
+    )]);
+    let ranges: Vec<_> = all.iter().map(|a| format!("\"{a}/32\"")).collect();
     format!(
         r#"data_dir = "data"
 [sip]
@@ -194,9 +238,9 @@ certificate = "sbc.pem"
 private_key = "sbc.key"
 teams_roots = "teams-roots.pem"
 [teams]
-proxies = ["sip.pstnhub.microsoft.com:5061"]
+proxies = [{}]
 # The emulated Teams dials from wherever loopback lets it.
-address_ranges = ["{teams}/32", "127.0.0.1/32"]
+address_ranges = ["127.0.0.1/32", {}]
 [media]
 address = "{sbc}"
 port_min = 10000
@@ -210,6 +254,8 @@ listen = "{sbc}:8080"
 [metrics]
 listen = "{sbc}:9090"
 "#,
-        hosts.join(", ")
+        proxies.join(", "),
+        ranges.join(", "),
+        hosts.collect::<Vec<_>>().join(", ")
     )
 }

@@ -1,15 +1,18 @@
 //! sipp: scripted peers, and load.
 
 use crate::lab::{CUSTOMER, Lab, PBX_NUMBER, TEAMS_NUMBER};
-use crate::process::Running;
+use crate::process::{PATIENCE, Running};
+use crate::script::Script;
+use std::borrow::Cow;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A scenario of `sipp/`, and how it is run.
 pub struct Scenario {
     name: &'static str,
-    text: &'static str,
+    text: Cow<'static, str>,
     at: SocketAddrV4,
     remote: SocketAddrV4,
     service: &'static str,
@@ -45,8 +48,26 @@ scenarios! {
 }
 
 impl Scenario {
+    /// Teams behind its first edge, calling.
+    pub fn of_teams(name: &'static str, script: Script, lab: &Lab) -> Self {
+        Self::teams(name, script.xml(), lab)
+    }
+
+    /// Teams behind the edge at this address, called.
+    pub fn of_teams_called(name: &'static str, script: Script, lab: &Lab, edge: Ipv4Addr) -> Self {
+        let mut scenario = Self::called_teams(name, script.xml(), lab);
+        scenario.at.set_ip(edge);
+        scenario.remote.set_ip(edge);
+        scenario
+    }
+
+    /// The PBX, calling.
+    pub fn of_pbx(name: &'static str, script: Script, lab: &Lab) -> Self {
+        Self::pbx(name, script.xml(), lab)
+    }
+
     /// Behind the edge, calling.
-    fn teams(name: &'static str, text: &'static str, lab: &Lab) -> Self {
+    fn teams(name: &'static str, text: impl Into<Cow<'static, str>>, lab: &Lab) -> Self {
         let edge = SocketAddrV4::new(lab.microsoft(), 5060);
         let mut scenario = Self::new(name, text, lab.microsoft(), edge);
         (scenario.service, scenario.caller) = (PBX_NUMBER, TEAMS_NUMBER);
@@ -54,29 +75,34 @@ impl Scenario {
     }
 
     /// Behind the edge, which brings calls to this port.
-    fn called_teams(name: &'static str, text: &'static str, lab: &Lab) -> Self {
+    fn called_teams(name: &'static str, text: impl Into<Cow<'static, str>>, lab: &Lab) -> Self {
         let mut scenario = Self::teams(name, text, lab);
         scenario.at.set_port(5062);
         scenario
     }
 
     /// At the trunk, calling.
-    fn pbx(name: &'static str, text: &'static str, lab: &Lab) -> Self {
+    fn pbx(name: &'static str, text: impl Into<Cow<'static, str>>, lab: &Lab) -> Self {
         let sbc = SocketAddrV4::new(lab.sbc(), 5060);
         Self::new(name, text, lab.pbx(), sbc)
     }
 
     /// At the trunk's address.
-    fn called_pbx(name: &'static str, text: &'static str, lab: &Lab) -> Self {
+    fn called_pbx(name: &'static str, text: impl Into<Cow<'static, str>>, lab: &Lab) -> Self {
         let mut scenario = Self::pbx(name, text, lab);
         scenario.at.set_port(5060);
         scenario
     }
 
-    fn new(name: &'static str, text: &'static str, at: Ipv4Addr, remote: SocketAddrV4) -> Self {
+    fn new(
+        name: &'static str,
+        text: impl Into<Cow<'static, str>>,
+        at: Ipv4Addr,
+        remote: SocketAddrV4,
+    ) -> Self {
         Self {
             name,
-            text,
+            text: text.into(),
             // A scenario that calls; several at once would need several.
             at: SocketAddrV4::new(at, 5070),
             remote,
@@ -115,8 +141,9 @@ impl Scenario {
     /// Runs it.
     pub fn start(self, lab: &Lab) -> Sipp {
         let log = format!("{}-{}", self.name, self.at.port());
-        let script = lab.write(&format!("{log}.xml"), self.text);
+        let script = lab.write(&format!("{log}.xml"), &self.text);
         let (statistics, errors) = (format!("{log}.csv"), format!("{log}.errors"));
+        let told = format!("{log}.told");
         let at = self.at.ip().to_string();
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(script);
@@ -129,6 +156,7 @@ impl Scenario {
         command.args(["-key", "caller", self.caller, "-key", "gateway", CUSTOMER]);
         command.args(["-trace_stat", "-fd", "1", "-stf", &statistics]);
         command.args(["-trace_err", "-error_file", &errors]);
+        command.args(["-trace_logs", "-log_file", &told]);
         command.args(["-timeout", "90s", "-timeout_error"]);
         command.arg(self.remote.to_string());
         Sipp {
@@ -137,6 +165,7 @@ impl Scenario {
             running: Running::start(&log, lab.directory(), &mut command),
             statistics: lab.file(&statistics),
             errors: lab.file(&errors),
+            told: lab.file(&told),
         }
     }
 }
@@ -148,6 +177,7 @@ pub struct Sipp {
     running: Running,
     statistics: std::path::PathBuf,
     errors: std::path::PathBuf,
+    told: std::path::PathBuf,
 }
 
 impl Sipp {
@@ -165,6 +195,31 @@ impl Sipp {
             self.name
         );
         self.column("Retransmissions(C)")
+    }
+
+    /// What its script has logged after this word so far.
+    pub fn all_told(&self, word: &str) -> Vec<String> {
+        let text = fs::read_to_string(&self.told).unwrap_or_default();
+        // The last line may be half written.
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        lines
+            .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
+            .map(|rest| rest.trim_end().to_owned())
+            .collect()
+    }
+
+    /// Waits until it has logged something after this word, and returns the last of it.
+    pub async fn tells(&self, word: &str) -> String {
+        let from = Instant::now();
+        loop {
+            if let Some(told) = self.all_told(word).pop() {
+                return told;
+            }
+            assert!(from.elapsed() < PATIENCE, "{} never told {word}", self.name);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A column of the last line of the statistics.

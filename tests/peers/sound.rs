@@ -6,13 +6,15 @@ use std::path::Path;
 
 /// Samples a second.
 const RATE: u32 = 8000;
+/// What stands before the samples of a plain WAV file.
+const HEADER: usize = 44;
 /// Samples that are judged together, 50 ms.
 const WINDOW: usize = 400;
 
 /// Writes a tone of so many Hz and seconds as a WAV file: mono, 16 bits.
 pub fn write_tone(file: &Path, frequency: f64, seconds: u32) {
     let length = RATE * seconds;
-    let mut wav = Vec::with_capacity(44 + 2 * length as usize);
+    let mut wav = Vec::with_capacity(HEADER + 2 * length as usize);
     wav.extend(b"RIFF");
     wav.extend((36 + 2 * length).to_le_bytes());
     wav.extend(b"WAVEfmt ");
@@ -29,12 +31,13 @@ pub fn write_tone(file: &Path, frequency: f64, seconds: u32) {
     fs::write(file, wav).expect("a file");
 }
 
-/// The samples of a WAV file: mono, 16 bits.
+/// The samples of a WAV file: mono, 16 bits; none when it has not begun.
 pub fn samples(file: &Path) -> Vec<i16> {
-    let wav = fs::read(file).expect("a file");
+    let wav = fs::read(file).unwrap_or_default();
     let start = wav.windows(4).position(|four| four == b"data");
-    // Its length is skipped: whoever still writes has not filled it in.
-    let data = &wav[start.expect("a data chunk") + 8..];
+    // Whoever still writes may not have filled in the length, or anything of the header.
+    let data = wav.get(start.map_or(HEADER, |start| start + 8)..);
+    let data = data.unwrap_or_default();
     let pairs = data.as_chunks::<2>().0;
     pairs.iter().map(|&pair| i16::from_le_bytes(pair)).collect()
 }
@@ -46,6 +49,12 @@ pub fn seconds_of(frequency: f64, samples: &[i16]) -> f64 {
         .iter()
         .filter(|window| purity(frequency, &window[..]) > 0.8);
     pure.count() as f64 * WINDOW as f64 / f64::from(RATE)
+}
+
+/// Whether there are samples, and the last second of them is this tone, but for a window.
+pub fn ends_with(frequency: f64, samples: &[i16]) -> bool {
+    let last = samples.len().saturating_sub(RATE as usize);
+    seconds_of(frequency, &samples[last..]) >= 0.95
 }
 
 /// The share, 0 to 1, of the power of the samples that lies at this frequency, by Goertzel's recurrence; silence has
@@ -79,4 +88,7 @@ fn a_tone_is_known_from_another_and_from_noise() {
     let noise: Vec<i16> = (0..16_000).map(|_| rand::random::<i16>() / 4).collect();
     assert_eq!(seconds_of(440.0, &noise), 0.0);
     assert_eq!(seconds_of(440.0, &[0; 16_000]), 0.0);
+    assert!(ends_with(440.0, &[&noise[..], &tone[..]].concat()));
+    assert!(!ends_with(440.0, &[&tone[..], &noise[..]].concat()));
+    assert!(!ends_with(440.0, &tone[..4000]));
 }

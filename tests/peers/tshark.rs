@@ -19,12 +19,23 @@ impl Capture {
     /// Captures what goes over UDP between the SBC and everybody behind the trunk. None, with a notice, where capturing
     /// is not permitted.
     pub async fn start(lab: &Lab) -> Option<Self> {
-        let file = lab.file("trunk.pcap");
-        let filter = format!(
-            "udp and host {} and not host {}",
-            lab.sbc(),
-            lab.microsoft()
-        );
+        let trunk = format!("not host {}", lab.microsoft());
+        Self::of(lab, &format!("udp and {trunk}")).await
+    }
+
+    /// The same for all that it sends and receives over UDP.
+    pub async fn of_datagrams(lab: &Lab) -> Option<Self> {
+        Self::of(lab, "udp").await
+    }
+
+    /// The same for all that it sends and receives.
+    pub async fn of_all(lab: &Lab) -> Option<Self> {
+        Self::of(lab, "ip").await
+    }
+
+    async fn of(lab: &Lab, filter: &str) -> Option<Self> {
+        let file = lab.file("captured.pcap");
+        let filter = format!("host {} and {filter}", lab.sbc());
         let mut command = Command::new("tshark");
         command.args(["-i", "lo", "-f", &filter, "-w"]).arg(&file);
         let mut running = Running::start("tshark", lab.directory(), &mut command);
@@ -76,6 +87,12 @@ impl Trace {
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
+    /// A field of bytes, in the packets that a filter selects.
+    pub fn payloads(&self, filter: &str, field: &str) -> Vec<Vec<u8>> {
+        let lines = self.select(filter, &[field]);
+        lines.iter().map(|line| bytes(line)).collect()
+    }
+
     /// Nothing that a reader of SIP, SDP, RTP or RTCP objects to.
     pub fn is_well_formed(&self) {
         let fields = [
@@ -89,4 +106,14 @@ impl Trace {
         let objections = self.select(WARNINGS, &fields);
         assert!(objections.is_empty(), "{objections:#?}");
     }
+}
+
+/// Bytes as tshark prints them.
+pub fn bytes(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().as_chunks::<2>().0;
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    pairs
+        .iter()
+        .map(|pair| byte(pair).expect("hexadecimal digits"))
+        .collect()
 }

@@ -1,15 +1,13 @@
 //! Two people who hear each other: Teams over SRTP, a telephone behind a hosted PBX over RTP.
 
 use crate::baresip::Telephone;
+use crate::emulated::{self, TEAMS_TONE};
 use crate::kamailio;
-use crate::lab::{BASE, CUSTOMER, Lab, PBX_NUMBER, TEAMS_NUMBER};
-use crate::process::PATIENCE;
+use crate::lab::{Lab, PBX_NUMBER, TEAMS_NUMBER};
 use crate::sbc::Sbc;
 use crate::tshark::Capture;
-use std::net::SocketAddr;
-use tollgate::emulate::{By, EmuCall, Gateway, Teams, TeamsCall, TeamsConfig};
+use tollgate::emulate::{By, EmuCall};
 
-const TEAMS_TONE: f64 = 440.0;
 const PHONE_TONE: f64 = 600.0;
 
 /// Whoever calls, and whoever hangs up, each hears the other's tone.
@@ -17,19 +15,12 @@ const PHONE_TONE: f64 = 600.0;
 async fn teams_and_a_registered_telephone_hear_each_other_whoever_calls() {
     let lab = Lab::open();
     let _exchange = kamailio::exchange(&lab).await;
-    let teams = microsoft(&lab).await;
+    let teams = emulated::teams(&lab, false).await;
     let sbc = Sbc::start(&lab, 10).await;
     let telephone = Telephone::start(&lab, PBX_NUMBER, PHONE_TONE).await;
     let capture = Capture::start(&lab).await;
 
-    let call = TeamsCall {
-        to: PBX_NUMBER.to_owned(),
-        from: TEAMS_NUMBER.to_owned(),
-        gateway: CUSTOMER.to_owned(),
-        headers: Vec::new(),
-    };
-    let call = teams.call(call).await.expect("a call");
-    call.answered().await.expect("an answer");
+    let call = emulated::call(&teams).await;
     call.hears_tone(PHONE_TONE).await.expect("the telephone");
     telephone.hears(1, TEAMS_TONE).await;
     call.bye().await;
@@ -71,23 +62,4 @@ async fn teams_and_a_registered_telephone_hear_each_other_whoever_calls() {
 async fn hung_up(call: &EmuCall, telephone: &Telephone) -> By {
     telephone.hang_up();
     call.ended().await.expect("an end").by
-}
-
-/// The project's own stand-in for Teams, which shares no code with the SBC: sipp has no SRTP.
-async fn microsoft(lab: &Lab) -> Teams {
-    let sbc = SocketAddr::from((lab.sbc(), 5061));
-    let (listener, dialler) = (lab.teams.clone(), lab.teams.clone());
-    let mut settings = TeamsConfig::new(sbc, listener, dialler, lab.sbc_roots.clone());
-    settings.listen = SocketAddr::from((lab.microsoft(), 5061));
-    settings.media = lab.microsoft().into();
-    settings.tone = TEAMS_TONE;
-    settings.patience = PATIENCE;
-    let teams = Teams::start(settings).await.expect("the emulated Teams");
-    for (fqdn, numbers) in [(BASE, vec![]), (CUSTOMER, vec![TEAMS_NUMBER.to_owned()])] {
-        teams.register(Gateway {
-            fqdn: fqdn.to_owned(),
-            numbers,
-        });
-    }
-    teams
 }
