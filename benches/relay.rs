@@ -1,13 +1,15 @@
-//! What the relay's rules cost for a packet of 20 ms of G.711, besides system calls. `cargo bench --bench relay`.
+//! What the relay's rules cost for a packet of 20 ms of G.711, besides system calls, in every suite of SRTP, and what a leg takes
+//! of memory. `cargo bench --bench relay`.
 //!
 //! Fails if a packet, or a connectivity check on a path that is known, allocates.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits};
 use tollgate::media::{
-    Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MediaSource, Relay, Suite,
+    Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MasterKey, MediaSource, Relay,
+    Suite,
 };
 use tollgate::rtp::packet::{HEADER, Header, write_header};
 use tollgate::rtp::srtp::{self, Sender};
@@ -16,7 +18,7 @@ use tollgate::rtp::stun::{BINDING, Class, Key, Writer, kind};
 /// A batch is short enough to fit between two other tasks of a busy machine.
 const BATCH: usize = 250;
 const PACKETS: usize = 200 * BATCH;
-const KEY: [u8; 30] = [3; 30];
+const KEY: [u8; MasterKey::LONGEST] = [3; MasterKey::LONGEST];
 /// Checks that a leg answers in a second are limited; so many come at once.
 const CHECKS: usize = 100;
 const UFRAG: &str = "abcdefgh";
@@ -29,13 +31,20 @@ fn main() {
         "{:<14}{:>12}{:>12}{:>16}",
         "ns/packet", "best", "median", "allocations"
     );
+    let usual = Some(Suite::AesCm128HmacSha1_80);
     for (name, a, b, ice) in [
-        ("RTP → RTP", false, false, false),
-        ("SRTP → RTP", true, false, false),
-        ("RTP → SRTP", false, true, false),
-        ("SRTP → SRTP", true, true, false),
-        ("RTP → ICE", false, true, true),
-        ("ICE → ICE", true, true, true),
+        ("RTP → RTP", None, None, false),
+        ("SRTP → RTP", usual, None, false),
+        ("RTP → SRTP", None, usual, false),
+        ("SRTP → SRTP", usual, usual, false),
+        ("RTP → ICE", None, usual, true),
+        ("ICE → ICE", usual, usual, true),
+        ("CM256 → RTP", Some(Suite::AesCm256HmacSha1_80), None, false),
+        ("RTP → CM256", None, Some(Suite::AesCm256HmacSha1_80), false),
+        ("GCM128 → RTP", Some(Suite::AeadAes128Gcm), None, false),
+        ("RTP → GCM128", None, Some(Suite::AeadAes128Gcm), false),
+        ("GCM256 → RTP", Some(Suite::AeadAes256Gcm), None, false),
+        ("RTP → GCM256", None, Some(Suite::AeadAes256Gcm), false),
     ] {
         let packets = packets(a);
         let mut relay = relay(a, b);
@@ -58,11 +67,45 @@ fn main() {
         assert_eq!(allocations, 0, "a packet allocates");
     }
     check();
+    memory();
+}
+
+/// What the table keeps of a leg with SRTP both ways, once packets have come; its sockets are the system's.
+fn memory() {
+    const LEGS: u64 = 1000;
+    let now = Instant::now();
+    let limits = Limits {
+        legs: 2 * LEGS as usize,
+        events: 10,
+    };
+    let random = Random::from_number(1);
+    let mut relay = Relay::new(limits, random, now, 0);
+    let packets = packets(Some(Suite::AesCm128HmacSha1_80));
+    let kept = allocation_counter::measure(|| {
+        for leg in (1..=LEGS).map(LegId) {
+            open(&mut relay, leg, Some(Suite::AesCm128HmacSha1_80), now);
+            if leg.0 % 2 == 0 {
+                let with = Some(LegId(leg.0 - 1));
+                relay.command(Command::Connect { leg, with }, now);
+            }
+        }
+        for leg in (1..=LEGS).map(LegId) {
+            for packet in &packets[..3] {
+                let mut buffer = [0; BUFFER];
+                buffer[..packet.len()].copy_from_slice(packet);
+                relay.packet(leg, Kind::Rtp, remote(leg), &mut buffer, packet.len(), now);
+            }
+        }
+    });
+    println!("bytes/leg {}", kept.bytes_current / LEGS as i64);
 }
 
 /// One more row: a check on a path that is known, and its answer.
 fn check() {
-    let mut relay = relay(true, true);
+    let mut relay = relay(
+        Some(Suite::AesCm128HmacSha1_80),
+        Some(Suite::AesCm128HmacSha1_80),
+    );
     nominate(&mut relay);
     let bytes = request();
     let start = Instant::now();
@@ -136,71 +179,62 @@ fn relayed(relay: &mut Relay, packets: &[Vec<u8>]) {
 }
 
 fn remote(leg: LegId) -> SocketAddr {
-    ([192, 0, 2, leg.0 as u8], 4000).into()
+    let address = Ipv4Addr::from(0x0a00_0000 + leg.0 as u32);
+    (address, 4000).into()
 }
 
-fn relay(a: bool, b: bool) -> Relay {
+fn relay(a: Option<Suite>, b: Option<Suite>) -> Relay {
     let now = Instant::now();
-    let mut relay = Relay::new(
-        Limits {
-            legs: 2000,
-            events: 10,
-        },
-        Random::from_number(1),
-        now,
-        0,
-    );
+    let limits = Limits {
+        legs: 2000,
+        events: 10,
+    };
+    let mut relay = Relay::new(limits, Random::from_number(1), now, 0);
     // Others are there, too, as in real life.
-    for leg in (100..1100).map(LegId).chain([A, B]) {
-        relay.command(
-            Command::Open {
-                leg,
-                address: [127, 0, 0, 1].into(),
-                port: 4000,
-            },
-            now,
-        );
+    for leg in (100..1100).map(LegId) {
+        open(&mut relay, leg, None, now);
     }
-    for (leg, secure) in [(A, a), (B, b)] {
-        let crypto = Crypto {
-            suite: Suite::AesCm128HmacSha1_80,
-            receive: KEY.into(),
-            receive_mki_length: 0,
-            send: KEY.into(),
-            send_mki: Vec::new(),
-        };
-        let config = LegConfig {
-            remote_rtp: remote(leg),
-            remote_rtcp: remote(leg),
-            rtcp_mux: true,
-            crypto: secure.then_some(crypto),
-            source: MediaSource::Strict,
-            payload_map: Box::new(std::array::from_fn(|n| n as u8)),
-            inactivity: None,
-            receive: true,
-            send: true,
-        };
-        relay.command(
-            Command::Configure {
-                leg,
-                config: Box::new(config),
-            },
-            now,
-        );
+    for (leg, suite) in [(A, a), (B, b)] {
+        open(&mut relay, leg, suite, now);
     }
-    relay.command(
-        Command::Connect {
-            leg: A,
-            with: Some(B),
-        },
-        now,
-    );
+    let (leg, with) = (A, Some(B));
+    relay.command(Command::Connect { leg, with }, now);
     relay
 }
 
-fn packets(secure: bool) -> Vec<Vec<u8>> {
-    let mut sender = Sender::new(srtp::Suite::AesCm128HmacSha1_80, &padded(), &[]);
-    let packet = |n: usize| {
+fn open(relay: &mut Relay, leg: LegId, suite: Option<Suite>, now: Instant) {
+    let (address, port) = ([127, 0, 0, 1].into(), 4000);
+    relay.command(Command::Open { leg, address, port }, now);
+    let crypto = |suite: Suite| {
+        let key = MasterKey::new(&KEY[..suite.key_length()]).expect("short enough");
+        Crypto {
+            suite,
+            receive: key.clone(),
+            receive_mki_length: 0,
+            send: key,
+            send_mki: Vec::new(),
+        }
+    };
+    let config = Box::new(LegConfig {
+        remote_rtp: remote(leg),
+        remote_rtcp: remote(leg),
+        rtcp_mux: true,
+        crypto: suite.map(crypto),
+        source: MediaSource::Strict,
+        payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+        inactivity: None,
+        receive: true,
+        send: true,
+    });
+    relay.command(Command::Configure { leg, config }, now);
+}
+
+fn packets(suite: Option<Suite>) -> Vec<Vec<u8>> {
+    let mut sender = suite.map(|suite| {
+        let key = std::array::from_fn(|n| if n < suite.key_length() { KEY[n] } else { 0 });
+        Sender::new(named(suite), &key, &[])
+    });
+    let mut packet = |n: usize| {
         let mut packet = vec![0xd5; HEADER + 160];
         let header = Header::new(8, false, n as u16, n as u32 * 160, 77);
         write_header(
@@ -209,7 +243,7 @@ fn packets(secure: bool) -> Vec<Vec<u8>> {
                 .first_chunk_mut()
                 .expect("it is longer than a header"),
         );
-        if secure {
+        if let Some(sender) = &mut sender {
             let length = packet.len();
             packet.resize(length + sender.overhead(), 0);
             let protected = sender
@@ -219,10 +253,16 @@ fn packets(secure: bool) -> Vec<Vec<u8>> {
         }
         packet
     };
-    (0..PACKETS).map(packet).collect()
+    (0..PACKETS).map(&mut packet).collect()
 }
 
-/// As many bytes as the suite needs, and zeros.
-fn padded() -> srtp::MasterKey {
-    std::array::from_fn(|n| KEY.get(n).copied().unwrap_or(0))
+/// The same in the words of SRTP.
+fn named(suite: Suite) -> srtp::Suite {
+    match suite {
+        Suite::AesCm128HmacSha1_80 => srtp::Suite::AesCm128HmacSha1_80,
+        Suite::AesCm128HmacSha1_32 => srtp::Suite::AesCm128HmacSha1_32,
+        Suite::AesCm256HmacSha1_80 => srtp::Suite::AesCm256HmacSha1_80,
+        Suite::AeadAes128Gcm => srtp::Suite::AeadAes128Gcm,
+        Suite::AeadAes256Gcm => srtp::Suite::AeadAes256Gcm,
+    }
 }
