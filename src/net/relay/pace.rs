@@ -30,8 +30,9 @@ impl Pace {
         }
     }
 
-    /// How long to rest after a look that found so many packets; what has passed since the last rest counts.
-    pub(super) fn rest(&mut self, packets: usize, now: Instant) -> Option<Duration> {
+    /// How long to rest after a look that found so many packets; what has passed since the last rest counts. Who is
+    /// behind, because others want the processor too, does not give it away.
+    pub(super) fn rest(&mut self, packets: usize, behind: bool, now: Instant) -> Option<Duration> {
         self.packets += packets;
         let measured = now.saturating_duration_since(self.window);
         if measured >= WINDOW {
@@ -40,7 +41,7 @@ impl Pace {
                 self.packets as u128 * WINDOW.as_micros() >= BUSY as u128 * measured.as_micros();
             (self.window, self.packets) = (now, 0);
         }
-        if !self.busy || packets == 0 {
+        if !self.busy || behind || packets == 0 {
             return None;
         }
         let passed = now.saturating_duration_since(self.rested);
@@ -68,7 +69,7 @@ mod tests {
                 continue;
             }
             now = comes;
-            if let Some(rest) = pace.rest(((rate / 1000) as usize).max(1), now) {
+            if let Some(rest) = pace.rest(((rate / 1000) as usize).max(1), false, now) {
                 (rests, longest) = (rests + 1, longest.max(rest));
                 now += rest;
             }
@@ -86,18 +87,19 @@ mod tests {
         assert!(longest <= MS);
     }
 
-    /// Who needs longer for its packets than it would rest does not rest at all, and load that ends is forgotten.
+    /// Who needs longer for its packets than it would rest does not rest, nor who is behind; load that ends is forgotten.
     #[test]
     fn no_rest_is_made_up_for() {
         let mut now = Instant::now();
         let mut pace = Pace::new(MS, now);
         for _ in 0..100 {
             now += 2 * MS;
-            assert_eq!(pace.rest(100, now), None);
+            assert_eq!(pace.rest(100, false, now), None);
         }
-        assert_eq!(pace.rest(100, now + MS / 2), Some(MS / 2));
+        assert_eq!(pace.rest(100, true, now + MS / 2), None);
+        assert_eq!(pace.rest(100, false, now + MS / 2), Some(MS / 2));
         now += Duration::from_secs(1);
-        pace.rest(1, now);
-        assert_eq!(pace.rest(1, now + MS / 2), None);
+        pace.rest(1, false, now);
+        assert_eq!(pace.rest(1, false, now + MS / 2), None);
     }
 }

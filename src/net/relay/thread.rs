@@ -88,11 +88,16 @@ impl Thread {
                 Err(nix::errno::Errno::EINTR) => 0,
                 Err(error) => return tracing::error!(%error, "relay cannot wait for its sockets"),
             };
-            let mut packets = 0;
+            // More sockets are ready than were asked for, or one of them has waited for longer than a packet takes.
+            let (mut packets, mut behind) = (0, count == WAKE_UP);
             for event in &ready[..count] {
                 match event.data() {
                     WAKER => self.orders(),
-                    token => packets += self.receive(token, &mut batch),
+                    token => {
+                        let read = self.receive(token, &mut batch);
+                        packets += read;
+                        behind |= read > 1;
+                    }
                 }
             }
             let (sockets, counters) = (&self.sockets, self.table.counters());
@@ -101,9 +106,7 @@ impl Thread {
                 sockets.send(&forward, bytes, &counters)
             });
             self.deliver();
-            if count < WAKE_UP
-                && let Some(rest) = self.pace.rest(packets, Instant::now())
-            {
+            if let Some(rest) = self.pace.rest(packets, behind, Instant::now()) {
                 std::thread::sleep(rest);
             }
         }
