@@ -15,8 +15,8 @@
 //! | 4 | `net`, `store` | sockets, TLS, DNS and relay threads; the database |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
 //! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records |
-//! | 2 | `directory`, `media` | the immutable snapshot that calls obey; anchoring, relay rules, music |
-//! | 1 | `sip`, `sdp`, `rtp` | the protocols |
+//! | 2 | `directory`, `media` | the immutable snapshot that calls obey; anchoring, relay rules |
+//! | 1 | `sip`, `sdp`, `rtp`, `audio` | the protocols; voice as samples, tones, the built-in music |
 //! | 0 | `base` | small things that every floor may use |
 //!
 //! # How it runs
@@ -31,6 +31,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod audio;
 pub mod b2bua;
 pub mod base;
 pub mod cli;

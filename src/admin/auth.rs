@@ -71,6 +71,15 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/trunks/{trunk}",                    CARRIER),
     ("DELETE", "/api/v1/trunks/{trunk}",                    CARRIER),
 
+    ("GET",    "/api/v1/music",                             RECORDS),
+    ("PUT",    "/api/v1/music",                             CARRIER),
+    ("DELETE", "/api/v1/music",                             CARRIER),
+    ("GET",    "/api/v1/music/audio",                       RECORDS),
+    ("GET",    "/api/v1/partners/{partner}/music",          RECORDS),
+    ("PUT",    "/api/v1/partners/{partner}/music",          EDIT),
+    ("DELETE", "/api/v1/partners/{partner}/music",          EDIT),
+    ("GET",    "/api/v1/partners/{partner}/music/audio",    RECORDS),
+
     ("GET",    "/api/v1/calls",                             OPERATE),
     ("GET",    "/api/v1/calls/{id}",                        OPERATE),
     ("DELETE", "/api/v1/calls/{id}",                        OPERATE),
@@ -215,6 +224,12 @@ impl Caller {
     /// The partner that the caller is confined to.
     pub(super) fn partner(&self) -> Option<Uuid> {
         self.token.scope.filter(|_| self.role() == PartnerAdmin)
+    }
+
+    /// Nothing, or that there is no such partner, as far as the caller may know.
+    pub(super) fn require_partner(&self, partner: Uuid) -> Result<(), ApiError> {
+        let in_scope = self.role() != PartnerAdmin || self.token.scope == Some(partner);
+        in_scope.then_some(()).ok_or_else(ApiError::not_found)
     }
 
     /// The customer that the caller is confined to.

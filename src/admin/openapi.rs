@@ -1,13 +1,14 @@
 use super::error::Problem;
 use super::{
-    Admin, audit, calls, cdrs, customers, diagnosis, gateways, health, ladder, numbers, regions,
-    trunks, why,
+    Admin, audit, calls, cdrs, customers, diagnosis, gateways, health, ladder, music, numbers,
+    regions, trunks, why,
 };
 use axum::Json;
+use axum::extract::DefaultBodyLimit;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 use utoipa::{Modify, OpenApi as _};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 #[derive(utoipa::OpenApi)]
@@ -108,6 +109,14 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
             trunks::change_shared,
             trunks::delete_shared
         ))
+        .routes(files(routes!(music::show, music::put, music::delete)))
+        .routes(routes!(music::hear))
+        .routes(files(routes!(
+            music::show_partner,
+            music::put_partner,
+            music::delete_partner
+        )))
+        .routes(routes!(music::hear_partner))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show, calls::hang_up))
         .routes(routes!(why::show))
@@ -115,6 +124,11 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(cdrs::list))
         .routes(routes!(audit::list))
         .routes(routes!(diagnosis::show))
+}
+
+/// Routes that take files.
+fn files(routes: UtoipaMethodRouter<Admin>) -> UtoipaMethodRouter<Admin> {
+    routes.layer(DefaultBodyLimit::max(music::FILE_LIMIT))
 }
 
 /// This document

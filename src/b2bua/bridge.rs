@@ -8,8 +8,9 @@ use super::call::{Call, Stage};
 use super::core::Core;
 use super::leg::{Exchange, Leg, Peer, Reinvite, ReinviteReason, State};
 use super::refusal::Towards;
+use crate::audio::music::music;
 use crate::directory::Hold;
-use crate::media::{Command, LegId};
+use crate::media::{Command, LegId, Sound};
 use crate::sdp::{Codec, Direction};
 
 impl Call {
@@ -131,7 +132,8 @@ impl Call {
         } else if self.hears_instead(id).is_some() {
             None
         } else if holder.is_some_and(|h| hears_music(h, self.pbx_plays(listener))) {
-            listener.music()
+            let own = self.customer.music.clone();
+            listener.playing(Sound::Music, own.unwrap_or_else(music))
         } else {
             None
         };

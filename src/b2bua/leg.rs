@@ -12,9 +12,10 @@ use super::core::Core;
 use super::header_policy;
 use super::refusal::{Refusal, Towards};
 use super::session_timer::SessionTimer;
+use crate::audio::{Clip, Law, tones};
 use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk, UdpToTcp};
 use crate::media::{
-    Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, SrtpPolicy, Suite,
+    Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, Sound, SrtpPolicy, Suite,
 };
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::Challenge;
@@ -490,24 +491,27 @@ impl Leg {
             .filter(|_| !self.peer.bypasses_media())
     }
 
-    /// How music is played to this leg's peer, if it takes a codec that the music exists in.
-    pub fn music(&self) -> Option<Play> {
-        self.playable(Play::MusicAlaw, Play::MusicMulaw)
+    /// How a sound is played to this leg's peer, if it takes a codec in which we have sounds.
+    pub fn playing(&self, sound: Sound, clip: Arc<Clip>) -> Option<Play> {
+        let (law, payload_type) = self.codecs().iter().find_map(|codec| {
+            match (codec.name.to_ascii_uppercase().as_str(), codec.clock) {
+                ("PCMA", 8000) => Some((Law::A, codec.payload_type)),
+                ("PCMU", 8000) => Some((Law::Mu, codec.payload_type)),
+                _ => None,
+            }
+        })?;
+        Some(Play {
+            sound,
+            clip,
+            law,
+            payload_type,
+        })
     }
 
     /// How ringback is played to this leg's peer, on the same condition.
     pub fn ringback(&self) -> Option<Play> {
-        self.playable(Play::RingbackAlaw, Play::RingbackMulaw)
-    }
-
-    fn playable(&self, alaw: fn(u8) -> Play, mulaw: fn(u8) -> Play) -> Option<Play> {
-        self.codecs().iter().find_map(|codec| {
-            match (codec.name.to_ascii_uppercase().as_str(), codec.clock) {
-                ("PCMA", 8000) => Some(alaw(codec.payload_type)),
-                ("PCMU", 8000) => Some(mulaw(codec.payload_type)),
-                _ => None,
-            }
-        })
+        let country = self.peer.profile().tone_country.as_deref();
+        self.playing(Sound::Ringback, tones::ringback(country))
     }
 }
 

@@ -328,11 +328,14 @@ impl Calls {
             | media::Event::Failed { leg, .. }
             | media::Event::Flowing { leg }
             | media::Event::Inactive { leg }
+            | media::Event::Played { leg }
             | media::Event::ConsentLost { leg, .. }
             | media::Event::Closed { leg, .. } => *leg,
         };
         self.with_leg(leg, |call, core| match event {
-            media::Event::Flowing { .. } | media::Event::Counted { .. } => {}
+            media::Event::Flowing { .. }
+            | media::Event::Played { .. }
+            | media::Event::Counted { .. } => {}
             media::Event::Failed { reason, .. } => {
                 tracing::warn!(call = %call.id, %reason, "the relay cannot serve a leg");
                 if let Some(leg) = call.leg_mut(leg) {

@@ -1,4 +1,6 @@
+use crate::audio::Clip;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -17,6 +19,8 @@ pub struct Customer {
     pub regions: Vec<String>,
     /// Whether the PBX plays music to a held party; otherwise we do.
     pub pbx_moh: bool,
+    /// What a held party hears from us, if its partner or the carrier has music of its own; otherwise the built-in piece.
+    pub music: Option<Arc<Clip>>,
     /// Whether a caller from Teams must present a number of this customer that is in service (TDR-313).
     pub caller_screening: bool,
     /// Emergency numbers of this customer besides those of its regions and of the whole system (TDR-1001).

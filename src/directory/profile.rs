@@ -52,6 +52,9 @@ pub struct Profile {
     /// After how many seconds of ringing whom the peer hands on hears ringback; 0 for never. A few keep it from those
     /// who are put on hold by a REFER to music (TDR-605, TDR-710).
     pub transfer_ringback_s: u32,
+    /// ISO 3166 code of the country whose ringback the peer's people know (ITU-T E.180 Supplement 2); none for what the
+    /// ITU recommends.
+    pub tone_country: Option<String>,
 }
 
 impl Profile {
@@ -104,6 +107,7 @@ impl Profile {
             udp_to_tcp: UdpToTcp::Never,
             ring_timeout_s: 180,
             transfer_ringback_s: 1,
+            tone_country: None,
         }
     }
 }

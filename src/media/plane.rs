@@ -1,5 +1,8 @@
+use crate::audio::music::music;
+use crate::audio::{Clip, Law};
 use crate::sdp::{IceCredentials, MasterKey, Suite};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One leg's media at the relay. Drawn by the control plane, never used again.
@@ -41,7 +44,7 @@ pub enum Command {
         /// Another open leg.
         with: Option<LegId>,
     },
-    /// Send music to this leg's peer in place of the partner's packets; `None` ends it.
+    /// Send a sound to this leg's peer in place of the partner's packets; `None` ends it.
     Play {
         /// An open leg.
         leg: LegId,
@@ -75,33 +78,44 @@ impl Command {
     }
 }
 
-/// Music or a tone for one leg.
+/// Sound for one leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Play {
+    /// What it is.
+    pub sound: Sound,
+    /// How it sounds; all who listen share it.
+    pub clip: Arc<Clip>,
+    /// In which law it is sent.
+    pub law: Law,
+    /// The payload type that means this law (usually 8 for A, 0 for µ).
+    pub payload_type: u8,
+}
+
+/// What a sound means to who hears it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Play {
-    /// The built-in piece, in G.711 A-law under this payload type (usually 8).
-    MusicAlaw(u8),
-    /// The built-in piece, in G.711 µ-law under this payload type (usually 0).
-    MusicMulaw(u8),
-    /// The tone that tells of ringing (ITU-T E.180), in A-law.
-    RingbackAlaw(u8),
-    /// The same in µ-law.
-    RingbackMulaw(u8),
+pub enum Sound {
+    /// Music on hold, over and over.
+    Music,
+    /// The tone that tells of ringing, over and over.
+    Ringback,
+    /// Words, once; their end is [`Event::Played`].
+    Announcement,
 }
 
 impl Play {
-    /// The payload type it is sent under.
-    pub fn payload_type(self) -> u8 {
-        match self {
-            Self::MusicAlaw(payload_type)
-            | Self::MusicMulaw(payload_type)
-            | Self::RingbackAlaw(payload_type)
-            | Self::RingbackMulaw(payload_type) => payload_type,
+    /// The built-in music.
+    pub fn music(law: Law, payload_type: u8) -> Self {
+        Self {
+            sound: Sound::Music,
+            clip: music(),
+            law,
+            payload_type,
         }
     }
 
-    /// Whether it is the tone.
-    pub fn is_ringback(self) -> bool {
-        matches!(self, Self::RingbackAlaw(_) | Self::RingbackMulaw(_))
+    /// Whether this is the same piece, in whatever law.
+    pub fn continues(&self, other: &Self) -> bool {
+        self.sound == other.sound && Arc::ptr_eq(&self.clip, &other.clip)
     }
 }
 
@@ -183,6 +197,11 @@ pub enum Event {
     },
     /// No valid packet, RTP or RTCP, for the configured time. Told again only after the peer was heard again.
     Inactive {
+        /// Which.
+        leg: LegId,
+    },
+    /// An announcement has been played to its end; the leg is silent again.
+    Played {
         /// Which.
         leg: LegId,
     },

@@ -18,7 +18,6 @@ mod source;
 
 pub use counters::{Counter, Counters};
 
-use super::music::Music;
 use super::{Command, Event, LegId};
 use crate::base::Random;
 use crate::rtp::stun;
@@ -37,7 +36,7 @@ pub const BUFFER: usize = 2048;
 
 /// How often reports and silence are looked after.
 const SWEEP: Duration = Duration::from_millis(250);
-/// Music packets made up for in one go after a delay; what is later than that is left out.
+/// Packets of sound made up for in one go after a delay; what is later than that is left out.
 const CATCH_UP: u32 = 5;
 
 /// Bounds of a relay.
@@ -75,14 +74,13 @@ pub struct Forward {
 pub struct Relay {
     legs: HashMap<LegId, Leg, BuildHasherDefault<LegHasher>>,
     players: Vec<LegId>,
-    /// When the next packet of music is due to all players.
+    /// When the next packet of sound is due to all players.
     frame_due: Instant,
     sweep_due: Instant,
     events: VecDeque<Event>,
     counters: Arc<Counters>,
     limits: Limits,
     random: Random,
-    music: Music,
     start: (Instant, u64),
 }
 
@@ -99,7 +97,6 @@ impl Relay {
             counters: Arc::default(),
             limits,
             random: random.split(),
-            music: Music::new(),
             start: (now, ntp),
         }
     }
@@ -295,16 +292,17 @@ impl Relay {
         }
     }
 
-    /// Sends the music and the reports that are due, and notes who fell silent. `send` gets each packet's bytes.
+    /// Sends the sounds and the reports that are due, and notes who fell silent. `send` gets each packet's bytes.
     pub fn tick(&mut self, now: Instant, buffer: &mut [u8], mut send: impl FnMut(Forward, &[u8])) {
-        self.play_music(now, buffer, &mut send);
+        self.play_sounds(now, buffer, &mut send);
+        self.end_announcements();
         if now >= self.sweep_due {
             self.sweep_due = now + SWEEP;
             self.sweep(now, buffer, &mut send);
         }
     }
 
-    fn play_music(
+    fn play_sounds(
         &mut self,
         now: Instant,
         buffer: &mut [u8],
@@ -316,9 +314,7 @@ impl Relay {
             }
             for player in &self.players {
                 let leg = self.legs.get_mut(player);
-                if let Some(forward) =
-                    leg.and_then(|leg| leg.music(&self.music, self.frame_due, buffer))
-                {
+                if let Some(forward) = leg.and_then(|leg| leg.sound(self.frame_due, buffer)) {
                     self.counters.sent.add();
                     send(forward, &buffer[..forward.length]);
                 }
@@ -329,10 +325,24 @@ impl Relay {
             now.saturating_duration_since(self.frame_due).as_millis() / player::PACE.as_millis();
         for player in &self.players {
             if let Some(leg) = self.legs.get_mut(player) {
-                leg.skip_music(late as usize);
+                leg.skip_sound(late as usize);
             }
         }
         self.frame_due += player::PACE * late as u32;
+    }
+
+    /// Announcements that came to their end leave the leg silent.
+    fn end_announcements(&mut self) {
+        let mut over = Vec::new();
+        self.players.retain(|player| {
+            let leg = self.legs.get_mut(player);
+            let ends = leg.is_some_and(Leg::ends_playing);
+            over.extend(ends.then_some(*player));
+            !ends
+        });
+        for leg in over {
+            self.event(Event::Played { leg });
+        }
     }
 
     fn sweep(&mut self, now: Instant, buffer: &mut [u8], send: &mut impl FnMut(Forward, &[u8])) {

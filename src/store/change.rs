@@ -1,3 +1,4 @@
+use super::music::Pieces;
 use super::rows::int;
 use super::{AuditEvent, Store, StoreError, audit, customers, gateways, numbers, regions, trunks};
 use crate::directory::{Config, Directory, Rows};
@@ -49,7 +50,8 @@ impl Change {
             .execute(&mut *self)
             .await?;
         let config = self.store.config.clone();
-        let rows = load(&mut self, &config).await?;
+        let music = self.store.music.clone();
+        let rows = load(&mut self, &config, &music).await?;
         let compiled = spawn_blocking(|| Directory::compile(rows))
             .await
             .expect("compiling does not panic");
@@ -79,15 +81,17 @@ impl DerefMut for Change {
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     config: &Config,
+    music: &Pieces,
 ) -> Result<Rows, StoreError> {
     let state = sqlx::query("SELECT generation FROM directory_state")
         .fetch_one(&mut *connection)
         .await?;
+    let music = music.load(connection).await?;
     Ok(Rows {
         generation: int(&state, "generation")?,
         config: config.clone(),
         regions: regions::all(connection).await?,
-        customers: customers::all(connection).await?,
+        customers: customers::all(connection, &music).await?,
         gateways: gateways::all(connection).await?,
         numbers: numbers::all(connection).await?,
         trunks: trunks::all(connection).await?,

@@ -1,12 +1,16 @@
 //! Customers.
 
 use super::error::Faults;
+use super::music::owner;
 use super::rows::{id, int, json, micros, named, new_id, now, optional_id, time, to_json};
 use super::{Listed, Page, StoreError};
+use crate::audio::Clip;
 use crate::directory::{ActivationState, AdminState, Customer};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
+use std::collections::HashMap;
+use std::sync::Arc;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -244,12 +248,19 @@ pub async fn is_in_use(connection: &mut SqliteConnection, id: Uuid) -> Result<bo
         .is_some())
 }
 
-pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Customer>, StoreError> {
+/// `music` by its owner.
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+    music: &HashMap<String, Arc<Clip>>,
+) -> Result<Vec<Customer>, StoreError> {
     let rows = sqlx::query("SELECT * FROM customers")
         .fetch_all(connection)
         .await?;
     let customer = |row| {
         let CustomerRecord { id, settings, .. } = record(row)?;
+        let of_partner = settings
+            .partner_id
+            .and_then(|id| music.get(&owner(Some(id))));
         Ok(Customer {
             id,
             account_id: settings.account_id,
@@ -257,6 +268,7 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Custome
             max_channels: settings.max_channels,
             regions: settings.regions,
             pbx_moh: settings.pbx_moh,
+            music: of_partner.or_else(|| music.get(&owner(None))).cloned(),
             caller_screening: settings.caller_screening,
             emergency_numbers: settings.emergency_numbers,
             admin_state: settings.admin_state,

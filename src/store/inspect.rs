@@ -1,5 +1,6 @@
 use super::change::load;
 use super::migrations::MIGRATIONS;
+use super::music::Pieces;
 use super::open::unusable;
 use super::{Store, StoreError};
 use crate::directory::{self, Directory};
@@ -44,7 +45,7 @@ async fn compiled(
         }),
         _ if applied < known => Ok(None),
         _ => {
-            let rows = load(connection, config).await?;
+            let rows = load(connection, config, &Pieces::default()).await?;
             Directory::compile(rows)
                 .map(Some)
                 .map_err(StoreError::Contradiction)

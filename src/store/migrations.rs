@@ -18,13 +18,14 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 6] = [
+const ALL: [(&str, &str, &str); 7] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
     migration!("0004", "traces"),
     migration!("0005", "media_bypass"),
     migration!("0006", "identity"),
+    migration!("0007", "music"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

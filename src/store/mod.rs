@@ -14,6 +14,7 @@ mod housekeeping;
 mod idempotency;
 mod inspect;
 mod migrations;
+pub mod music;
 pub mod numbers;
 mod open;
 pub mod regions;
@@ -31,6 +32,7 @@ pub use error::{Fault, StoreError};
 pub use gateways::{GatewayRecord, GatewaySettings};
 pub use housekeeping::{Retention, housekeeping};
 pub use idempotency::{Answer, Reservation};
+pub use music::MusicRecord;
 pub use numbers::{NumberRecord, NumberSettings};
 pub use regions::{RegionRecord, RegionSettings};
 pub use rows::{Listed, Page};
@@ -52,6 +54,7 @@ pub struct Store {
     pool: SqlitePool,
     config: Arc<directory::Config>,
     directory: Arc<ArcSwap<Directory>>,
+    music: music::Pieces,
     /// Held through a change, so that directories are published in the order of their generations.
     writer: Arc<Mutex<()>>,
 }

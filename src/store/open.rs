@@ -1,5 +1,6 @@
 use super::change::load;
 use super::migrations::MIGRATIONS;
+use super::music::Pieces;
 use super::{Store, StoreError};
 use crate::directory::{self, Directory};
 use arc_swap::ArcSwap;
@@ -38,12 +39,14 @@ impl Store {
             }
             error => unusable(path, error),
         })?;
-        let rows = load(&mut *pool.acquire().await?, &config).await?;
+        let music = Pieces::default();
+        let rows = load(&mut *pool.acquire().await?, &config, &music).await?;
         let directory = Directory::compile(rows).map_err(StoreError::Contradiction)?;
         let store = Self {
             pool,
             config: Arc::new(config),
             directory: Arc::new(ArcSwap::from_pointee(directory)),
+            music,
             writer: Arc::default(),
         };
         Ok(store)

@@ -5,6 +5,7 @@ use super::rows::{
     id, int, json, micros, named, new_id, now, optional_id, optional_int, parsed, time, to_json,
 };
 use super::{Listed, Page, StoreError};
+use crate::audio::tones;
 use crate::directory::{Auth, NumberFormat, Profile, Role, Secret, Trunk, TrunkState};
 use crate::sip::Transport;
 use ipnet::IpNet;
@@ -332,6 +333,13 @@ impl TrunkSettings {
             "profile.transfer_ringback_s",
             "range",
             "must be 0 to 60",
+        );
+        let known = |country: &String| tones::ringback_of(country).is_some();
+        faults.demand(
+            profile.tone_country.as_ref().is_none_or(known),
+            "profile.tone_country",
+            "unknown",
+            "must be the ISO 3166 code of a country whose tones are known",
         );
         faults.demand(
             profile.codecs.len() <= 16,
@@ -665,7 +673,8 @@ mod tests {
         let bad = settings(json!({
             "name": "", "host": "a b", "port": 0, "auth": "digest", "acl": ["::/0", "x", "10.0.0.0/8"], "options_ping_s": 1,
             "number_format": "national", "trunk_prefix": "a",
-            "profile": { "min_se_s": 89, "session_expires_s": 60, "srtp_suites": [], "ring_timeout_s": 0, "codecs": ["a/b"] },
+            "profile": { "min_se_s": 89, "session_expires_s": 60, "srtp_suites": [], "ring_timeout_s": 0,
+                         "tone_country": "XX", "codecs": ["a/b"] },
         }));
         let Err(StoreError::Faults(faults)) =
             insert(&mut store.read().await.unwrap(), None, &bad).await
@@ -690,6 +699,7 @@ mod tests {
                 "profile.session_expires_s",
                 "profile.srtp_suites",
                 "profile.ring_timeout_s",
+                "profile.tone_country",
                 "profile.codecs[0]",
             ]
         );

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod music;
+
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -344,7 +346,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{code}", "NOWHERE")
                 .replace("{number}", "+14255550199")
                 .replace("{gateway}", &Uuid::nil().to_string())
-                .replace("{trunk}", &Uuid::nil().to_string());
+                .replace("{trunk}", &Uuid::nil().to_string())
+                .replace("{partner}", &Uuid::from_u128(77).to_string());
             let open = matches!(
                 template.as_str(),
                 "/healthz" | "/readyz" | "/api/v1/openapi.json"
@@ -371,11 +374,15 @@ async fn every_route_obeys_the_table_of_roles() {
                 let region = template.starts_with("/api/v1/regions");
                 let shared = shared || template.ends_with("/diagnosis");
                 let audit = template == "/api/v1/audit";
+                let carriers_music = template == "/api/v1/music";
+                let music = template.contains("/music");
                 let may = match role {
                     CarrierAdmin => true,
                     Noc => (!writes || calls) && !audit,
-                    PartnerAdmin => !(calls || shared || audit || region && writes),
-                    CustomerAdmin => !writes && !calls && !shared && !cdrs && !audit,
+                    PartnerAdmin => {
+                        !(calls || shared || audit || (region || carriers_music) && writes)
+                    }
+                    CustomerAdmin => !writes && !calls && !shared && !cdrs && !audit && !music,
                 };
                 let scope = match role {
                     PartnerAdmin => Some(Uuid::from_u128(77)),

@@ -273,6 +273,7 @@ fn unscreened() -> Directory {
         max_channels: 1,
         regions: vec!["EU".into()],
         pbx_moh: false,
+        music: None,
         caller_screening: false,
         emergency_numbers: Vec::new(),
         admin_state: AdminState::Enabled,

@@ -46,7 +46,7 @@ const CALLS_ABOVE_THE_LINE: &[&str] = &[
 ];
 
 /// The emulators speak to the SBC with another implementation of the protocols, or they would prove nothing.
-const FOREIGN_TO_EMULATE: &[&str] = &["sip", "sdp", "rtp", "media", "b2bua"];
+const FOREIGN_TO_EMULATE: &[&str] = &["sip", "sdp", "rtp", "audio", "media", "b2bua"];
 
 /// Both are on the top floor, but somebody has to start the emulators.
 const ALLOWED: &[(&str, &str)] = &[("cli", "emulate")];

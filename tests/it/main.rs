@@ -19,3 +19,4 @@ mod srtp;
 mod stun;
 mod tls;
 mod torture;
+mod upload;

@@ -5,7 +5,6 @@ use super::quality::Quality;
 use super::source::{Lock, Rule};
 use super::{Forward, Kind};
 use crate::base::Random;
-use crate::media::music::Music;
 use crate::media::{Crypto, IceConfig, LegConfig, LegId, LegReport, MediaSource, Play, Suite};
 use crate::rtp::packet::{self, Header};
 use crate::rtp::rtcp::{self, SenderReport};
@@ -349,22 +348,22 @@ impl Leg {
         self.player.is_playing()
     }
 
-    pub(super) fn skip_music(&mut self, frames: usize) {
+    /// Whether an announcement has just come to its end.
+    pub(super) fn ends_playing(&mut self) -> bool {
+        self.player.ends()
+    }
+
+    pub(super) fn skip_sound(&mut self, frames: usize) {
         self.player.skip(frames);
     }
 
-    /// The packet of music that is due, if the peer wants any.
-    pub(super) fn music(
-        &mut self,
-        music: &Music,
-        due: Instant,
-        buffer: &mut [u8],
-    ) -> Option<Forward> {
+    /// The packet of sound that is due, if the peer wants any.
+    pub(super) fn sound(&mut self, due: Instant, buffer: &mut [u8]) -> Option<Forward> {
         if !self.config.as_ref()?.send {
             self.player.skip(1);
             return None;
         }
-        let length = self.player.packet(music, due, buffer)?;
+        let length = self.player.packet(due, buffer)?;
         self.protect(Kind::Rtp, buffer, length).ok()
     }
 

@@ -1,6 +1,6 @@
+use crate::audio::clip::FRAME;
 use crate::base::Random;
-use crate::media::Play;
-use crate::media::music::{FRAME, Music};
+use crate::media::{Play, Sound};
 use crate::rtp::packet::{HEADER, Header, write_header};
 use std::time::{Duration, Instant};
 
@@ -49,20 +49,35 @@ impl Player {
 
     /// Starts the piece from its beginning, changes its encoding on the way, or ends it.
     pub(super) fn play(&mut self, play: Option<Play>) {
-        let piece = |play: Option<Play>| play.map(Play::is_ringback);
-        if self.playing.is_none() || piece(self.playing) != piece(play) {
+        let continues = match (&self.playing, &play) {
+            (Some(now), Some(next)) => next.continues(now),
+            _ => false,
+        };
+        if !continues {
             (self.frame, self.marker) = (0, true);
         }
         self.playing = play;
     }
 
-    /// Writes the packet that is due at this time, if music plays; the answer is its length.
-    pub(super) fn packet(&mut self, music: &Music, due: Instant, into: &mut [u8]) -> Option<usize> {
-        let play = self.playing?;
-        self.timestamp = self.timestamp_at(due);
+    /// Ends an announcement whose last packet is out; whether it has just done so.
+    pub(super) fn ends(&mut self) -> bool {
+        let over = self.playing.as_ref().is_some_and(|play| {
+            play.sound == Sound::Announcement && self.frame >= play.clip.frames()
+        });
+        if over {
+            self.playing = None;
+        }
+        over
+    }
+
+    /// Writes the packet that is due at this time, if a sound plays; the answer is its length.
+    pub(super) fn packet(&mut self, due: Instant, into: &mut [u8]) -> Option<usize> {
+        let timestamp = self.timestamp_at(due);
+        let play = self.playing.as_ref()?;
+        self.timestamp = timestamp;
         self.at = Some(due);
         let header = Header::new(
-            play.payload_type(),
+            play.payload_type,
             self.marker,
             self.sequence,
             self.timestamp,
@@ -70,7 +85,7 @@ impl Player {
         );
         write_header(&header, into.first_chunk_mut()?);
         into.get_mut(HEADER..HEADER + FRAME)?
-            .copy_from_slice(music.frame(play, self.frame));
+            .copy_from_slice(play.clip.frame(play.law, self.frame));
         self.sequence = self.sequence.wrapping_add(1);
         self.packets = self.packets.wrapping_add(1);
         (self.frame, self.marker) = (self.frame + 1, false);
@@ -104,10 +119,11 @@ impl Player {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Law;
 
     fn header(player: &mut Player, due: Instant) -> Header {
         let mut packet = [0; 200];
-        let length = player.packet(&Music::new(), due, &mut packet).unwrap();
+        let length = player.packet(due, &mut packet).unwrap();
         assert_eq!(length, 172);
         Header::parse(&packet[..length]).unwrap()
     }
@@ -117,15 +133,15 @@ mod tests {
     fn a_second_start_continues_the_stream() {
         let start = Instant::now();
         let mut player = Player::new(&mut Random::from_number(1));
-        player.play(Some(Play::MusicAlaw(8)));
+        player.play(Some(Play::music(Law::A, 8)));
         let first = header(&mut player, start);
         let second = header(&mut player, start + PACE);
         assert!(first.marker && !second.marker && first.sequence < 0x8000);
         assert_eq!(second.timestamp, first.timestamp.wrapping_add(160));
 
         player.play(None);
-        assert_eq!(player.packet(&Music::new(), start, &mut [0; 200]), None);
-        player.play(Some(Play::MusicMulaw(0)));
+        assert_eq!(player.packet(start, &mut [0; 200]), None);
+        player.play(Some(Play::music(Law::Mu, 0)));
         let third = header(&mut player, start + PACE + Duration::from_secs(10));
         assert_eq!(
             (third.ssrc, third.sequence, third.payload_type),

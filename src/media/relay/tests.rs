@@ -1,9 +1,9 @@
 mod ice;
 
 use super::*;
-use crate::media::music::{self, recognise};
-use crate::media::{Crypto, LegConfig, LegReport, MediaSource, Play, Suite};
-use crate::rtp::g711;
+use crate::audio::music::{self, recognise};
+use crate::audio::{Clip, Law, g711};
+use crate::media::{Crypto, LegConfig, LegReport, MediaSource, Play, Sound, Suite};
 use crate::rtp::packet::{HEADER, Header, write_header};
 use crate::rtp::rtcp::{self, Packet};
 use crate::rtp::srtp::{self, Receiver, Sender};
@@ -479,7 +479,7 @@ fn music_is_heard_in_place_of_the_partner() {
     let start = bench.now;
     bench.command(Command::Play {
         leg: A,
-        play: Some(Play::MusicAlaw(8)),
+        play: Some(Play::music(Law::A, 8)),
     });
     let mut sent = bench.pass(Duration::from_millis(7999));
     assert_eq!(bench.packet(B, Kind::Rtp, &voice(1)), None);
@@ -521,13 +521,34 @@ fn packet_is_rtcp(bytes: &[u8]) -> bool {
     crate::rtp::packet::is_rtcp(bytes)
 }
 
+/// Words are said once, to their end; then the partner is heard again.
+#[test]
+fn an_announcement_ends() {
+    let mut bench = Bench::new(plain(A), plain(B));
+    let words = Play {
+        sound: Sound::Announcement,
+        clip: Arc::new(Clip::new([1000; 10 * 160])),
+        law: Law::A,
+        payload_type: 8,
+    };
+    bench.command(Command::Play {
+        leg: A,
+        play: Some(words),
+    });
+    let sent = bench.pass(Duration::from_millis(500));
+    let voices = sent.iter().filter(|(_, _, bytes)| bytes.len() == 172);
+    assert_eq!(voices.count(), 10);
+    assert_eq!(bench.events(), [format!("{:?}", Event::Played { leg: A })]);
+    assert!(bench.packet(B, Kind::Rtp, &voice(1)).is_some());
+}
+
 /// After a second without time, five packets are made up for and the rest of the music is left out.
 #[test]
 fn a_delay_does_not_end_in_a_burst() {
     let mut bench = Bench::new(plain(A), plain(B));
     bench.command(Command::Play {
         leg: A,
-        play: Some(Play::MusicMulaw(0)),
+        play: Some(Play::music(Law::Mu, 0)),
     });
     let first = bench.pass(Duration::ZERO);
     bench.now += Duration::from_secs(1);
@@ -566,7 +587,7 @@ fn rtcp_is_always_heard() {
     bench.packet(A, Kind::Rtp, &voice(1));
     bench.command(Command::Play {
         leg: A,
-        play: Some(Play::MusicAlaw(8)),
+        play: Some(Play::music(Law::A, 8)),
     });
     let sent = bench.pass(Duration::from_secs(60));
     for (leg, sender, heard) in [(A, true, Some(77)), (B, false, None)] {
@@ -614,7 +635,7 @@ fn a_sender_report_counts_the_music() {
     let mut bench = Bench::new(plain(A), plain(B));
     bench.command(Command::Play {
         leg: A,
-        play: Some(Play::MusicAlaw(8)),
+        play: Some(Play::music(Law::A, 8)),
     });
     let (mut packets, mut last) = (0, None);
     for (at, forward, bytes) in bench.pass(Duration::from_secs(30)) {

@@ -451,7 +451,7 @@ impl World {
 
     /// What music this side hears from the relay.
     pub fn music(&self, side: Side) -> Option<Play> {
-        self.leg(side).expect("a leg").1.play
+        self.leg(side).expect("a leg").1.play.clone()
     }
 
     /// The SBC's last description for this side.

@@ -197,6 +197,7 @@ fn customer(id: Uuid, account: &str) -> Customer {
         max_channels: 10,
         regions: vec!["EU".into()],
         pbx_moh: false,
+        music: None,
         caller_screening: true,
         emergency_numbers: Vec::new(),
         admin_state: AdminState::Enabled,

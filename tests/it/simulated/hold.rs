@@ -1,7 +1,9 @@
 //! Hold, resume, music, refreshes, other codecs: requests that change a call which is up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate::audio::{Clip, Law};
 use tollgate::b2bua::Music;
 use tollgate::directory::Role;
 use tollgate::media::Play;
@@ -30,7 +32,7 @@ fn teams_holds_and_resumes() {
                 (held.status(), direction(&held.body()).as_str()),
                 (200, answered)
             );
-            assert_eq!(w.music(pbx), Some(Play::MusicAlaw(8)), "{form}");
+            assert_eq!(w.music(pbx), Some(Play::music(Law::A, 8)), "{form}");
             assert_eq!(w.music(teams), None);
             assert!(!w.has_heard(pbx, Method::Invite));
             let resumed = w.reinvite(teams, "sendrecv");
@@ -43,6 +45,26 @@ fn teams_holds_and_resumes() {
             assert_eq!(cdr.music, Some(Music::BuiltIn));
         }
     }
+}
+
+/// Who is held hears the piece of its own carrier or partner, if there is one.
+#[test]
+fn a_customer_has_music_of_its_own() {
+    let own = Arc::new(Clip::new([500; 16_000]));
+    let piece = own.clone();
+    let setup = Setup::default().acme_with(|acme| acme.music = Some(piece));
+    let mut w = World::with(setup, 7);
+    let (teams, pbx) = w.call_from_teams();
+    w.reinvite(teams, "inactive");
+    let expected = Play {
+        clip: own,
+        ..Play::music(Law::A, 8)
+    };
+    assert_eq!(w.music(pbx), Some(expected));
+    w.reinvite(teams, "sendrecv");
+    assert_eq!(w.music(pbx), None);
+    w.bye(teams);
+    w.finish::<1>();
 }
 
 /// TDR-601, TDR-602: in whatever way a PBX holds, Teams sees none of it. It hears our music, or with sendonly that of
@@ -78,7 +100,7 @@ fn a_pbx_holds_in_every_way() {
             }
             let text = String::from_utf8(held.body().to_vec()).unwrap();
             assert_eq!(line(&text, "c=IN IP4 "), Some("192.0.2.1"));
-            let music = (way != "sendonly" && way != "0.0.0.0").then_some(Play::MusicAlaw(8));
+            let music = (way != "sendonly" && way != "0.0.0.0").then_some(Play::music(Law::A, 8));
             assert_eq!(w.music(teams), music, "{way}");
             assert!(!w.has_heard(teams, Method::Invite), "{way}");
             assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
@@ -98,7 +120,7 @@ fn both_hold() {
     assert_eq!(w.reinvite(a, "inactive").status(), 200);
     assert_eq!(w.reinvite(b, "inactive").status(), 200);
     assert_eq!(w.reinvite(a, "sendrecv").status(), 200);
-    assert_eq!(w.music(a), Some(Play::MusicAlaw(8)));
+    assert_eq!(w.music(a), Some(Play::music(Law::A, 8)));
     assert_eq!(w.reinvite(b, "sendrecv").status(), 200);
     assert!(w.talk(a, b));
     w.bye(a);
@@ -134,7 +156,10 @@ fn resumed_without_an_offer() {
 fn held_by_update() {
     let mut w = World::new();
     let (a, b) = w.call_from_teams();
-    for (form, music) in [("inactive", Some(Play::MusicAlaw(8))), ("sendrecv", None)] {
+    for (form, music) in [
+        ("inactive", Some(Play::music(Law::A, 8))),
+        ("sendrecv", None),
+    ] {
         let sdp = w.describe(b, form);
         w.send(b, Method::Update, Some(sdp), |_| {});
         let answer = w.outcome_of(b, Method::Update);
@@ -459,7 +484,7 @@ fn an_empty_reinvite_while_teams_holds() {
     let offer = w.outcome_of(pbx, Method::Invite);
     assert_eq!(direction(&offer.body()), "sendrecv");
     w.pass(Duration::from_millis(100));
-    assert_eq!(w.music(pbx), Some(Play::MusicAlaw(8)));
+    assert_eq!(w.music(pbx), Some(Play::music(Law::A, 8)));
     assert!(!w.has_heard(teams, Method::Invite));
     assert_eq!(w.reinvite(teams, "sendrecv").status(), 200);
     assert_eq!(place(&w, teams), before);
@@ -478,7 +503,7 @@ fn a_carrier_plays_no_music() {
     let mut w = World::with(setup, 53);
     let (teams, carrier) = w.call_from_teams();
     assert_eq!(w.reinvite(teams, "inactive").status(), 200);
-    assert_eq!(w.music(carrier), Some(Play::MusicAlaw(8)));
+    assert_eq!(w.music(carrier), Some(Play::music(Law::A, 8)));
     w.pass(Duration::from_secs(5));
     assert!(!w.has_heard(carrier, Method::Invite));
     w.bye(teams);
@@ -578,7 +603,7 @@ fn our_refresh_does_not_end_a_hold() {
     w.outcome(teams);
     w.acknowledged(pbx);
     assert_eq!(w.reinvite(pbx, "inactive").status(), 200);
-    assert_eq!(w.music(teams), Some(Play::MusicAlaw(8)));
+    assert_eq!(w.music(teams), Some(Play::music(Law::A, 8)));
     w.pass(Duration::from_secs(890));
     let refresh = w.request(pbx, Method::Invite);
     assert_eq!(direction(&refresh.1.body()), "inactive");
@@ -586,7 +611,7 @@ fn our_refresh_does_not_end_a_hold() {
     w.respond(pbx, &refresh, 200, Some(sdp), |_| {});
     w.acknowledged(pbx);
     w.pass(Duration::from_secs(1));
-    assert_eq!(w.music(teams), Some(Play::MusicAlaw(8)), "still held");
+    assert_eq!(w.music(teams), Some(Play::music(Law::A, 8)), "still held");
     assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
     assert!(w.talk(teams, pbx));
     w.bye(teams);

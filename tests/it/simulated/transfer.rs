@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tollgate::audio::{Law, tones};
 use tollgate::b2bua::EndedBy;
 use tollgate::base::Random;
 use tollgate::directory::Profile;
-use tollgate::media::{Event, Play};
+use tollgate::media::{Event, Play, Sound};
 use tollgate::sip::{Message, Method, Name};
 use uuid::Uuid;
 
@@ -530,7 +531,12 @@ fn a_transfer_is_tried_again_only_after_silence() {
 /// have it earlier or never.
 #[test]
 fn who_is_handed_on_hears_ringback() {
-    let tone = Some(Play::RingbackAlaw(8));
+    let tone = Some(Play {
+        sound: Sound::Ringback,
+        clip: tones::ringback(None),
+        law: Law::A,
+        payload_type: 8,
+    });
     for (after, answers, leaves) in [
         (5, true, true),
         (5, false, false),
@@ -556,7 +562,7 @@ fn who_is_handed_on_hears_ringback() {
         );
         assert_eq!(w.music(pbx), None);
         w.pass(Duration::from_secs(1));
-        let expected = tone.filter(|_| after > 0);
+        let expected = tone.clone().filter(|_| after > 0);
         assert_eq!(w.music(pbx), expected);
         if leaves {
             w.bye(teams);
@@ -852,12 +858,15 @@ fn a_hold_while_a_transfer_runs() {
     refer(&mut w, teams, "sip:sip.pstnhub.microsoft.com;x-m=8:orgid:a");
     let c = w.incoming(TEAMS);
     assert_eq!(w.reinvite(teams, "inactive").status(), 200);
-    assert_eq!(w.music(pbx), Some(Play::MusicAlaw(8)));
+    assert_eq!(w.music(pbx), Some(Play::music(Law::A, 8)));
     assert_eq!(w.reinvite(pbx, "inactive").status(), 200);
     w.answer(c);
     assert_eq!(told_the_end(&mut w, teams), "SIP/2.0 200 OK");
     w.pass(Duration::from_millis(100));
-    assert_eq!((w.music(c), w.music(pbx)), (Some(Play::MusicAlaw(8)), None));
+    assert_eq!(
+        (w.music(c), w.music(pbx)),
+        (Some(Play::music(Law::A, 8)), None)
+    );
     assert_eq!(w.reinvite(pbx, "sendrecv").status(), 200);
     assert!(w.talk(c, pbx));
     w.bye(teams);
