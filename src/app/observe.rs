@@ -83,8 +83,8 @@ impl Observer {
             }
             Report::Answered { after, .. } => metrics::CALL_SETUP.record([], *after),
             Report::Ended { one_way, .. } => {
-                if *one_way {
-                    metrics::MEDIA_ONE_WAY.add([], 1);
+                if let Some(why) = one_way {
+                    metrics::MEDIA_ONE_WAY.add([why.name()], 1);
                 }
                 metrics::CALLS_ACTIVE.set([], calls.active() as f64);
             }

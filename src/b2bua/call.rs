@@ -205,11 +205,12 @@ impl Call {
             return;
         }
         self.record_media();
+        self.record.judge_media(core.now);
         if let Some(why) = self.record.ended_why() {
             core.report(Report::Ended {
                 customer: self.customer.id,
                 why,
-                one_way: self.record.is_one_way(),
+                one_way: self.record.one_way(),
             });
         }
         core.write(self.record.write());

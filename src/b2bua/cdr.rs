@@ -1,6 +1,7 @@
 use super::why::Trace;
 use crate::directory::{Admission, Route};
 use crate::media::LegReport;
+use crate::rtp::mos::mos;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
@@ -137,8 +138,73 @@ pub enum Music {
     Pbx,
 }
 
+/// Why nobody was heard on one side of a call, as far as that can be told from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    /// The peer was on hold, by its own wish or its partner's.
+    Held,
+    /// Packets came and none had a valid tag: the keys differ.
+    SrtpAuthFailed,
+    /// Valid packets came, and then only such as look like another round of sequence numbers (RFC 3711 §3.3.1).
+    RocJump,
+    /// Packets came from elsewhere than the peer said.
+    WrongSource,
+    /// The peer ceased to consent to the path that it had chosen (RFC 7675).
+    IceConsentLost,
+    /// The peer sent reports and no voice.
+    FarEndMuted,
+    /// Nothing at all came, while we sent.
+    FirewallSuspected,
+    /// Nothing came, and nothing was sent.
+    NoPackets,
+}
+
+impl Silence {
+    /// As in the API, the database and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::SrtpAuthFailed => "srtp_auth_failed",
+            Self::RocJump => "roc_jump",
+            Self::WrongSource => "wrong_source",
+            Self::IceConsentLost => "ice_consent_lost",
+            Self::FarEndMuted => "far_end_muted",
+            Self::FirewallSuspected => "firewall_suspected",
+            Self::NoPackets => "no_packets",
+        }
+    }
+
+    /// Why a peer was not heard, or is no longer; none if it was. `held`: whether it was not to send in the end.
+    pub(super) fn of(report: &LegReport, held: bool) -> Option<Self> {
+        if report.received > 0 {
+            return match report {
+                r if r.failing >= UNHEARD => Some(Self::RocJump),
+                r if r.consent_lost => Some(Self::IceConsentLost),
+                _ => None,
+            };
+        }
+        Some(match report {
+            _ if held => Self::Held,
+            r if r.authentication_failures > 0 => Self::SrtpAuthFailed,
+            r if r.wrong_source > 0 => Self::WrongSource,
+            r if r.consent_lost => Self::IceConsentLost,
+            r if r.reports > 0 => Self::FarEndMuted,
+            r if r.sent > 0 => Self::FirewallSuspected,
+            _ => Self::NoPackets,
+        })
+    }
+}
+
+/// Milliseconds of voice in a packet, which nobody hears before it is whole.
+const PACKET_MS: u32 = 20;
+/// Ticks of the clock in which jitter is told, in a millisecond.
+const TICKS_PER_MS: u32 = 8;
+/// After so many packets that nobody can hear, a second of them, a stream is broken.
+const UNHEARD: u64 = 50;
+
 /// What went through one leg.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MediaCounts {
     /// Valid RTP packets from the peer.
     pub received: u64,
@@ -156,6 +222,27 @@ pub struct MediaCounts {
     pub wrong_source: u64,
     /// Packets that were neither RTP nor RTCP.
     pub malformed: u64,
+    /// Most packets from the peer that were missing in a row.
+    #[serde(default)]
+    pub longest_gap: u64,
+    /// Packets that the peer says never reached it (RFC 3550 §6.4.1).
+    #[serde(default)]
+    pub lost_there: u64,
+    /// From us to the peer and back, in milliseconds, by its last report.
+    #[serde(default)]
+    pub round_trip_ms: Option<u32>,
+    /// Mean opinion score of what came from the peer, 1 to 4.4: an estimate by a simplified ITU-T G.107.
+    #[serde(default)]
+    pub mos_estimate: Option<f32>,
+    /// The voice that was agreed on last.
+    #[serde(default)]
+    pub codec: Option<String>,
+    /// The SRTP suite; none for plain RTP.
+    #[serde(default)]
+    pub srtp: Option<String>,
+    /// Why the peer was not heard, in an answered call of three seconds or more.
+    #[serde(default)]
+    pub silence: Option<Silence>,
 }
 
 impl MediaCounts {
@@ -171,7 +258,32 @@ impl MediaCounts {
             replayed: self.replayed + other.replayed,
             wrong_source: self.wrong_source + other.wrong_source,
             malformed: self.malformed + other.malformed,
+            longest_gap: self.longest_gap.max(other.longest_gap),
+            lost_there: self.lost_there + other.lost_there,
+            round_trip_ms: other.round_trip_ms.or(self.round_trip_ms),
+            mos_estimate: None,
+            codec: other.codec.clone().or(self.codec.clone()),
+            srtp: other.srtp.clone().or(self.srtp.clone()),
+            silence: other.silence,
         }
+    }
+
+    /// What a listener would think of it, if there was anything to hear. `delay` is what the jitter buffer and the packets
+    /// themselves add to half the round trip.
+    fn estimated(&self) -> Option<f32> {
+        let expected = self.received + self.lost;
+        let loss = (self.received > 0).then(|| self.lost as f32 / expected as f32)?;
+        let buffered =
+            Duration::milliseconds(i64::from(PACKET_MS + 2 * self.jitter / TICKS_PER_MS));
+        let travelled = Duration::milliseconds(i64::from(self.round_trip_ms.unwrap_or(0) / 2));
+        let delay = (buffered + travelled).unsigned_abs();
+        Some((mos(loss, delay) * 100.0).round() / 100.0)
+    }
+
+    /// The same, judged as a whole.
+    pub(super) fn judged(mut self) -> Self {
+        self.mos_estimate = self.estimated();
+        self
     }
 
     /// What of these counts came after those.
@@ -190,6 +302,13 @@ impl MediaCounts {
             replayed: later(self.replayed, before.replayed),
             wrong_source: later(self.wrong_source, before.wrong_source),
             malformed: later(self.malformed, before.malformed),
+            longest_gap: self.longest_gap,
+            lost_there: later(self.lost_there, before.lost_there),
+            round_trip_ms: self.round_trip_ms,
+            mos_estimate: None,
+            codec: self.codec.clone(),
+            srtp: self.srtp.clone(),
+            silence: self.silence,
         }
     }
 }
@@ -205,6 +324,12 @@ impl From<&LegReport> for MediaCounts {
             replayed: report.replayed,
             wrong_source: report.wrong_source,
             malformed: report.malformed,
+            longest_gap: report.longest_gap,
+            lost_there: report.lost_there,
+            round_trip_ms: report
+                .round_trip
+                .and_then(|trip| trip.as_millis().try_into().ok()),
+            ..Self::default()
         }
     }
 }
@@ -253,6 +378,55 @@ mod tests {
         let line = serde_json::to_string(&example()).unwrap();
         assert!(!line.contains('\n'));
         assert_eq!(serde_json::from_str::<Cdr>(&line).unwrap(), example());
+    }
+
+    /// What is known of a leg that nobody was heard on names one cause; of one that was heard, none.
+    #[test]
+    fn silence_is_explained() {
+        let quiet = LegReport {
+            sent: 100,
+            ..LegReport::default()
+        };
+        let of = |report: LegReport| Silence::of(&report, false);
+        let with = |change: fn(&mut LegReport)| {
+            let mut report = quiet.clone();
+            change(&mut report);
+            of(report)
+        };
+        assert_eq!(of(LegReport::default()), Some(Silence::NoPackets));
+        assert_eq!(of(quiet.clone()), Some(Silence::FirewallSuspected));
+        assert_eq!(Silence::of(&quiet, true), Some(Silence::Held));
+        assert_eq!(with(|r| r.reports = 1), Some(Silence::FarEndMuted));
+        assert_eq!(with(|r| r.wrong_source = 1), Some(Silence::WrongSource));
+        assert_eq!(
+            with(|r| r.consent_lost = true),
+            Some(Silence::IceConsentLost)
+        );
+        let failures = with(|r| (r.authentication_failures, r.wrong_source) = (9, 9));
+        assert_eq!(failures, Some(Silence::SrtpAuthFailed));
+        assert_eq!(with(|r| (r.received, r.failing) = (9, 49)), None);
+        assert_eq!(
+            with(|r| (r.received, r.failing) = (9, 50)),
+            Some(Silence::RocJump)
+        );
+    }
+
+    /// Loss and a long way are heard; without a packet there is nothing to judge.
+    #[test]
+    fn what_came_is_judged() {
+        let clean = MediaCounts {
+            received: 1000,
+            ..MediaCounts::default()
+        };
+        let lossy = MediaCounts {
+            lost: 100,
+            round_trip_ms: Some(300),
+            ..clean.clone()
+        };
+        let score = |counts: MediaCounts| counts.judged().mos_estimate;
+        assert_eq!(score(clean), Some(4.4));
+        assert!((2.5..3.5).contains(&score(lossy).unwrap()));
+        assert_eq!(score(MediaCounts::default()), None);
     }
 
     /// Two legs after each other make one side; a leg that came from another call counts from there on.

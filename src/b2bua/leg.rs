@@ -483,6 +483,22 @@ impl Leg {
         }
     }
 
+    /// The name of the voice that was agreed on.
+    pub fn voice(&self) -> Option<String> {
+        let voice = self
+            .anchor
+            .receiving()
+            .iter()
+            .find(|codec| codec.is_voice());
+        voice.map(|codec| codec.name.clone())
+    }
+
+    /// The SRTP suite that was agreed on (RFC 4568 §6.2), if any.
+    pub fn srtp(&self) -> Option<&'static str> {
+        let config = self.anchor.negotiated()?;
+        config.crypto.map(|crypto| crypto.suite.name())
+    }
+
     /// The session interval that we ask for. On media bypass Teams has none (TDR-512).
     pub fn session_expires_s(&self) -> Option<u32> {
         let profile = self.peer.profile();

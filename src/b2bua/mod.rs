@@ -44,7 +44,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
+pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music, Silence};
 pub use self::core::{Config, UnknownPeers};
 pub use self::hints::Hints;
 pub use self::refusal::{Answer, Refusal, Towards};
@@ -157,8 +157,8 @@ pub enum Report {
         customer: Uuid,
         /// One word.
         why: &'static str,
-        /// A leg sent or received nothing while the other one did.
-        one_way: bool,
+        /// Why only one side was heard, if that was so.
+        one_way: Option<Silence>,
     },
     /// A request of an unknown peer was dropped without an answer.
     Dropped {

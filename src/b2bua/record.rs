@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::call::Call;
-use super::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music};
+use super::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music, Silence};
 use super::core::Core;
 use super::explain;
 use super::leg::{Leg, Peer, Side};
@@ -28,6 +28,8 @@ pub(super) struct Record {
     written: bool,
 }
 
+/// Who is silent in a shorter call may just not have spoken yet.
+const LONG_ENOUGH: time::Duration = time::Duration::seconds(3);
 /// Texts of a peer in a CDR are cut to this many bytes.
 const MAX_TEXT: usize = 128;
 
@@ -205,18 +207,27 @@ impl Record {
     pub fn media(&mut self, leg: &Leg) {
         if let Some(report) = &leg.report {
             self.count(leg.side, report, leg.counted.as_ref());
+            if let Some(counts) = self.side(leg.side) {
+                counts.codec = leg.voice();
+                counts.srtp = leg.srtp().map(str::to_owned);
+                counts.silence = Silence::of(report, !leg.direction.sends());
+            }
+        }
+    }
+
+    fn side(&mut self, side: Side) -> &mut Option<MediaCounts> {
+        match side {
+            Side::A => &mut self.cdr.a_media,
+            Side::B => &mut self.cdr.b_media,
         }
     }
 
     /// Adds to a side what this report has and an earlier one has not.
     pub fn count(&mut self, side: Side, report: &LegReport, before: Option<&LegReport>) {
-        let counts = match side {
-            Side::A => &mut self.cdr.a_media,
-            Side::B => &mut self.cdr.b_media,
-        };
         let own =
             MediaCounts::from(report).since(&before.map(MediaCounts::from).unwrap_or_default());
-        *counts = Some(counts.unwrap_or_default().and(&own));
+        let counts = self.side(side);
+        *counts = Some(counts.take().unwrap_or_default().and(&own));
     }
 
     /// How a call that was up ended.
@@ -224,11 +235,29 @@ impl Record {
         self.why
     }
 
-    /// Whether one side was heard and the other was not, in a call long enough to tell.
-    pub fn is_one_way(&self) -> bool {
-        let heard = |media: &Option<MediaCounts>| media.as_ref().map_or(0, |m| m.received);
-        let long = self.cdr.talk() >= time::Duration::seconds(3);
-        long && (heard(&self.cdr.a_media) == 0) != (heard(&self.cdr.b_media) == 0)
+    /// Why one side was not heard while the other was.
+    pub fn one_way(&self) -> Option<Silence> {
+        let silence = |media: &Option<MediaCounts>| media.as_ref().and_then(|m| m.silence);
+        match (silence(&self.cdr.a_media), silence(&self.cdr.b_media)) {
+            (Some(why), None) | (None, Some(why)) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Everything is known of the media: it is judged, and silence is told where the call was long enough to tell.
+    pub fn judge_media(&mut self, now: Instant) {
+        let long = self.cdr.talk() >= LONG_ENOUGH;
+        for (side, name) in [(Side::A, "caller"), (Side::B, "called party")] {
+            let Some(mut counts) = self.side(side).take().map(MediaCounts::judged) else {
+                continue;
+            };
+            counts.silence = counts.silence.filter(|_| long);
+            if let Some(why) = counts.silence {
+                let side = name.to_owned();
+                self.notes.add_last(now, Fact::Silent { side, why });
+            }
+            *self.side(side) = Some(counts);
+        }
     }
 
     /// The call was handed on to somebody else.

@@ -212,6 +212,13 @@ pub enum Fact {
         /// Why.
         why: String,
     },
+    /// One side was not heard.
+    Silent {
+        /// `caller` or `called party`.
+        side: String,
+        /// What kept it away, as far as that can be told.
+        why: super::Silence,
+    },
     /// A call that was up ended.
     Ended {
         /// In one word.
@@ -675,6 +682,9 @@ impl fmt::Display for Fact {
             Self::Transferred { to } => write!(f, "transferred to {to}"),
             Self::TransferFailed { status, why } => {
                 write!(f, "the transfer failed with {status}: {why}")
+            }
+            Self::Silent { side, why } => {
+                write!(f, "the {side} was not heard: {}", why.name())
             }
             Self::Ended { why, by, q850 } => {
                 write!(f, "over: {why} (Q.850 cause {q850})")?;

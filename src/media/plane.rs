@@ -247,4 +247,16 @@ pub struct LegReport {
     pub wrong_source: u64,
     /// Packets that were neither RTP nor RTCP, too short or too long.
     pub malformed: u64,
+    /// Most packets from the peer that were missing in a row.
+    pub longest_gap: u64,
+    /// Valid compound RTCP packets from the peer.
+    pub reports: u64,
+    /// Packets that the peer says never reached it.
+    pub lost_there: u64,
+    /// From us to the peer and back, by its last report (RFC 3550 §6.4.1).
+    pub round_trip: Option<Duration>,
+    /// Packets with a wrong tag since the last valid one.
+    pub failing: u64,
+    /// Whether the peer ceased to consent to our packets (RFC 7675).
+    pub consent_lost: bool,
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything works in place on byte slices that the caller owns and allocates nothing for a packet.
 
+pub mod mos;
 pub mod packet;
 pub mod rtcp;
 pub mod sequence;

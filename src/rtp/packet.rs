@@ -102,6 +102,12 @@ impl Header {
     }
 }
 
+/// Whose packet it is, which SRTP leaves plain; 0 if it is too short for one.
+pub fn ssrc(packet: &[u8]) -> u32 {
+    let bytes = packet.get(8..12).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u32::from_be_bytes)
+}
+
 /// Changes the payload type of a packet whose header has been read; the marker stays.
 pub fn set_payload_type(packet: &mut [u8], payload_type: u8) {
     if let Some(second) = packet.get_mut(1) {

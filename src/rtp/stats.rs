@@ -19,6 +19,8 @@ pub struct Reception {
     received: u64,
     /// Lost before the source began anew.
     lost_before: u64,
+    /// Most packets that were missing in a row when the next one came.
+    longest_gap: u64,
     /// The sequence number that would confirm that it does (RFC 3550 appendix A.1).
     restart: Option<u16>,
     /// Arrival minus timestamp of the packet before, in clock units, modulo 2^32.
@@ -45,6 +47,7 @@ impl Reception {
             window: Window::starting_at(first),
             received: 1,
             lost_before: 0,
+            longest_gap: 0,
             restart: None,
             transit: 0u32.wrapping_sub(timestamp),
             last_timestamp: timestamp,
@@ -67,6 +70,7 @@ impl Reception {
             return self.jump(sequence, timestamp, now);
         }
         self.restart = None;
+        self.longest_gap = self.longest_gap.max(index.saturating_sub(highest + 1));
         self.window.accept(index);
         self.first = self.first.min(index);
         self.received += 1;
@@ -94,6 +98,7 @@ impl Reception {
         let anew = Self::new(self.ssrc, self.clock, sequence, timestamp, now);
         *self = Self {
             lost_before: self.lost(),
+            longest_gap: self.longest_gap,
             jitter: self.jitter,
             sender_report: self.sender_report,
             ..anew
@@ -113,6 +118,11 @@ impl Reception {
     /// Packets that never came; copies of others do not make up for them below zero.
     pub fn lost(&self) -> u64 {
         self.lost_before + self.expected().saturating_sub(self.received)
+    }
+
+    /// Most packets that were missing in a row; some of them may have come later.
+    pub fn longest_gap(&self) -> u64 {
+        self.longest_gap
     }
 
     /// In units of the payload's clock.
@@ -171,6 +181,7 @@ mod tests {
             reception.packet(65_530u16.wrapping_add(n as u16), n * 160, start + FRAME * n);
         }
         assert_eq!((reception.expected(), reception.lost()), (100, 10));
+        assert_eq!(reception.longest_gap(), 10);
         assert_eq!(reception.jitter(), 0);
         let report = reception.report(start + FRAME * 100);
         assert_eq!((report.cumulative_lost, report.fraction_lost), (10, 25));

@@ -144,7 +144,9 @@ impl Leg {
 
     /// The path on which the peer has just ceased to consent to our packets.
     pub(super) fn lost_consent(&mut self, now: Instant) -> Option<SocketAddr> {
-        self.ice.as_mut()?.lost_consent(now)
+        let path = self.ice.as_mut()?.lost_consent(now)?;
+        self.quality.consent_lost();
+        Some(path)
     }
 
     /// A packet from the network: whether it is the peer's and sound. It is plain afterwards.
@@ -285,7 +287,7 @@ impl Leg {
             }
             packet::set_payload_type(buffer, mapped);
         }
-        let forward = self.protect(arrived.kind, buffer, arrived.length)?;
+        let forward = self.protect(arrived.kind, buffer, arrived.length, now)?;
         if arrived.kind == Kind::Rtcp {
             self.partner_report = Some(now);
         }
@@ -298,12 +300,16 @@ impl Leg {
         kind: Kind,
         buffer: &mut [u8],
         length: usize,
+        now: Instant,
     ) -> Result<Forward, Dropped> {
         let config = self.config.as_ref().ok_or(Dropped::NotConnected)?;
         let port = if config.rtcp_mux { Kind::Rtp } else { kind };
         let to = self
             .destination(port, config)
             .ok_or(Dropped::NotConnected)?;
+        if kind == Kind::Rtcp {
+            self.quality.sending_rtcp(&buffer[..length], now);
+        }
         let length = match (&mut self.sender, kind) {
             (None, _) => length,
             (Some(sender), Kind::Rtp) => sender
@@ -314,7 +320,7 @@ impl Leg {
                 .map_err(|_| Dropped::Unprotectable)?,
         };
         if kind == Kind::Rtp {
-            self.quality.sent();
+            self.quality.sent(packet::ssrc(buffer));
         }
         Ok(Forward {
             leg: self.id,
@@ -364,7 +370,7 @@ impl Leg {
             return None;
         }
         let length = self.player.packet(due, buffer)?;
-        self.protect(Kind::Rtp, buffer, length).ok()
+        self.protect(Kind::Rtp, buffer, length, due).ok()
     }
 
     /// Our own RTCP, if it is due. `ntp` is the time now; `random` spreads the reports of many legs.
@@ -399,7 +405,7 @@ impl Leg {
         });
         let block = self.quality.report_block(now);
         let length = rtcp::write_report(buffer, ssrc, sent.as_ref(), block.as_ref(), &self.name)?;
-        self.protect(Kind::Rtcp, buffer, length).ok()
+        self.protect(Kind::Rtcp, buffer, length, now).ok()
     }
 
     /// Whether the peer has just been silent for too long; true once until it is heard again.

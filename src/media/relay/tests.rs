@@ -5,7 +5,7 @@ use crate::audio::music::{self, recognise};
 use crate::audio::{Clip, Law, g711};
 use crate::media::{Crypto, LegConfig, LegReport, MediaSource, Play, Sound, Suite};
 use crate::rtp::packet::{HEADER, Header, write_header};
-use crate::rtp::rtcp::{self, Packet};
+use crate::rtp::rtcp::{self, Packet, ReportBlock};
 use crate::rtp::srtp::{self, Receiver, Sender};
 
 const A: LegId = LegId(1);
@@ -519,6 +519,34 @@ fn music_is_heard_in_place_of_the_partner() {
 
 fn packet_is_rtcp(bytes: &[u8]) -> bool {
     crate::rtp::packet::is_rtcp(bytes)
+}
+
+/// A peer's report tells how long packets travel and how many of those that it should have got it did not get; reports
+/// about somebody else's packets tell nothing.
+#[test]
+fn a_peer_reports_on_what_it_gets() {
+    let mut bench = Bench::new(plain(A), plain(B));
+    bench.packet(B, Kind::Rtp, &voice(1)).unwrap();
+    bench.packet(B, Kind::Rtcp, &SENDER_REPORT).unwrap();
+    bench.now += Duration::from_millis(700);
+    let mut report = [0; 200];
+    let mut told = |bench: &mut Bench, ssrc, last_sender_report, lost| {
+        let block = ReportBlock {
+            ssrc,
+            cumulative_lost: lost,
+            last_sender_report,
+            delay_since: 0x8000,
+            ..ReportBlock::default()
+        };
+        let length = rtcp::write_report(&mut report, 99, None, Some(&block), "peer").unwrap();
+        bench.packet(A, Kind::Rtcp, &report[..length]).unwrap();
+    };
+    told(&mut bench, 77, 0x0001_8000, 7);
+    told(&mut bench, 78, 0x0001_8001, 5);
+    let report = bench.close(A);
+    assert_eq!((report.reports, report.lost_there), (2, 7));
+    assert_eq!(report.round_trip, Some(Duration::from_millis(200)));
+    assert_eq!(bench.close(B).round_trip, None);
 }
 
 /// Words are said once, to their end; then the partner is heard again.

@@ -89,7 +89,7 @@ table! {
     MEDIA_LEGS = Gauge "tollgate_media_legs" [] "Legs whose media ports are open";
     MEDIA_THREAD_LEGS = Gauge "tollgate_media_thread_legs" ["thread"] "Legs whose media ports are open, by relay thread";
     MEDIA_RECEIVE_BUFFER = Gauge "tollgate_media_receive_buffer_bytes" [] "What the system keeps of each media socket until it is read";
-    MEDIA_ONE_WAY = Counter "tollgate_media_one_way_total" [] "Answered calls that ended with media from one side only";
+    MEDIA_ONE_WAY = Counter "tollgate_media_one_way_total" ["why"] "Answered calls in which only one side was heard, by what kept the other away";
     MEDIA_INACTIVE = Counter "tollgate_media_inactive_total" [] "Legs that fell silent for longer than allowed";
     ICE_CHECKS = Counter "tollgate_ice_checks_total" ["result"] "STUN messages on media ports of calls with media bypass, and what became of them";
     ICE_PATHS = Counter "tollgate_ice_paths_total" ["event"] "What happened to paths of calls with media bypass";

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tollgate::b2bua::EndedBy;
+use tollgate::b2bua::{EndedBy, Silence};
 use tollgate::directory::Usage;
-use tollgate::media;
+use tollgate::media::{self, LegReport};
 use tollgate::sip::Name;
 
 use crate::sim::World;
@@ -211,6 +211,35 @@ fn silence_ends_a_call() {
     w.hung_up(b);
     let [cdr] = w.finish();
     assert!(cdr.reason.contains("no media"), "{}", cdr.reason);
+}
+
+/// Who was not heard, and why, is in the record and its trace, unless the call was too short to tell. Who was heard is
+/// judged.
+#[test]
+fn one_way_audio_is_explained() {
+    for (seconds, expected) in [(10, Some(Silence::WrongSource)), (1, None)] {
+        let mut w = World::new();
+        let (a, b) = w.call_from_teams();
+        let (leg, _) = w.leg(b).unwrap();
+        let strangers = LegReport {
+            sent: 500,
+            wrong_source: 500,
+            ..LegReport::default()
+        };
+        w.relay.reports.insert(leg, strangers);
+        w.pass(Duration::from_secs(seconds));
+        w.bye(a);
+        w.hung_up(b);
+        let [cdr] = w.finish();
+        let told = cdr.why.to_string();
+        let text = "the called party was not heard: wrong_source";
+        assert_eq!(told.contains(text), expected.is_some(), "{told}");
+        let (teams, pbx) = (cdr.a_media.unwrap(), cdr.b_media.unwrap());
+        assert_eq!((teams.silence, pbx.silence), (None, expected));
+        assert_eq!((teams.mos_estimate, pbx.mos_estimate), (Some(4.4), None));
+        assert_eq!(teams.srtp.as_deref(), Some("AES_CM_128_HMAC_SHA1_80"));
+        assert_eq!((pbx.srtp, pbx.codec.as_deref()), (None, Some("PCMA")));
+    }
 }
 
 /// The relay cannot open a leg's ports, of the caller or of the called: the caller hears 503.

@@ -789,8 +789,8 @@ fn a_pbx_joins_two_users_of_teams() {
                 .count(),
             1
         );
-        let sides = cdrs.iter().flat_map(|cdr| [cdr.a_media, cdr.b_media]);
-        let mut received: Vec<u64> = sides.map(|side| side.unwrap().received).collect();
+        let sides = cdrs.iter().flat_map(|cdr| [&cdr.a_media, &cdr.b_media]);
+        let mut received: Vec<u64> = sides.map(|side| side.as_ref().unwrap().received).collect();
         received.sort_unstable();
         assert_eq!(
             received,
