@@ -83,6 +83,7 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/calls",                             OPERATE),
     ("GET",    "/api/v1/calls/{id}",                        OPERATE),
     ("DELETE", "/api/v1/calls/{id}",                        OPERATE),
+    ("GET",    "/api/v1/calls/{id}/media",                  OPERATE),
     ("GET",    "/api/v1/calls/{id}/why",                    READ),
     ("GET",    "/api/v1/calls/{id}/ladder",                 OPERATE),
     ("GET",    "/api/v1/cdrs",                              RECORDS),

@@ -10,7 +10,7 @@ use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use super::sight;
-use crate::b2bua::{CallWhy, Direction, Hints};
+use crate::b2bua::{CallWhy, Counting, Direction, Hints};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -118,6 +118,20 @@ pub enum CallRequest {
         call: String,
         /// Where the answer goes.
         answer: oneshot::Sender<Option<CallWhy>>,
+    },
+    /// Have what goes through a call's media counted.
+    CountMedia {
+        /// Which.
+        id: Uuid,
+        /// Where the answer goes: whether there is such a call.
+        answer: oneshot::Sender<bool>,
+    },
+    /// What was counted.
+    Media {
+        /// Which.
+        id: Uuid,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Option<Counting>>,
     },
     /// End a call.
     HangUp {

@@ -18,6 +18,7 @@ mod gateways;
 mod health;
 mod idempotency;
 mod ladder;
+mod media;
 mod music;
 mod numbers;
 mod openapi;

@@ -1,7 +1,7 @@
 use super::error::Problem;
 use super::{
-    Admin, audit, calls, cdrs, customers, diagnosis, gateways, health, ladder, music, numbers,
-    regions, trunks, why,
+    Admin, audit, calls, cdrs, customers, diagnosis, gateways, health, ladder, media, music,
+    numbers, regions, trunks, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -119,6 +119,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(music::hear_partner))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show, calls::hang_up))
+        .routes(routes!(media::show))
         .routes(routes!(why::show))
         .routes(routes!(ladder::show))
         .routes(routes!(cdrs::list))

@@ -32,6 +32,12 @@ pub(super) fn answer(calls: &mut Calls, request: CallRequest) {
         CallRequest::Why { call, answer } => {
             let _ = answer.send(calls.why(&call));
         }
+        CallRequest::CountMedia { id, answer } => {
+            let _ = answer.send(calls.count_media(id, Instant::now()));
+        }
+        CallRequest::Media { id, answer } => {
+            let _ = answer.send(calls.media_of(id));
+        }
         CallRequest::HangUp { id, answer } => {
             let _ = answer.send(calls.hang_up(id, Instant::now()));
         }

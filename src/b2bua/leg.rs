@@ -269,6 +269,8 @@ pub(super) struct Leg {
     pub report: Option<LegReport>,
     /// What went through it before it moved here from another call.
     pub counted: Option<LegReport>,
+    /// What went through it when somebody last asked.
+    pub latest: Option<LegReport>,
 }
 
 /// Dialogs that forks of one INVITE may open.
@@ -342,6 +344,7 @@ impl Leg {
             media_closing: false,
             report: None,
             counted: None,
+            latest: None,
             peer,
         })
     }

@@ -25,6 +25,7 @@ mod in_dialog;
 mod invite;
 mod leg;
 mod modify;
+mod quality;
 mod record;
 mod refusal;
 mod reliable;
@@ -47,6 +48,7 @@ use uuid::Uuid;
 pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music, Silence};
 pub use self::core::{Config, UnknownPeers};
 pub use self::hints::Hints;
+pub use self::quality::{Counting, LiveMedia};
 pub use self::refusal::{Answer, Refusal, Towards};
 pub use self::watch::{Down, Health};
 pub use self::why::{
@@ -61,7 +63,7 @@ use self::leg::State;
 use self::teardown::Ended;
 use crate::base::Random;
 use crate::directory::{Directory, Ledger};
-use crate::media::{self, Command, LegId, Ports};
+use crate::media::{self, Command, LegId, LegReport, Ports};
 use crate::sip::{
     Endpoint, Event, Hop, Message, Method, Name, Output as SipOutput, Realm, ResolveId, SendId,
     SendTo, SentBy, ServerKey, Source, Target, Uri,
@@ -367,12 +369,9 @@ impl Calls {
     /// Ends a call for an operator; `false` if there is no such call.
     pub fn hang_up(&mut self, id: Uuid, now: Instant) -> bool {
         self.core.now = now;
-        let key = self
-            .calls
-            .iter()
-            .find(|(_, call)| call.id == id && !matches!(call.stage, Stage::Over { .. }))
-            .map(|(key, _)| *key);
-        let Some(key) = key else { return false };
+        let Some(key) = self.live(id) else {
+            return false;
+        };
         self.with_call(key, |call, core| call.hang_up(core, Ended::Operator));
         self.run();
         true

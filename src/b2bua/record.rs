@@ -208,8 +208,8 @@ impl Record {
         if let Some(report) = &leg.report {
             self.count(leg.side, report, leg.counted.as_ref());
             if let Some(counts) = self.side(leg.side) {
-                counts.codec = leg.voice();
-                counts.srtp = leg.srtp().map(str::to_owned);
+                let agreed = leg.counts(report);
+                (counts.codec, counts.srtp) = (agreed.codec, agreed.srtp);
                 counts.silence = Silence::of(report, !leg.direction.sends());
             }
         }

@@ -536,14 +536,19 @@ impl Calls {
         self.settle(home);
     }
 
-    /// What went through a leg before it moved to another call: the record of the one that it left has it.
+    /// What went through a leg so far. Of one that has just moved to another call, the record of the call that it left has
+    /// it.
     pub(super) fn on_counted(&mut self, leg: LegId, report: LegReport) {
-        if let Some(left) = self.core.moved.remove(&leg) {
+        let moved = self.core.moved.remove(&leg);
+        if let Some(left) = moved {
             self.with_call(left, |call, core| call.on_counted(core, &report));
         }
         self.with_leg(leg, |call, _| {
             if let Some(leg) = call.leg_mut(leg) {
-                leg.counted = Some(report);
+                if moved.is_some() {
+                    leg.counted = Some(report.clone());
+                }
+                leg.latest = Some(report);
             }
         });
     }

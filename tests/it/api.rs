@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod media;
 mod music;
 
+use self::media::live_media;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -14,7 +16,9 @@ use time::macros::datetime;
 use tollgate::admin::{
     Admin, CallRequest, Calls, Ladders, LiveCall, LiveLeg, LiveState, openapi, router,
 };
-use tollgate::b2bua::{CallWhy, Cdr, Direction, Fact, Found, Step, Trace};
+use tollgate::b2bua::{
+    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
+};
 use tollgate::directory::{self, Customer, Ledger};
 use tollgate::net::Addresses;
 use tollgate::sip::{Flow, SendTo, Source, Transport};
@@ -49,6 +53,7 @@ impl Api {
         // A call engine with three calls.
         tokio::spawn(async move {
             let mut live: Vec<LiveCall> = (1..=3).map(live_call).collect();
+            let mut counting = false;
             while let Some(question) = questions.recv().await {
                 match question {
                     CallRequest::List {
@@ -68,6 +73,18 @@ impl Api {
                     }
                     CallRequest::Why { call, answer } => {
                         let _ = answer.send(live.iter().find_map(|live| why(live, &call)));
+                    }
+                    CallRequest::CountMedia { id, answer } => {
+                        counting = true;
+                        let _ = answer.send(live.iter().any(|call| call.id == id));
+                    }
+                    // The first time the relay has not answered yet.
+                    CallRequest::Media { answer, .. } => {
+                        let _ = answer.send(Some(if std::mem::take(&mut counting) {
+                            Counting::Pending
+                        } else {
+                            Counting::Done(vec![live_media(true), live_media(false)])
+                        }));
                     }
                     CallRequest::HangUp { id, answer } => {
                         let before = live.len();

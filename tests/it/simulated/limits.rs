@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollgate::b2bua::{EndedBy, Silence};
+use tollgate::b2bua::{Counting, EndedBy, Silence};
 use tollgate::directory::Usage;
 use tollgate::media::{self, LegReport};
 use tollgate::sip::Name;
@@ -240,6 +240,30 @@ fn one_way_audio_is_explained() {
         assert_eq!(teams.srtp.as_deref(), Some("AES_CM_128_HMAC_SHA1_80"));
         assert_eq!((pbx.srtp, pbx.codec.as_deref()), (None, Some("PCMA")));
     }
+}
+
+/// An operator asks what goes through a live call; the record counts everything once all the same.
+#[test]
+fn live_media_is_counted_on_request() {
+    let mut w = World::new();
+    let (a, b) = w.call_from_teams();
+    let id = w.calls.list()[0].id;
+    assert!(w.calls.count_media(id, w.now));
+    assert_eq!(w.calls.media_of(id), Some(Counting::Pending));
+    let (leg, _) = w.leg(a).unwrap();
+    w.media(media::Event::Flowing { leg });
+    w.pass(Duration::from_millis(10));
+    let Some(Counting::Done(legs)) = w.calls.media_of(id) else {
+        panic!("the relay has counted");
+    };
+    let told = legs.iter().map(|leg| (leg.caller, leg.media.received));
+    assert_eq!(told.collect::<Vec<_>>(), [(true, 20), (false, 20)]);
+    w.bye(a);
+    w.hung_up(b);
+    assert!(!w.calls.count_media(id, w.now));
+    assert_eq!(w.calls.media_of(id), None);
+    let [cdr] = w.finish();
+    assert_eq!(cdr.a_media.map(|side| side.received), Some(50));
 }
 
 /// The relay cannot open a leg's ports, of the caller or of the called: the caller hears 503.
