@@ -818,7 +818,7 @@ fn a_leg_moves_with_all_it_has() {
     };
     assert_eq!(hears(&mut bench, 65_535), Some(B));
     assert_eq!(hears(&mut bench, 0), Some(B), "the first round is over");
-    let play = Some(Play::MusicAlaw(8));
+    let play = Some(Play::music(Law::A, 8));
     bench.command(Command::Play { leg: A, play });
     let voices = |sent: Vec<(Instant, Forward, Vec<u8>)>| {
         let voices = sent.into_iter().filter(|(_, _, b)| !packet_is_rtcp(b));

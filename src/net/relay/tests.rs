@@ -1,4 +1,5 @@
 use super::*;
+use crate::audio::Law;
 use crate::media::{LegConfig, MediaSource, Play};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -180,7 +181,7 @@ fn two_peers_hear_each_other() {
     handle
         .command(Command::Play {
             leg: b,
-            play: Some(Play::MusicMulaw(0)),
+            play: Some(Play::music(Law::Mu, 0)),
         })
         .unwrap();
     let music: Vec<_> = std::iter::repeat_with(|| heard(&bob).0)
