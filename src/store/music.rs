@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -35,7 +35,10 @@ pub struct MusicRecord {
 
 /// Pieces as the directory last had them, so that a change of something else does not read and encode them again.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pieces(Arc<Mutex<HashMap<String, (i64, Arc<Clip>)>>>);
+pub(super) struct Pieces(Arc<Mutex<Known>>);
+
+/// By owner: which version it is, and how it sounds.
+type Known = HashMap<String, (i64, Arc<Clip>)>;
 
 impl Pieces {
     /// Every owner's piece as it is stored now.
@@ -63,7 +66,7 @@ impl Pieces {
             .collect())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (i64, Arc<Clip>)>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
