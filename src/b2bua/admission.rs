@@ -281,7 +281,7 @@ fn vouched(directory: &Directory, request: &Attempt, caller: &Caller) -> Result<
     })
 }
 
-/// Whether a call was diverted too often, or for the second time by whom it is for now (TDR-308).
+/// Whether a call was diverted too often, or for the second time by the party that it is meant for (TDR-308).
 fn goes_round(message: &Message, called: &str) -> bool {
     let diversions = history::of(message);
     let by_called = diversions.iter().filter(|by| by.user == called).count();
