@@ -73,7 +73,7 @@ impl Call {
         let offer = description(&message);
         if offers && offer.is_none() {
             let kind = Refusal::ContentType(message.content_type().unwrap_or_default().to_owned());
-            return core.refuse(key, &message, &kind, Some(&leg.peer.clone()), "");
+            return leg.refuse_modify(core, key, &message, &kind);
         }
         match leg
             .session
@@ -81,13 +81,7 @@ impl Call {
         {
             Ok(expires) => leg.session_expires = expires,
             Err(()) => {
-                return core.refuse(
-                    key,
-                    &message,
-                    &Refusal::IntervalTooSmall,
-                    Some(&leg.peer.clone()),
-                    "",
-                );
+                return leg.refuse_modify(core, key, &message, &Refusal::IntervalTooSmall);
             }
         }
         if let Some(dialog) = &mut leg.dialog {
@@ -101,13 +95,7 @@ impl Call {
             let offer = match leg.anchor.offer_again(told) {
                 Ok(offer) => offer,
                 Err(error) => {
-                    return core.refuse(
-                        key,
-                        &message,
-                        &Refusal::Media(error),
-                        Some(&leg.peer.clone()),
-                        "",
-                    );
+                    return leg.refuse_modify(core, key, &message, &Refusal::Media(error));
                 }
             };
             leg.exchange = Exchange::AnswerDueInAck;
@@ -117,13 +105,7 @@ impl Call {
         let audio = match leg.anchor.accept_offer(&offer.unwrap_or_default()) {
             Ok(audio) => audio,
             Err(error) => {
-                return core.refuse(
-                    key,
-                    &message,
-                    &Refusal::Media(error),
-                    Some(&leg.peer.clone()),
-                    "",
-                );
+                return leg.refuse_modify(core, key, &message, &Refusal::Media(error));
             }
         };
         let codecs = partner
@@ -134,13 +116,7 @@ impl Call {
             let answer = match leg.anchor.answer(&codecs, told) {
                 Ok(answer) => answer,
                 Err(error) => {
-                    return core.refuse(
-                        key,
-                        &message,
-                        &Refusal::Media(error),
-                        Some(&leg.peer.clone()),
-                        "",
-                    );
+                    return leg.refuse_modify(core, key, &message, &Refusal::Media(error));
                 }
             };
             leg.direction = audio.effective_direction();
@@ -371,13 +347,18 @@ impl Call {
             Err(error) => {
                 waiting.settled(core, request);
                 let refusal = Refusal::Media(error);
-                core.refuse(request, &message, &refusal, Some(&waiting.peer), "");
+                waiting.refuse_modify(core, request, &message, &refusal);
             }
         }
     }
 }
 
 impl Leg {
+    /// No to a re-INVITE or UPDATE; what was agreed before still stands.
+    fn refuse_modify(&self, core: &mut Core, key: ServerKey, message: &Message, why: &Refusal) {
+        core.refuse(key, message, why, Some(&self.peer), "");
+    }
+
     /// 200 to a re-INVITE or UPDATE.
     fn accept_modify(
         &self,

@@ -98,8 +98,6 @@ pub enum Sound {
     Music,
     /// The tone that tells of ringing, over and over.
     Ringback,
-    /// Words, once; their end is [`Event::Played`].
-    Announcement,
 }
 
 impl Play {
@@ -197,11 +195,6 @@ pub enum Event {
     },
     /// No valid packet, RTP or RTCP, for the configured time. Told again only after the peer was heard again.
     Inactive {
-        /// Which.
-        leg: LegId,
-    },
-    /// An announcement has been played to its end; the leg is silent again.
-    Played {
         /// Which.
         leg: LegId,
     },

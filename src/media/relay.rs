@@ -295,7 +295,6 @@ impl Relay {
     /// Sends the sounds and the reports that are due, and notes who fell silent. `send` gets each packet's bytes.
     pub fn tick(&mut self, now: Instant, buffer: &mut [u8], mut send: impl FnMut(Forward, &[u8])) {
         self.play_sounds(now, buffer, &mut send);
-        self.end_announcements();
         if now >= self.sweep_due {
             self.sweep_due = now + SWEEP;
             self.sweep(now, buffer, &mut send);
@@ -329,20 +328,6 @@ impl Relay {
             }
         }
         self.frame_due += player::PACE * late as u32;
-    }
-
-    /// Announcements that came to their end leave the leg silent.
-    fn end_announcements(&mut self) {
-        let mut over = Vec::new();
-        self.players.retain(|player| {
-            let leg = self.legs.get_mut(player);
-            let ends = leg.is_some_and(Leg::ends_playing);
-            over.extend(ends.then_some(*player));
-            !ends
-        });
-        for leg in over {
-            self.event(Event::Played { leg });
-        }
     }
 
     fn sweep(&mut self, now: Instant, buffer: &mut [u8], send: &mut impl FnMut(Forward, &[u8])) {

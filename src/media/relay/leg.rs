@@ -354,11 +354,6 @@ impl Leg {
         self.player.is_playing()
     }
 
-    /// Whether an announcement has just come to its end.
-    pub(super) fn ends_playing(&mut self) -> bool {
-        self.player.ends()
-    }
-
     pub(super) fn skip_sound(&mut self, frames: usize) {
         self.player.skip(frames);
     }

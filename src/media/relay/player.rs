@@ -1,6 +1,6 @@
 use crate::audio::clip::FRAME;
 use crate::base::Random;
-use crate::media::{Play, Sound};
+use crate::media::Play;
 use crate::rtp::packet::{HEADER, Header, write_header};
 use std::time::{Duration, Instant};
 
@@ -57,17 +57,6 @@ impl Player {
             (self.frame, self.marker) = (0, true);
         }
         self.playing = play;
-    }
-
-    /// Ends an announcement whose last packet is out; whether it has just done so.
-    pub(super) fn ends(&mut self) -> bool {
-        let over = self.playing.as_ref().is_some_and(|play| {
-            play.sound == Sound::Announcement && self.frame >= play.clip.frames()
-        });
-        if over {
-            self.playing = None;
-        }
-        over
     }
 
     /// Writes the packet that is due at this time, if a sound plays; the answer is its length.

@@ -2,8 +2,8 @@ mod ice;
 
 use super::*;
 use crate::audio::music::{self, recognise};
-use crate::audio::{Clip, Law, g711};
-use crate::media::{Crypto, LegConfig, LegReport, MediaSource, Play, Sound, Suite};
+use crate::audio::{Law, g711};
+use crate::media::{Crypto, LegConfig, LegReport, MediaSource, Play, Suite};
 use crate::rtp::packet::{HEADER, Header, write_header};
 use crate::rtp::rtcp::{self, Packet, ReportBlock};
 use crate::rtp::srtp::{self, Receiver, Sender};
@@ -547,27 +547,6 @@ fn a_peer_reports_on_what_it_gets() {
     assert_eq!((report.reports, report.lost_there), (2, 7));
     assert_eq!(report.round_trip, Some(Duration::from_millis(200)));
     assert_eq!(bench.close(B).round_trip, None);
-}
-
-/// Words are said once, to their end; then the partner is heard again.
-#[test]
-fn an_announcement_ends() {
-    let mut bench = Bench::new(plain(A), plain(B));
-    let words = Play {
-        sound: Sound::Announcement,
-        clip: Arc::new(Clip::new([1000; 10 * 160])),
-        law: Law::A,
-        payload_type: 8,
-    };
-    bench.command(Command::Play {
-        leg: A,
-        play: Some(words),
-    });
-    let sent = bench.pass(Duration::from_millis(500));
-    let voices = sent.iter().filter(|(_, _, bytes)| bytes.len() == 172);
-    assert_eq!(voices.count(), 10);
-    assert_eq!(bench.events(), [format!("{:?}", Event::Played { leg: A })]);
-    assert!(bench.packet(B, Kind::Rtp, &voice(1)).is_some());
 }
 
 /// After a second without time, five packets are made up for and the rest of the music is left out.
