@@ -15,6 +15,7 @@
 //! | 4 | `net`, `store` | sockets, TLS, DNS and relay threads; the database |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
 //! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records |
+//! | 3 | `provisioning` | partners, customers, numbers, users, licences, Sync: rules and state machines |
 //! | 2 | `directory`, `media` | the immutable snapshot that calls obey; anchoring, relay rules |
 //! | 1 | `sip`, `sdp`, `rtp`, `audio` | the protocols; voice as samples, tones, the built-in music |
 //! | 0 | `base` | small things that every floor may use |
@@ -41,6 +42,7 @@ pub mod doctor;
 pub mod emulate;
 pub mod media;
 pub mod net;
+pub mod provisioning;
 pub mod rtp;
 pub mod sdp;
 pub mod sip;

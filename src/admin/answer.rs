@@ -85,6 +85,14 @@ pub(super) fn require_match(headers: &HeaderMap, version: i64) -> Result<(), Api
     ))
 }
 
+/// The same for what may be written without: a version that is named must be the current one.
+pub(super) fn require_match_if_given(headers: &HeaderMap, version: i64) -> Result<(), ApiError> {
+    match headers.contains_key(header::IF_MATCH) {
+        true => require_match(headers, version),
+        false => Ok(()),
+    }
+}
+
 fn tag(version: i64) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).expect("digits in quotes are visible ASCII")
 }

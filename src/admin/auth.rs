@@ -3,8 +3,10 @@
 use super::Admin;
 use super::error::ApiError;
 use super::request::RequestId;
-use crate::store::{AccessRole, AuditEvent, Change, CustomerRecord, StoreError, Token, customers};
-use axum::extract::{FromRequestParts, MatchedPath, OriginalUri, Request, State};
+use crate::store::{
+    AccessRole, AuditEvent, Change, CustomerRecord, StoreError, Token, customers, partners,
+};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
@@ -20,6 +22,8 @@ const READ: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin
 /// Who runs customers.
 const EDIT: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin]);
 const CARRIER: Allowed = Allowed::Roles(&[CarrierAdmin]);
+/// What is between a customer and those who run it: both have their part.
+const CONSENT: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin]);
 /// Who watches over everything.
 const OPERATE: Allowed = Allowed::Roles(&[CarrierAdmin, Noc]);
 const RECORDS: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, Noc]);
@@ -37,11 +41,29 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/regions/{code}",                    CARRIER),
     ("DELETE", "/api/v1/regions/{code}",                    CARRIER),
 
+    ("GET",    "/api/v1/partners",                          RECORDS),
+    ("POST",   "/api/v1/partners",                          EDIT),
+    ("GET",    "/api/v1/partners/{partner}",                RECORDS),
+    ("PATCH",  "/api/v1/partners/{partner}",                EDIT),
+    ("DELETE", "/api/v1/partners/{partner}",                EDIT),
+
+    ("GET",    "/api/v1/pbx-types",                         READ),
+    ("POST",   "/api/v1/pbx-types",                         CARRIER),
+    ("GET",    "/api/v1/pbx-types/{code}",                  READ),
+    ("PATCH",  "/api/v1/pbx-types/{code}",                  CARRIER),
+    ("GET",    "/api/v1/license-types",                     READ),
+
     ("GET",    "/api/v1/customers",                         READ),
     ("POST",   "/api/v1/customers",                         EDIT),
     ("GET",    "/api/v1/customers/{id}",                    READ),
     ("PATCH",  "/api/v1/customers/{id}",                    EDIT),
     ("DELETE", "/api/v1/customers/{id}",                    EDIT),
+    ("POST",   "/api/v1/customers/{id}/disable",            EDIT),
+    ("POST",   "/api/v1/customers/{id}/enable",             EDIT),
+    ("GET",    "/api/v1/customers/{id}/channel-suggestion", READ),
+    ("GET",    "/api/v1/customers/{id}/co-management",      READ),
+    ("PUT",    "/api/v1/customers/{id}/co-management",      CONSENT),
+    ("DELETE", "/api/v1/customers/{id}/co-management",      CONSENT),
     ("GET",    "/api/v1/customers/{id}/channels",           READ),
     ("GET",    "/api/v1/customers/{id}/cdrs",               READ),
 
@@ -166,8 +188,28 @@ pub(super) async fn authenticate(
         None if path.is_some() => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
         None => {}
     }
+    if let Err(error) = partner_may_act(&admin, &token, request.method()).await {
+        return error.into_response();
+    }
     request.extensions_mut().insert(token);
     next.run(request).await
+}
+
+/// A partner that is not active looks on.
+async fn partner_may_act(admin: &Admin, token: &Token, method: &Method) -> Result<(), ApiError> {
+    let (PartnerAdmin, Some(partner)) = (token.role, token.scope) else {
+        return Ok(());
+    };
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    if partners::is_active(&mut *admin.store.read().await?, partner).await? {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(
+        "partner_not_active",
+        "the partner is not active, so it changes nothing",
+    ))
 }
 
 fn bearer(request: &Request) -> Option<String> {
@@ -202,17 +244,13 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let token = parts.extensions.get::<Token>().cloned();
-        let uri = parts
-            .extensions
-            .get::<OriginalUri>()
-            .map_or(&parts.uri, |uri| &uri.0);
         Ok(Self {
             token: token.ok_or_else(|| ApiError::forbidden("role", "nobody may do this"))?,
             request_id: parts
                 .extensions
                 .get::<RequestId>()
                 .map_or_else(String::new, |id| id.0.clone()),
-            path: uri.path().to_owned(),
+            path: parts.uri.path().to_owned(),
         })
     }
 }
@@ -238,14 +276,21 @@ impl Caller {
         self.token.scope.filter(|_| self.role() == CustomerAdmin)
     }
 
-    fn sees(&self, customer: &CustomerRecord) -> bool {
-        match self.role() {
-            CarrierAdmin | Noc => true,
-            PartnerAdmin => {
-                self.token.scope.is_some() && customer.settings.partner_id == self.token.scope
-            }
-            CustomerAdmin => self.token.scope == Some(customer.id),
-        }
+    async fn sees(
+        &self,
+        connection: &mut SqliteConnection,
+        customer: &CustomerRecord,
+    ) -> Result<bool, StoreError> {
+        Ok(match (self.role(), self.token.scope) {
+            (CarrierAdmin | Noc, _) => true,
+            (PartnerAdmin, Some(own)) => match customer.settings.partner_id {
+                Some(partner) if partner == own => true,
+                Some(partner) => partners::is_within(connection, partner, own).await?,
+                None => false,
+            },
+            (CustomerAdmin, scope) => scope == Some(customer.id),
+            (PartnerAdmin, None) => false,
+        })
     }
 
     /// The customer of this id; one out of scope is as absent as one that never was.
@@ -255,9 +300,9 @@ impl Caller {
         id: Uuid,
     ) -> Result<CustomerRecord, ApiError> {
         let found = customers::find(connection, id).await?;
-        found
-            .filter(|customer| self.sees(customer))
-            .ok_or_else(ApiError::not_found)
+        let customer = found.ok_or_else(ApiError::not_found)?;
+        let sees = self.sees(connection, &customer).await?;
+        sees.then_some(customer).ok_or_else(ApiError::not_found)
     }
 
     /// Notes what the caller did, under the path of the request or that of the `created` resource.
@@ -297,6 +342,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
+    /// What the seeds leave to the customer's own administrator.
+    const CUSTOMERS_SAY: &[&str] = &["/api/v1/customers/{id}/co-management"];
+
     fn documented() -> BTreeSet<(String, String)> {
         let document = serde_json::to_value(super::super::openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap().clone();
@@ -325,7 +373,8 @@ mod tests {
         assert_eq!(table, documented());
     }
 
-    /// Provisioning §8.2: the customer's administrator and the NOC write nothing, but the NOC may hang up a call.
+    /// Provisioning §8.2: the customer's administrator and the NOC write nothing, but the NOC may hang up a call, and the
+    /// customer has its say where the seeds give it one.
     #[test]
     fn who_only_reads_can_use_no_writing_route() {
         for (method, path, allowed) in ROUTES {
@@ -335,7 +384,8 @@ mod tests {
             };
             assert!(roles.contains(&CarrierAdmin), "{method} {path}");
             if *method != "GET" {
-                assert!(!roles.contains(&CustomerAdmin), "{method} {path}");
+                let say = CUSTOMERS_SAY.contains(path);
+                assert_eq!(roles.contains(&CustomerAdmin), say, "{method} {path}");
                 assert_eq!(
                     roles.contains(&Noc),
                     path.starts_with("/api/v1/calls"),

@@ -3,16 +3,20 @@ use super::answer::{absent, changed, created, deleted, require_match, shown};
 use super::auth::Caller;
 use super::body::{Body, Search, patched};
 use super::error::{ApiError, Problem};
-use super::page::{List, Paging};
+use super::page::{List, Paging, Parted};
 use crate::directory::{ActivationState, AdminState};
-use crate::store::{CustomerRecord, CustomerSettings, customers};
+use crate::provisioning::{SeatType, SyncState, suggested_channels};
+use crate::store::{
+    CustomerFilter, CustomerRecord, CustomerSettings, CustomerSort, CustomerStates, customers,
+    partners,
+};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// What a customer's limit has seen.
@@ -28,25 +32,90 @@ pub(super) struct Channels {
     refused_today: u64,
 }
 
-/// Customers, oldest first
+/// Which customers.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Part of the account id, name or tenant name; case does not count.
+    q: Option<String>,
+    /// A state of any kind: `enabled`, `disabled`, an `activation_state` or a `sync_state`.
+    state: Option<String>,
+    /// Of this partner itself.
+    partner_id: Option<Uuid>,
+    /// `created_at` (if absent), `name` or `account_id`, with `-` before it backwards.
+    sort: Option<String>,
+}
+
+impl Filter {
+    fn of(self, caller: &Caller) -> Result<CustomerFilter, ApiError> {
+        if self.q.as_ref().is_some_and(|q| q.chars().count() > 64) {
+            return Err(ApiError::bad_request(
+                "q",
+                "q must be at most 64 characters",
+            ));
+        }
+        Ok(CustomerFilter {
+            within: caller.partner(),
+            partner: self.partner_id,
+            only: caller.customer_scope(),
+            text: self.q.filter(|q| !q.is_empty()),
+            state: self.state.as_deref().map(state).transpose()?,
+            sort: self
+                .sort
+                .as_deref()
+                .map_or(Ok(CustomerSort::Oldest), sort)?,
+        })
+    }
+}
+
+/// The names of the three kinds of states differ.
+fn state(name: &str) -> Result<CustomerStates, ApiError> {
+    let value = Value::from(name);
+    let read = serde_json::from_value;
+    let admin = read(value.clone()).ok().map(CustomerStates::Admin);
+    let activation = || serde_json::from_value::<ActivationState>(value.clone()).ok();
+    let sync = || serde_json::from_value::<SyncState>(value.clone()).ok();
+    admin
+        .or_else(|| activation().map(CustomerStates::Activation))
+        .or_else(|| sync().map(CustomerStates::Sync))
+        .ok_or_else(|| ApiError::bad_request("state", "state is none of a customer's"))
+}
+
+fn sort(name: &str) -> Result<CustomerSort, ApiError> {
+    Ok(match name {
+        "created_at" => CustomerSort::Oldest,
+        "-created_at" => CustomerSort::Newest,
+        "name" => CustomerSort::Name,
+        "-name" => CustomerSort::NameDown,
+        "account_id" => CustomerSort::Account,
+        "-account_id" => CustomerSort::AccountDown,
+        _ => {
+            let detail = "sort must be created_at, name or account_id, perhaps with - before it";
+            return Err(ApiError::bad_request("sort", detail));
+        }
+    })
+}
+
+/// Customers, oldest first if nothing else is asked for
+///
+/// A partner sees its own and those of its resellers, a customer itself.
 #[utoipa::path(
-    get, path = "/api/v1/customers", tag = "customers", operation_id = "list_customers", params(Paging),
-    responses((status = 200, body = List<CustomerRecord>))
+    get, path = "/api/v1/customers", tag = "customers", operation_id = "list_customers", params(Paging, Filter),
+    responses((status = 200, body = List<CustomerRecord>), (status = 400, body = Problem))
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
     caller: Caller,
-    Search(paging): Search<Paging>,
+    Parted(paging, filter): Parted<Filter>,
 ) -> Result<Json<List<CustomerRecord>>, ApiError> {
-    let (page, mut connection) = (paging.page()?, admin.store.read().await?);
-    let listed = customers::list(
-        &mut connection,
-        caller.partner(),
-        caller.customer_scope(),
-        page,
-    )
-    .await?;
-    Ok(Json(listed.into()))
+    let (page, filter) = (paging.page()?, filter.of(&caller)?);
+    let mut connection = admin.store.read().await?;
+    Ok(Json(
+        customers::list(&mut connection, &filter, page)
+            .await?
+            .into(),
+    ))
 }
 
 /// Add a customer
@@ -60,16 +129,7 @@ pub(super) async fn create(
     caller: Caller,
     Body(mut settings): Body<CustomerSettings>,
 ) -> Result<Response, ApiError> {
-    if let Some(partner) = caller.partner() {
-        if settings.partner_id.is_some_and(|id| id != partner) {
-            return Err(ApiError::invalid_field(
-                "partner_id",
-                "foreign",
-                "must be your own, or absent",
-            ));
-        }
-        settings.partner_id = Some(partner);
-    }
+    require_tenant(&settings)?;
     check_activation(
         &caller,
         ActivationState::Inactive,
@@ -77,6 +137,16 @@ pub(super) async fn create(
         settings.activation_reason.is_some(),
     )?;
     let mut change = admin.store.change().await?;
+    if let Some(own) = caller.partner() {
+        let partner = *settings.partner_id.get_or_insert(own);
+        if !partners::is_within(&mut change, partner, own).await? {
+            return Err(ApiError::invalid_field(
+                "partner_id",
+                "foreign",
+                "must be your own, a reseller of yours, or absent",
+            ));
+        }
+    }
     let record = customers::insert(&mut change, &settings).await?;
     let location = format!("/api/v1/customers/{}", record.id);
     caller
@@ -143,6 +213,9 @@ pub(super) async fn change(
             "immutable",
             "never changes",
         ));
+    }
+    if before.settings.tenant_name.is_some() {
+        require_tenant(&settings)?;
     }
     check_activation(
         &caller,
@@ -217,6 +290,117 @@ pub(super) async fn channels(
         peak_today: usage.peak,
         refused_today: usage.refused,
     }))
+}
+
+/// Let no new calls of a customer in
+///
+/// Neither way; running ones go on. The same as `:disable` after the customer's id.
+#[utoipa::path(
+    post, path = "/api/v1/customers/{id}/disable", tag = "customers", operation_id = "disable_customer",
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = CustomerRecord), (status = 404, body = Problem))
+)]
+pub(super) async fn disable(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<Response, ApiError> {
+    set_admin_state(&admin, &caller, id, AdminState::Disabled).await
+}
+
+/// Let calls of a customer in again
+///
+/// The same as `:enable` after the customer's id.
+#[utoipa::path(
+    post, path = "/api/v1/customers/{id}/enable", tag = "customers", operation_id = "enable_customer",
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = CustomerRecord), (status = 404, body = Problem))
+)]
+pub(super) async fn enable(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+) -> Result<Response, ApiError> {
+    set_admin_state(&admin, &caller, id, AdminState::Enabled).await
+}
+
+async fn set_admin_state(
+    admin: &Admin,
+    caller: &Caller,
+    id: Uuid,
+    admin_state: AdminState,
+) -> Result<Response, ApiError> {
+    let mut change = admin.store.change().await?;
+    let before = caller.customer(&mut change, id).await?;
+    let settings = CustomerSettings {
+        admin_state,
+        ..before.settings.clone()
+    };
+    let record = customers::update(&mut change, id, &settings).await?;
+    let path = format!("/api/v1/customers/{id}");
+    let audited = caller.audit(
+        &mut change,
+        "update",
+        Some(&path),
+        Some(&before),
+        Some(&record),
+    );
+    audited.await?;
+    Ok(changed(record.version, &record, change.publish().await?))
+}
+
+/// What seats are sold.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Seats {
+    /// If absent, the customer's.
+    seat_type: Option<SeatType>,
+    /// How many.
+    seats: u32,
+}
+
+/// How many channels there should be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Suggestion {
+    /// A tenth of unbundled seats, all bundled ones, at least one.
+    max_channels: u32,
+}
+
+/// How many channels a number of seats typically has
+///
+/// Advice, no rule: `max_channels` is what the contract says.
+#[utoipa::path(
+    get, path = "/api/v1/customers/{id}/channel-suggestion", tag = "customers", operation_id = "suggest_channels",
+    params(("id" = Uuid, Path), Seats),
+    responses((status = 200, body = Suggestion), (status = 404, body = Problem), (status = 422, body = Problem))
+)]
+pub(super) async fn suggest_channels(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Search(seats): Search<Seats>,
+) -> Result<Json<Suggestion>, ApiError> {
+    let customer = caller.customer(&mut *admin.store.read().await?, id).await?;
+    let seat_type = seats.seat_type.or(customer.settings.seat_type);
+    let seat_type = seat_type.ok_or_else(|| {
+        ApiError::invalid_field("seat_type", "required", "is not known of the customer")
+    })?;
+    Ok(Json(Suggestion {
+        max_channels: suggested_channels(seat_type, seats.seats),
+    }))
+}
+
+/// Only customers from before have none.
+fn require_tenant(settings: &CustomerSettings) -> Result<(), ApiError> {
+    if settings.tenant_name.is_some() {
+        return Ok(());
+    }
+    Err(ApiError::invalid_field(
+        "tenant_name",
+        "required",
+        "is needed",
+    ))
 }
 
 /// Setting the activation state by hand says "this was done elsewhere": the carrier's word, with a reason.

@@ -133,6 +133,10 @@ impl From<StoreError> for ApiError {
             StoreError::Reference => {
                 Self::conflict("in_use", "another resource still refers to it")
             }
+            StoreError::LostPlace => Self::bad_request(
+                "cursor",
+                "the item where the last page ended is gone: begin again",
+            ),
             StoreError::Faults(faults) => Self::invalid(faults),
             StoreError::Contradiction(errors) => {
                 Self::invalid(errors.iter().map(contradiction).collect())
@@ -151,6 +155,14 @@ impl From<StoreError> for ApiError {
 fn taken(constraint: &str) -> ApiError {
     let (code, detail) = match constraint {
         "customers.account_id" => ("account_id_in_use", "another customer has this account_id"),
+        "customers.tenant_name" | "customers.tenant_id" => {
+            ("tenant_in_use", "another customer has this tenant")
+        }
+        "emails.email" => (
+            "email_in_use",
+            "another partner or customer has this email address",
+        ),
+        "pbx_types.code" => ("pbx_type_in_use", "another PBX type has this code"),
         "gateways.fqdn" => ("fqdn_in_use", "another gateway has this name"),
         "gateways.customer_id, gateways.region" => (
             "gateway_exists",

@@ -10,7 +10,9 @@ mod audit;
 mod auth;
 mod body;
 mod calls;
+mod catalogues;
 mod cdrs;
+mod co_management;
 mod customers;
 mod diagnosis;
 mod error;
@@ -23,6 +25,7 @@ mod music;
 mod numbers;
 mod openapi;
 mod page;
+mod partners;
 mod regions;
 mod request;
 mod sight;
@@ -40,7 +43,7 @@ use crate::telemetry::health::Health;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -74,9 +77,9 @@ pub struct Admin {
 
 /// The whole API. It needs a listener, nothing else.
 pub fn router(admin: Admin) -> Router {
-    let (router, _) = openapi::documented().split_for_parts();
+    let (routes, _) = openapi::documented().split_for_parts();
     // From the inside out: a problem must be whole before it is kept for whoever asks again.
-    router
+    let routes = routes
         .layer(CatchPanicLayer::new())
         .layer(from_fn(error::render))
         .layer(from_fn_with_state(admin.clone(), idempotency::replay))
@@ -88,5 +91,9 @@ pub fn router(admin: Admin) -> Router {
         ))
         .layer(from_fn(error::render))
         .layer(from_fn(request::number))
-        .with_state(admin)
+        .with_state(admin);
+    // Around all of them, for a layer of theirs would see a request when its route is already chosen.
+    Router::new()
+        .fallback_service(routes)
+        .layer(map_request(request::as_path))
 }

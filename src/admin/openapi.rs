@@ -1,7 +1,7 @@
 use super::error::Problem;
 use super::{
-    Admin, audit, calls, cdrs, customers, diagnosis, gateways, health, ladder, media, music,
-    numbers, regions, trunks, why,
+    Admin, audit, calls, catalogues, cdrs, co_management, customers, diagnosis, gateways, health,
+    ladder, media, music, numbers, partners, regions, trunks, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -89,13 +89,32 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(document))
         .routes(routes!(regions::list, regions::create))
         .routes(routes!(regions::show, regions::change, regions::delete))
+        .routes(routes!(partners::list, partners::create))
+        .routes(routes!(partners::show, partners::change, partners::delete))
+        .routes(routes!(
+            catalogues::list_pbx_types,
+            catalogues::create_pbx_type
+        ))
+        .routes(routes!(
+            catalogues::show_pbx_type,
+            catalogues::change_pbx_type
+        ))
+        .routes(routes!(catalogues::list_license_types))
         .routes(routes!(customers::list, customers::create))
         .routes(routes!(
             customers::show,
             customers::change,
             customers::delete
         ))
+        .routes(routes!(customers::disable))
+        .routes(routes!(customers::enable))
         .routes(routes!(customers::channels))
+        .routes(routes!(customers::suggest_channels))
+        .routes(routes!(
+            co_management::show,
+            co_management::put,
+            co_management::delete
+        ))
         .routes(routes!(cdrs::list_of_customer))
         .routes(routes!(gateways::list, gateways::create))
         .routes(routes!(gateways::show, gateways::change, gateways::delete))

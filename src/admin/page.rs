@@ -43,6 +43,10 @@ pub(super) struct Frame {
     pub until: Option<OffsetDateTime>,
 }
 
+/// A query of a [`Paging`] and of a filter of the list's own.
+#[derive(Debug)]
+pub(super) struct Parted<F>(pub Paging, pub F);
+
 /// A query of a [`Frame`] and of a filter of the list's own.
 #[derive(Debug)]
 pub(super) struct Framed<F>(pub Frame, pub F);
@@ -63,14 +67,27 @@ impl<S: Send + Sync, F: DeserializeOwned> FromRequestParts<S> for Framed<F> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let pairs = parts.uri.query().unwrap_or_default().split('&');
-        let is_framing = |pair: &&str| {
-            let name = pair.split('=').next().unwrap_or_default();
-            Frame::NAMES.contains(&name)
-        };
-        let (frame, filter): (Vec<_>, Vec<_>) = pairs.partition(is_framing);
+        let (frame, filter) = split(parts, &Frame::NAMES);
         Ok(Self(read(&frame)?, read(&filter)?))
     }
+}
+
+impl<S: Send + Sync, F: DeserializeOwned> FromRequestParts<S> for Parted<F> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let (paging, filter) = split(parts, &["limit", "cursor"]);
+        Ok(Self(read(&paging)?, read(&filter)?))
+    }
+}
+
+/// The pairs of a query with one of these names, and the others.
+fn split<'a>(parts: &'a Parts, names: &[&str]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let pairs = parts.uri.query().unwrap_or_default().split('&');
+    pairs.partition(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        names.contains(&name)
+    })
 }
 
 fn read<T: DeserializeOwned>(pairs: &[&str]) -> Result<T, ApiError> {

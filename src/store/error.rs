@@ -1,4 +1,5 @@
 use crate::directory::CompileError;
+use crate::provisioning::Offering;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
@@ -28,6 +29,9 @@ pub enum StoreError {
     /// Another row still needs this one, or this one needs what is not there.
     #[error("a row is still referred to, or refers to nothing")]
     Reference,
+    /// The row where a page of a sorted list ended is gone.
+    #[error("the row where the page ended is gone")]
+    LostPlace,
     /// Values break rules of their own.
     #[error("{} values break rules, the first being {}", .0.len(), .0.first().map_or("none", |fault| &fault.field))]
     Faults(Vec<Fault>),
@@ -92,6 +96,29 @@ impl Faults {
         }
     }
 
+    /// Adds one that was found elsewhere.
+    pub(super) fn push(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    /// At least one thing sold, none twice.
+    pub(super) fn offerings(&mut self, offerings: &[Offering]) {
+        self.demand(
+            !offerings.is_empty(),
+            "offerings",
+            "required",
+            "must be at least one",
+        );
+        for (index, offering) in offerings.iter().enumerate() {
+            self.demand(
+                !offerings[..index].contains(offering),
+                format!("offerings[{index}]"),
+                "twice",
+                "is named twice",
+            );
+        }
+    }
+
     /// A length in characters.
     pub(super) fn length(&mut self, field: &str, text: &str, least: usize, most: usize) {
         let fits =
@@ -131,6 +158,19 @@ impl Faults {
         } else {
             Err(StoreError::Faults(self.0))
         }
+    }
+}
+
+/// Free words that billing gets.
+pub(super) fn billing_references(faults: &mut Faults, references: &[String]) {
+    faults.demand(
+        references.len() <= 16,
+        "billing_references",
+        "too_many",
+        "must be at most 16",
+    );
+    for (index, reference) in references.iter().enumerate() {
+        faults.length(&format!("billing_references[{index}]"), reference, 1, 128);
     }
 }
 

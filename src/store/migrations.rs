@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 7] = [
+const ALL: [(&str, &str, &str); 8] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -26,6 +26,7 @@ const ALL: [(&str, &str, &str); 7] = [
     migration!("0005", "media_bypass"),
     migration!("0006", "identity"),
     migration!("0007", "music"),
+    migration!("0008", "customers"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

@@ -17,6 +17,8 @@ mod migrations;
 pub mod music;
 pub mod numbers;
 mod open;
+pub mod partners;
+pub mod pbx_types;
 pub mod regions;
 mod rows;
 mod spool;
@@ -27,13 +29,18 @@ pub mod trunks;
 pub use audit::{AuditEvent, AuditFilter, AuditRecord};
 pub use cdrs::CdrFilter;
 pub use change::Change;
-pub use customers::{CustomerRecord, CustomerSettings};
+pub use customers::{
+    CoManagementRecord, CustomerFilter, CustomerRecord, CustomerSettings, CustomerSort,
+    CustomerStates,
+};
 pub use error::{Fault, StoreError};
 pub use gateways::{GatewayRecord, GatewaySettings};
 pub use housekeeping::{Retention, housekeeping};
 pub use idempotency::{Answer, Reservation};
 pub use music::MusicRecord;
 pub use numbers::{NumberRecord, NumberSettings};
+pub use partners::{PartnerRecord, PartnerSettings};
+pub use pbx_types::{PbxTypeRecord, PbxTypeSettings};
 pub use regions::{RegionRecord, RegionSettings};
 pub use rows::{Listed, Page};
 pub use spool::{Moved, Spool, SpoolError};

@@ -161,10 +161,9 @@ fn record(row: &SqliteRow, partner_id: Option<Uuid>) -> Result<MusicRecord, sqlx
 mod tests {
     use super::super::customers::{self, tests::acme};
     use super::super::open::tests::fresh;
-    use super::super::{CustomerSettings, Store};
+    use super::super::partners::tests::reseller;
+    use super::super::{CustomerSettings, Store, partners};
     use super::*;
-
-    const PARTNER: Uuid = Uuid::from_u128(5);
 
     fn heard(store: &Store, account: &str) -> Option<Arc<Clip>> {
         let directory = store.directory().load_full();
@@ -178,16 +177,18 @@ mod tests {
     async fn the_nearest_piece_is_heard() {
         let (_folder, store) = fresh().await;
         let mut change = store.change().await.unwrap();
+        let reseller = reseller("r@p.example", None);
+        let partner = partners::insert(&mut change, &reseller).await.unwrap().id;
         let resold = CustomerSettings {
             account_id: "resold".into(),
-            partner_id: Some(PARTNER),
+            partner_id: Some(partner),
             ..acme()
         };
         customers::insert(&mut change, &acme()).await.unwrap();
         customers::insert(&mut change, &resold).await.unwrap();
         put(&mut change, None, &[100; 16_000]).await.unwrap();
-        let own = put(&mut change, Some(PARTNER), &[200; 8000]).await.unwrap();
-        assert_eq!((own.duration_s, own.partner_id), (1.0, Some(PARTNER)));
+        let own = put(&mut change, Some(partner), &[200; 8000]).await.unwrap();
+        assert_eq!((own.duration_s, own.partner_id), (1.0, Some(partner)));
         change.publish().await.unwrap();
         let (all, own) = (heard(&store, "acme"), heard(&store, "resold"));
         assert_eq!(all, Some(Arc::new(Clip::new([100; 16_000]))));
@@ -198,7 +199,7 @@ mod tests {
         change.publish().await.unwrap();
         assert!(Arc::ptr_eq(&heard(&store, "acme").unwrap(), &all.unwrap()));
 
-        for (partner, acme, resold) in [(Some(PARTNER), true, true), (None, false, false)] {
+        for (partner, acme, resold) in [(Some(partner), true, true), (None, false, false)] {
             let mut change = store.change().await.unwrap();
             delete(&mut change, partner).await.unwrap();
             change.publish().await.unwrap();

@@ -43,6 +43,15 @@ pub(super) fn named<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Read<
     )
 }
 
+pub(super) fn optional_named<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+) -> Read<Option<T>> {
+    let name: Option<String> = row.try_get(column)?;
+    name.map(|name| parsed(column, serde_json::from_value(name.into())))
+        .transpose()
+}
+
 /// An integer of whatever width.
 pub(super) fn int<T: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Read<T>
 where

@@ -28,10 +28,10 @@ use tollgate::telemetry::ladder::recorder::{Limits, Recorder};
 use uuid::Uuid;
 
 /// The API on a port of loopback, over a store in a folder that goes with it.
-struct Api {
+pub struct Api {
     base: String,
     client: reqwest::Client,
-    store: Store,
+    pub store: Store,
     ledger: Ledger,
     health: Health,
     spool: Arc<Spool>,
@@ -41,7 +41,7 @@ struct Api {
 }
 
 impl Api {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(
             &folder.path().join("tollgate.db"),
@@ -135,7 +135,7 @@ impl Api {
     }
 
     /// A token of this role, the same each time.
-    async fn token(&self, role: AccessRole, scope: Option<Uuid>) -> String {
+    pub async fn token(&self, role: AccessRole, scope: Option<Uuid>) -> String {
         let name = format!("{role:?} {scope:?}");
         if let Some(text) = self.tokens.lock().unwrap().get(&name) {
             return text.clone();
@@ -151,7 +151,7 @@ impl Api {
         text
     }
 
-    fn request(&self, method: &str, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         self.client.request(
             method.parse::<Method>().unwrap(),
             format!("{}{path}", self.base),
@@ -159,18 +159,18 @@ impl Api {
     }
 
     /// A request of the carrier's administrator.
-    async fn carrier(&self, method: &str, path: &str) -> RequestBuilder {
+    pub async fn carrier(&self, method: &str, path: &str) -> RequestBuilder {
         self.request(method, path)
             .bearer_auth(self.token(AccessRole::CarrierAdmin, None).await)
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         let response = self.carrier("GET", path).await.send().await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
         response.json().await.unwrap()
     }
 
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub async fn post(&self, path: &str, body: Value) -> Value {
         let response = self
             .carrier("POST", path)
             .await
@@ -184,7 +184,7 @@ impl Api {
         answer
     }
 
-    async fn patch(&self, path: &str, body: Value) -> Response {
+    pub async fn patch(&self, path: &str, body: Value) -> Response {
         self.carrier("PATCH", path)
             .await
             .header("If-Match", "*")
@@ -194,7 +194,7 @@ impl Api {
             .unwrap()
     }
 
-    async fn delete(&self, path: &str) -> StatusCode {
+    pub async fn delete(&self, path: &str) -> StatusCode {
         self.carrier("DELETE", path)
             .await
             .header("If-Match", "*")
@@ -205,7 +205,7 @@ impl Api {
     }
 
     /// A region, a customer in it, and the customer's path.
-    async fn customer(&self, account: &str) -> (Uuid, String) {
+    pub async fn customer(&self, account: &str) -> (Uuid, String) {
         if self.get("/api/v1/regions").await["items"]
             .as_array()
             .unwrap()
@@ -217,8 +217,10 @@ impl Api {
             )
             .await;
         }
-        let body =
-            json!({ "account_id": account, "name": account, "max_channels": 2, "regions": ["EU"] });
+        let body = json!({
+            "account_id": account, "name": account, "tenant_name": format!("{account}.onmicrosoft.com"),
+            "max_channels": 2, "regions": ["EU"],
+        });
         let id: Uuid = self.post("/api/v1/customers", body).await["id"]
             .as_str()
             .unwrap()
@@ -226,6 +228,43 @@ impl Api {
             .unwrap();
         (id, format!("/api/v1/customers/{id}"))
     }
+}
+
+impl Api {
+    /// An active partner that sells everything, and its token.
+    pub async fn partner(&self, name: &str) -> (Uuid, String) {
+        let body = json!({
+            "name": name, "email": format!("{name}@partner.example"), "offerings": ["pbx", "trunk"], "state": "active",
+        });
+        let id = self.post("/api/v1/partners", body).await["id"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        (id, self.token(AccessRole::PartnerAdmin, Some(id)).await)
+    }
+
+    /// What becomes of a request with this token: the status, and the body, null if there is none.
+    pub async fn send(&self, token: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let request = self.request(method, path).bearer_auth(token);
+        let request = request.header("If-Match", "*");
+        let request = if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        };
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+}
+
+/// What a customer must be told to be.
+pub fn new_customer(account: &str) -> Value {
+    json!({
+        "account_id": account, "name": account, "tenant_name": format!("{account}.onmicrosoft.com"), "max_channels": 1,
+    })
 }
 
 /// Why a live call goes as it does, if this names it.
@@ -272,7 +311,7 @@ fn live_call(n: u128) -> LiveCall {
     }
 }
 
-async fn problem(response: Response) -> (u16, String, Vec<String>) {
+pub async fn problem(response: Response) -> (u16, String, Vec<String>) {
     let status = response.status().as_u16();
     assert_eq!(
         response.headers()["content-type"],
@@ -349,6 +388,7 @@ async fn every_route_obeys_the_table_of_roles() {
     use AccessRole::{CarrierAdmin, CustomerAdmin, Noc, PartnerAdmin};
     let api = Api::start().await;
     let (id, _) = api.customer("acme").await;
+    let (partner, _) = api.partner("sales").await;
     let document = serde_json::to_value(openapi()).unwrap();
     let mut seen = 0;
     for (template, item) in document["paths"].as_object().unwrap() {
@@ -364,7 +404,7 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{number}", "+14255550199")
                 .replace("{gateway}", &Uuid::nil().to_string())
                 .replace("{trunk}", &Uuid::nil().to_string())
-                .replace("{partner}", &Uuid::from_u128(77).to_string());
+                .replace("{partner}", &partner.to_string());
             let open = matches!(
                 template.as_str(),
                 "/healthz" | "/readyz" | "/api/v1/openapi.json"
@@ -393,16 +433,22 @@ async fn every_route_obeys_the_table_of_roles() {
                 let audit = template == "/api/v1/audit";
                 let carriers_music = template == "/api/v1/music";
                 let music = template.contains("/music");
+                let partners = template.starts_with("/api/v1/partners");
+                let region = region || template.starts_with("/api/v1/pbx-types");
+                let consent = template.ends_with("/co-management");
                 let may = match role {
                     CarrierAdmin => true,
                     Noc => (!writes || calls) && !audit,
                     PartnerAdmin => {
                         !(calls || shared || audit || (region || carriers_music) && writes)
                     }
-                    CustomerAdmin => !writes && !calls && !shared && !cdrs && !audit && !music,
+                    CustomerAdmin => {
+                        let all = !calls && !shared && !cdrs && !audit && !music && !partners;
+                        all && (!writes || consent)
+                    }
                 };
                 let scope = match role {
-                    PartnerAdmin => Some(Uuid::from_u128(77)),
+                    PartnerAdmin => Some(partner),
                     CustomerAdmin => Some(id),
                     CarrierAdmin | Noc => None,
                 };
@@ -434,10 +480,10 @@ async fn every_route_obeys_the_table_of_roles() {
 #[tokio::test]
 async fn what_is_out_of_scope_does_not_exist() {
     let api = Api::start().await;
-    let partner = Uuid::from_u128(5);
-    let as_partner = api.token(AccessRole::PartnerAdmin, Some(partner)).await;
+    let (partner, as_partner) = api.partner("ours").await;
+    let (other, _) = api.partner("other").await;
     let (theirs, theirs_path) = api.customer("theirs").await;
-    let body = json!({ "account_id": "ours", "name": "Ours", "max_channels": 1 });
+    let body = new_customer("ours");
     let created = api
         .request("POST", "/api/v1/customers")
         .bearer_auth(&as_partner)
@@ -448,7 +494,8 @@ async fn what_is_out_of_scope_does_not_exist() {
     assert_eq!(created.status(), 201);
     let ours: Value = created.json().await.unwrap();
     assert_eq!(ours["partner_id"], json!(partner));
-    let foreign = json!({ "account_id": "x", "name": "X", "max_channels": 1, "partner_id": Uuid::from_u128(6) });
+    let mut foreign = new_customer("x");
+    foreign["partner_id"] = json!(other);
     let refused = api
         .request("POST", "/api/v1/customers")
         .bearer_auth(&as_partner)
@@ -510,10 +557,8 @@ async fn what_is_out_of_scope_does_not_exist() {
 #[tokio::test]
 async fn a_partner_neither_activates_nor_connects_to_carriers() {
     let api = Api::start().await;
-    let token = api
-        .token(AccessRole::PartnerAdmin, Some(Uuid::from_u128(5)))
-        .await;
-    let body = json!({ "account_id": "ours", "name": "Ours", "max_channels": 1 });
+    let (_, token) = api.partner("ours").await;
+    let body = new_customer("ours");
     let send = async |method: &str, path: &str, body: &Value| {
         let request = api
             .request(method, path)
@@ -575,8 +620,8 @@ async fn a_partner_neither_activates_nor_connects_to_carriers() {
 #[tokio::test]
 async fn a_body_that_does_not_fit_is_told_by_its_field() {
     let api = Api::start().await;
-    let good = json!({ "account_id": "a", "name": "A", "max_channels": 1 });
-    for field in ["account_id", "name", "max_channels"] {
+    let good = new_customer("a");
+    for field in ["account_id", "name", "tenant_name", "max_channels"] {
         let mut body = good.clone();
         body.as_object_mut().unwrap().remove(field);
         let response = api
@@ -596,6 +641,16 @@ async fn a_body_that_does_not_fit_is_told_by_its_field() {
         (json!({ "max_channels": -1 }), "max_channels"),
         (json!({ "max_channels": "2" }), "max_channels"),
         (json!({ "regions": ["MOON"] }), "regions"),
+        (json!({ "tenant_name": "contoso" }), "tenant_name"),
+        (json!({ "admin_email": "nobody" }), "admin_email"),
+        (json!({ "user_limit": 0 }), "user_limit"),
+        (json!({ "offerings": [] }), "offerings"),
+        (json!({ "offerings": ["trunk", "trunk"] }), "offerings[1]"),
+        (
+            json!({ "billing_references": [""] }),
+            "billing_references[0]",
+        ),
+        (json!({ "partner_id": Uuid::nil() }), "partner_id"),
         (json!({ "activation_state": "active" }), "activation_reason"),
         (
             json!({ "emergency_numbers": ["112", "x"] }),
@@ -760,7 +815,7 @@ async fn a_change_needs_the_version_that_it_was_made_from() {
 #[tokio::test]
 async fn an_idempotency_key_makes_a_post_happen_once() {
     let api = Api::start().await;
-    let body = |account: &str| json!({ "account_id": account, "name": "A", "max_channels": 1 });
+    let body = new_customer;
     let post = async |key: &str, body: Value| {
         let request = api
             .carrier("POST", "/api/v1/customers")
@@ -826,11 +881,7 @@ async fn an_idempotency_key_holds_under_contention() {
             .request("POST", "/api/v1/customers")
             .bearer_auth(&token)
             .header("Idempotency-Key", "k");
-        tokio::spawn(
-            request
-                .json(&json!({ "account_id": "a", "name": "A", "max_channels": 1 }))
-                .send(),
-        )
+        tokio::spawn(request.json(&new_customer("a")).send())
     };
     let tasks: Vec<_> = (0..10).map(|_| send()).collect();
     for task in tasks {

@@ -68,7 +68,7 @@ impl Api {
         });
         self.post("/regions", region).await;
         let customer = json!({
-            "account_id": "contoso", "name": "Contoso", "max_channels": setup.channels, "regions": ["EU"],
+            "account_id": "contoso", "name": "Contoso", "tenant_name": "contoso.onmicrosoft.com", "max_channels": setup.channels, "regions": ["EU"],
             "activation_state": "active", "activation_reason": "tests",
         });
         let customer = self.post("/customers", customer).await;

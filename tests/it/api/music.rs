@@ -105,8 +105,8 @@ async fn a_bad_file_changes_nothing() {
 #[tokio::test]
 async fn a_partner_brings_music_for_its_customers_only() {
     let api = Api::start().await;
-    let (own, other) = (Uuid::from_u128(5), Uuid::from_u128(6));
-    let token = api.token(AccessRole::PartnerAdmin, Some(own)).await;
+    let (own, token) = api.partner("own").await;
+    let (other, _) = api.partner("other").await;
     let path = |partner| format!("/api/v1/partners/{partner}/music");
     let made = bring(&api, &path(own), &token, None, wav(&tone())).await;
     assert_eq!(made.status(), 201);

@@ -1,0 +1,14 @@
+//! What the seeds say a provisioning system must do: each test bears the id of its check.
+
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
+
+mod s0_activation;
+mod s1_partner_portal;
+mod s2_enterprises;
+
+use serde_json::Value;
+
+/// The code of a problem.
+fn code(body: &Value) -> &str {
+    body["code"].as_str().unwrap_or_default()
+}
