@@ -1,5 +1,10 @@
 //! What there is to choose from: types of PBX, licences.
 
+#![allow(
+    unused_qualifications,
+    reason = "utoipa::path qualifies the types of its own module"
+)]
+
 use super::Admin;
 use super::answer::{changed, created, require_match, shown};
 use super::auth::Caller;

@@ -1,3 +1,8 @@
+#![allow(
+    unused_qualifications,
+    reason = "utoipa::path qualifies the types of its own module"
+)]
+
 use super::Admin;
 use super::answer::{absent, changed, created, deleted, require_match, shown};
 use super::auth::Caller;

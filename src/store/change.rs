@@ -100,9 +100,9 @@ pub(super) async fn load(
 
 #[cfg(test)]
 mod tests {
-    use super::super::CustomerSettings;
     use super::super::customers::tests::acme;
     use super::super::open::tests::fresh;
+    use super::super::{CustomerFilter, CustomerSettings};
     use super::*;
 
     #[tokio::test]
@@ -131,13 +131,9 @@ mod tests {
             change.publish().await,
             Err(StoreError::Contradiction(_))
         ));
-        let listed = customers::list(
-            &mut store.read().await.unwrap(),
-            None,
-            None,
-            Default::default(),
-        )
-        .await;
+        let mut connection = store.read().await.unwrap();
+        let filter = CustomerFilter::default();
+        let listed = customers::list(&mut connection, &filter, Default::default()).await;
         assert_eq!(listed.unwrap().items, []);
         assert_eq!(store.directory().load().generation, 1);
     }

@@ -380,7 +380,7 @@ async fn write(
          pbx_types = ?, allow_external_numbers = ?, can_add_extensions = ?, billing_references = ?, max_channels = ?,
          regions = ?, pbx_moh = ?, sip_data_access = ?, caller_screening = ?, emergency_numbers = ?, admin_state = ?,
          activation_state = ?, activation_reason = ?,
-         tenant_id = CASE WHEN lower(?2) IS lower(tenant_name) THEN tenant_id END,
+         tenant_id = CASE WHEN lower(?) IS lower(tenant_name) THEN tenant_id END,
          updated_at = ?, version = version + 1 WHERE id = ?",
     )
     .bind(&settings.name)
@@ -402,6 +402,7 @@ async fn write(
     .bind(settings.admin_state.name())
     .bind(settings.activation_state.name())
     .bind(&settings.activation_reason)
+    .bind(&settings.tenant_name)
     .bind(at)
     .bind(id.to_string())
     .execute(&mut *connection)
