@@ -348,7 +348,7 @@ pub(super) mod tests {
         assert!(taken(twice.unwrap_err()));
         let twice = customers::insert(&mut change, &with("a", Some("one@p.EXAMPLE"))).await;
         assert!(taken(twice.unwrap_err()));
-        let other = customers::insert(&mut change, &with("a", Some("two@p.example")))
+        let other = customers::insert(&mut change, &with("b", Some("two@p.example")))
             .await
             .unwrap();
         let moved =
