@@ -7,12 +7,12 @@
 //!
 //! | floor | room | what it is |
 //! |---|---|---|
-//! | 9 | `cli`, `emulate` | the command line; an independent little Teams and PBX that share no SIP, SDP, SRTP or call code with the SBC |
+//! | 9 | `cli`, `emulate` | the command line; an independent little Teams, PBX and Microsoft 365 that share no SIP, SDP, SRTP, call or client code with the SBC |
 //! | 8 | `app` | builds every part from `Config`, connects them, runs, drains and shuts down in order |
 //! | 7 | `config` | the sum of the modules' own configurations, read from TOML and the environment |
 //! | 6 | `admin` | the REST API |
 //! | 5 | `telemetry`, `doctor` | metrics, logs, ladders, what is up and what is down; what keeps calls away |
-//! | 4 | `net`, `store` | sockets, TLS, DNS and relay threads; the database |
+//! | 4 | `net`, `store`, `microsoft` | sockets, TLS, DNS and relay threads; the database; sign-in and Graph as a client |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
 //! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records |
 //! | 3 | `provisioning` | partners, customers, numbers, users, licences, Sync: rules and state machines |
@@ -41,6 +41,7 @@ pub mod directory;
 pub mod doctor;
 pub mod emulate;
 pub mod media;
+pub mod microsoft;
 pub mod net;
 pub mod provisioning;
 pub mod rtp;

@@ -1,18 +1,20 @@
 use super::Failure;
 use crate::emulate::cli::{PbxArgs, RunError, TeamsArgs, run_pbx, run_teams};
 use crate::emulate::conform;
+use crate::emulate::microsoft::cli::{MicrosoftArgs, run_microsoft};
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use std::io::Write;
 
-/// Whom to stand in for. Both run until they are interrupted and print every SIP message; Teams can also try an SBC
-/// (--conform).
+/// Whom to stand in for, until interrupted. Teams and the PBX print every SIP message; Teams can also try an SBC (--conform).
 #[derive(Debug, Subcommand)]
 pub(super) enum Emulate {
     /// Microsoft Teams Direct Routing: TLS, SRTP, and as strict as Microsoft.
     Teams(Box<TeamsArgs>),
     /// A hosted PBX: UDP and TCP, RTP, a registrar.
     Pbx(Box<PbxArgs>),
+    /// Microsoft 365: sign-in, Graph and voice routes, over HTTP.
+    Microsoft(Box<MicrosoftArgs>),
 }
 
 /// `tollgate emulate`
@@ -34,6 +36,7 @@ pub(super) fn emulate(party: Emulate) -> Result<(), Failure> {
             None => runtime.block_on(run_teams(*arguments)).map_err(mend),
         },
         Emulate::Pbx(arguments) => runtime.block_on(run_pbx(*arguments)).map_err(mend),
+        Emulate::Microsoft(arguments) => runtime.block_on(run_microsoft(*arguments)).map_err(mend),
     }
 }
 

@@ -53,7 +53,7 @@ enum Command {
     /// Certificates for trials.
     #[command(subcommand)]
     Certs(certs::Certs),
-    /// Stand in for Teams or for a PBX, to try an SBC against.
+    /// Stand in for Teams, for a PBX or for Microsoft 365, to try an SBC against.
     #[command(subcommand)]
     Emulate(emulate::Emulate),
     /// Print the description of the REST API (OpenAPI, JSON).

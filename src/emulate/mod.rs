@@ -1,4 +1,4 @@
-//! An independent little Teams and PBX.
+//! An independent little Teams, PBX and Microsoft 365.
 //!
 //! They are what the SBC is tried against, so they share nothing with it: SIP is read and printed by `rsip`, SRTP is
 //! done by `webrtc-srtp`, TLS is verified by rustls' stock verifiers, and the little SDP, G.711 and digest that they
@@ -22,6 +22,7 @@ mod g711;
 mod ice;
 mod media;
 mod message;
+pub mod microsoft;
 mod negotiation;
 mod party;
 mod pbx;

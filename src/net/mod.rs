@@ -25,9 +25,11 @@ mod tls;
 mod udp;
 mod verify;
 
+pub mod clock;
 pub mod dev_certificates;
 pub mod probe;
 pub mod relay;
+pub mod zone;
 
 use std::io;
 use std::net::SocketAddr;

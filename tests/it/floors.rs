@@ -29,6 +29,7 @@ const ABOVE_THE_LINE: &[&str] = &[
     "hickory_resolver",
     "sqlx",
     "axum",
+    "reqwest",
     "rand::rng",
     "rand::random",
     "time::OffsetDateTime::now_utc",
@@ -46,7 +47,16 @@ const CALLS_ABOVE_THE_LINE: &[&str] = &[
 ];
 
 /// The emulators speak to the SBC with another implementation of the protocols, or they would prove nothing.
-const FOREIGN_TO_EMULATE: &[&str] = &["sip", "sdp", "rtp", "audio", "media", "b2bua"];
+const FOREIGN_TO_EMULATE: &[&str] = &[
+    "sip",
+    "sdp",
+    "rtp",
+    "audio",
+    "media",
+    "b2bua",
+    "microsoft",
+    "provisioning",
+];
 
 /// Both are on the top floor, but somebody has to start the emulators.
 const ALLOWED: &[(&str, &str)] = &[("cli", "emulate")];

@@ -13,6 +13,7 @@ mod directory;
 mod doctor;
 mod floors;
 mod messages;
+mod microsoft;
 mod seeds;
 mod sim;
 mod simulated;

@@ -1,6 +1,6 @@
 //! Tollgate as it is built, between programs of other people: sipp and Kamailio for signalling and load, baresip and
-//! linphone for what is heard, tshark for what is on the wire. Everything runs on loopback, at addresses of its own, and is ended
-//! by process id, also when a test fails. `tests/run` installs what is missing.
+//! linphone for what is heard, tshark for what is on the wire, Knot for what is in DNS. Everything runs on loopback, at
+//! addresses of its own, and is ended by process id, also when a test fails. `tests/run` installs what is missing.
 
 mod api;
 mod baresip;
@@ -9,6 +9,7 @@ mod emulated;
 mod failover;
 mod holds;
 mod kamailio;
+mod knot;
 mod lab;
 mod limit;
 mod linphone;
