@@ -8,12 +8,13 @@ use std::time::Instant;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits};
 use tollgate::media::{
-    Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MasterKey, MediaSource, Relay,
-    Suite,
+    Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MasterKey, MediaSource, Passage,
+    Relay, Suite,
 };
 use tollgate::rtp::packet::{HEADER, Header, write_header};
 use tollgate::rtp::srtp::{self, Sender};
 use tollgate::rtp::stun::{BINDING, Class, Key, Writer, kind};
+use tollgate::sdp::Codec;
 
 /// A batch is short enough to fit between two other tasks of a busy machine.
 const BATCH: usize = 250;
@@ -32,24 +33,65 @@ fn main() {
         "ns/packet", "best", "median", "allocations"
     );
     let usual = Some(Suite::AesCm128HmacSha1_80);
-    for (name, a, b, ice) in [
-        ("RTP → RTP", None, None, false),
-        ("SRTP → RTP", usual, None, false),
-        ("RTP → SRTP", None, usual, false),
-        ("SRTP → SRTP", usual, usual, false),
-        ("RTP → ICE", None, usual, true),
-        ("ICE → ICE", usual, usual, true),
-        ("CM256 → RTP", Some(Suite::AesCm256HmacSha1_80), None, false),
-        ("RTP → CM256", None, Some(Suite::AesCm256HmacSha1_80), false),
-        ("GCM128 → RTP", Some(Suite::AeadAes128Gcm), None, false),
-        ("RTP → GCM128", None, Some(Suite::AeadAes128Gcm), false),
-        ("GCM256 → RTP", Some(Suite::AeadAes256Gcm), None, false),
-        ("RTP → GCM256", None, Some(Suite::AeadAes256Gcm), false),
+    for (name, a, b, ice, voice) in [
+        ("RTP → RTP", None, None, false, None),
+        ("SRTP → RTP", usual, None, false, None),
+        ("RTP → SRTP", None, usual, false, None),
+        ("SRTP → SRTP", usual, usual, false, None),
+        ("RTP → ICE", None, usual, true, None),
+        ("ICE → ICE", usual, usual, true, None),
+        (
+            "CM256 → RTP",
+            Some(Suite::AesCm256HmacSha1_80),
+            None,
+            false,
+            None,
+        ),
+        (
+            "RTP → CM256",
+            None,
+            Some(Suite::AesCm256HmacSha1_80),
+            false,
+            None,
+        ),
+        (
+            "GCM128 → RTP",
+            Some(Suite::AeadAes128Gcm),
+            None,
+            false,
+            None,
+        ),
+        (
+            "RTP → GCM128",
+            None,
+            Some(Suite::AeadAes128Gcm),
+            false,
+            None,
+        ),
+        (
+            "GCM256 → RTP",
+            Some(Suite::AeadAes256Gcm),
+            None,
+            false,
+            None,
+        ),
+        (
+            "RTP → GCM256",
+            None,
+            Some(Suite::AeadAes256Gcm),
+            false,
+            None,
+        ),
+        ("A → µ", None, None, false, Some((0, "PCMU"))),
+        ("A → G.722", None, None, false, Some((9, "G722"))),
     ] {
         let packets = packets(a);
         let mut relay = relay(a, b);
         if ice {
             nominate(&mut relay);
+        }
+        if let Some((payload_type, name)) = voice {
+            convert(&mut relay, &Codec::new(payload_type, name, 8000));
         }
         // The first packet of a source makes room for what is known of it.
         relayed(&mut relay, &packets[..BATCH]);
@@ -135,6 +177,17 @@ fn check() {
     assert_eq!(allocations, 0, "a check allocates");
 }
 
+/// The peer of the second leg takes this codec only.
+fn convert(relay: &mut Relay, codec: &Codec) {
+    let spoken = Codec::new(8, "PCMA", 8000);
+    let passage = Passage::between(&[spoken], std::slice::from_ref(codec));
+    let config = Box::new(LegConfig {
+        passage: Box::new(passage),
+        ..plain(B, None)
+    });
+    relay.command(Command::Configure { leg: B, config }, Instant::now());
+}
+
 /// Both peers have ICE, and have nominated where they are.
 fn nominate(relay: &mut Relay) {
     let bytes = request();
@@ -205,6 +258,11 @@ fn relay(a: Option<Suite>, b: Option<Suite>) -> Relay {
 fn open(relay: &mut Relay, leg: LegId, suite: Option<Suite>, now: Instant) {
     let (address, port) = ([127, 0, 0, 1].into(), 4000);
     relay.command(Command::Open { leg, address, port }, now);
+    let config = Box::new(plain(leg, suite));
+    relay.command(Command::Configure { leg, config }, now);
+}
+
+fn plain(leg: LegId, suite: Option<Suite>) -> LegConfig {
     let crypto = |suite: Suite| {
         let key = MasterKey::new(&KEY[..suite.key_length()]).expect("short enough");
         Crypto {
@@ -215,18 +273,17 @@ fn open(relay: &mut Relay, leg: LegId, suite: Option<Suite>, now: Instant) {
             send_mki: Vec::new(),
         }
     };
-    let config = Box::new(LegConfig {
+    LegConfig {
         remote_rtp: remote(leg),
         remote_rtcp: remote(leg),
         rtcp_mux: true,
         crypto: suite.map(crypto),
         source: MediaSource::Strict,
-        payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+        passage: Box::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,
-    });
-    relay.command(Command::Configure { leg, config }, now);
+    }
 }
 
 fn packets(suite: Option<Suite>) -> Vec<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::io::{BufRead, Read, stdin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tollgate::base::Random;
-use tollgate::media::{Command, Crypto, Event, LegConfig, LegId, MediaSource, Suite};
+use tollgate::media::{Command, Crypto, Event, LegConfig, LegId, MediaSource, Passage, Suite};
 use tollgate::net::relay::{Config, Relay, RelayHandle};
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -72,7 +72,7 @@ fn open(relay: &RelayHandle, leg: LegId, port: u16, remote: u16, secure: bool) {
         rtcp_mux: true,
         crypto: secure.then_some(crypto),
         source: MediaSource::Strict,
-        payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+        passage: Box::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,

@@ -1,12 +1,15 @@
-//! Voice as samples of 16 bits, 8000 a second: G.711, tones, the built-in music, what is played to peers, and files that operators bring.
+//! Voice as samples of 16 bits, 8000 a second: G.711, G.722, tones, the built-in music, what is played to peers, and files that operators bring.
 
 pub mod clip;
 pub mod g711;
+pub mod g722;
 pub mod goertzel;
 pub mod music;
 pub mod tones;
+pub mod transcode;
 pub mod upload;
 mod wav;
 
 pub use clip::{Clip, Law};
+pub use transcode::{Coding, Transcoder};
 pub use wav::wav;

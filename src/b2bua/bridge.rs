@@ -11,7 +11,7 @@ use super::refusal::Towards;
 use crate::audio::music::music;
 use crate::directory::Hold;
 use crate::media::{Command, LegId, Sound};
-use crate::sdp::{Codec, Direction};
+use crate::sdp::Direction;
 
 impl Call {
     /// A peer holds, resumes, or just changed an address: the relay learns it, and the partner hears music or voice.
@@ -104,7 +104,7 @@ impl Call {
         for (leg, partner) in [(a, b), (b, a)] {
             leg.announce_ice(core);
             if let Some(mut config) = leg.anchor.negotiated() {
-                config.payload_map = leg.anchor.payload_map(&partner.anchor);
+                *config.passage = leg.anchor.passage(&partner.anchor);
                 config.inactivity = inactivity;
                 core.media(Command::Configure {
                     leg: leg.id,
@@ -149,10 +149,4 @@ fn hears_music(holder: &Leg, pbx_plays: bool) -> bool {
         (Peer::Teams(..), _) => !pbx_plays,
         (Peer::Trunk(_), direction) => direction != Direction::SendOnly,
     }
-}
-
-/// Whether two legs have a codec to talk in.
-pub(super) fn share_voice(one: &[Codec], other: &[Codec]) -> bool {
-    one.iter()
-        .any(|codec| codec.is_voice() && codec.find_in(other).is_some())
 }

@@ -54,7 +54,7 @@ impl Call {
         leg.party = wanted.party;
         let sdp = leg
             .anchor
-            .offer(&wanted.codecs, Direction::SendRecv, wanted.ptime)
+            .offer_for(&wanted.codecs, Direction::SendRecv, wanted.ptime)
             .map_err(Refusal::Media)?;
         let (uri, to) = wanted.uri.map_or_else(
             || request_uri(&leg.peer, &attempt.hop, &wanted.called, &wanted.extras),
@@ -220,7 +220,7 @@ impl Call {
                         })
                         .unwrap_or_default(),
                     display: None,
-                    codecs: stays.map(|leg| leg.codecs().to_vec()).unwrap_or_default(),
+                    codecs: stays.map(|leg| leg.takes().to_vec()).unwrap_or_default(),
                     ptime: None,
                     referred_by: transfer.referred_by.clone(),
                     referred_by_teams: referrer.is_some_and(|leg| leg.peer.is_teams()),

@@ -486,13 +486,18 @@ impl Leg {
         }
     }
 
+    /// What this leg's peer said last that it takes, of which less may have been agreed on.
+    pub fn takes(&self) -> &[Codec] {
+        self.anchor
+            .remote()
+            .map_or(&self.offered, |audio| &audio.codecs)
+    }
+
     /// The name of the voice that was agreed on.
     pub fn voice(&self) -> Option<String> {
-        let voice = self
-            .anchor
-            .receiving()
-            .iter()
-            .find(|codec| codec.is_voice());
+        let sending = self.anchor.sending();
+        let both = |codec: &&Codec| codec.is_voice() && codec.find_in(sending).is_some();
+        let voice = self.anchor.receiving().iter().find(both);
         voice.map(|codec| codec.name.clone())
     }
 

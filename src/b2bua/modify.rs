@@ -3,13 +3,12 @@
 use tracing::{debug, info};
 
 use super::body::description;
-use super::bridge::share_voice;
 use super::call::Call;
 use super::core::{Core, SUPPORTED};
 use super::leg::{Exchange, Leg, Purpose, Reinvite, ReinviteReason, State, glare_delay};
 use super::refusal::Refusal;
 use super::teardown::Ended;
-use crate::media::LegId;
+use crate::media::{LegId, share_voice};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{ClientKey, Message, Method, Name, NextHop, ServerKey};
 
@@ -207,7 +206,7 @@ impl Call {
             return self.reinvite_failed(core, id, &reinvite, 491);
         }
         let sdp = match &reinvite.codecs {
-            Some(codecs) => leg.anchor.offer(codecs, reinvite.direction, None),
+            Some(codecs) => leg.anchor.offer_for(codecs, reinvite.direction, None),
             None => leg.anchor.offer_again(reinvite.direction),
         };
         let sdp = match sdp {
@@ -310,17 +309,21 @@ impl Call {
         self.refuse_waiting(core, id, reinvite, status);
     }
 
-    /// The other leg's peer, if its request waits for this re-INVITE, hears that nothing comes of it.
+    /// The other leg's peer, if its request waits for this re-INVITE, hears that nothing comes of it, or we convert what it
+    /// offers.
     fn refuse_waiting(&mut self, core: &mut Core, id: LegId, reinvite: &Reinvite, status: u16) {
         if reinvite.why != ReinviteReason::Codecs {
             return;
         }
+        if status != 491 {
+            return self.release_waiting(core, id);
+        }
         if let Some(other) = self.partner(id).and_then(|p| self.leg_mut(p)) {
-            other.refuse_waiting_request(core, if status == 491 { 491 } else { 488 });
+            other.refuse_waiting_request(core, 491);
         }
     }
 
-    /// The other leg agreed to new codecs: the offer that waited for that is answered.
+    /// The other leg has agreed to new codecs, or will not: the offer that waited for that is answered.
     fn release_waiting(&mut self, core: &mut Core, id: LegId) {
         let Some(other) = self.partner(id) else {
             return;
@@ -335,7 +338,7 @@ impl Call {
                 return;
             }
         };
-        match waiting.anchor.answer(agreed.codecs(), waiting.told) {
+        match waiting.anchor.answer_for(agreed.codecs(), waiting.told) {
             Ok(answer) => {
                 if let Some(theirs) = waiting.anchor.remote() {
                     waiting.direction = theirs.effective_direction();

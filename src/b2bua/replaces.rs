@@ -16,11 +16,9 @@ use super::setup::first_voice;
 use super::why::Fact;
 use super::{Calls, Report};
 use crate::directory::{Denied, Origin};
-use crate::media::{LegId, MediaError};
+use crate::media::LegId;
 use crate::sdp::Direction;
 use crate::sip::{Message, Name, ServerKey, Source};
-
-use super::bridge::share_voice;
 
 /// A Replaces header (RFC 3891 §6.1), seen from us: the to-tag is ours.
 #[derive(Debug, PartialEq)]
@@ -210,11 +208,9 @@ impl Call {
         leg.side = old.side;
         let body = if leg.late_offer {
             leg.anchor
-                .offer(&first_voice(&codecs), Direction::SendRecv, None)
-        } else if share_voice(&codecs, &leg.offered) {
-            leg.anchor.answer(&codecs, Direction::SendRecv)
+                .offer_for(&first_voice(&codecs), Direction::SendRecv, None)
         } else {
-            Err(MediaError::NoCodec)
+            leg.anchor.answer_for(&codecs, Direction::SendRecv)
         };
         let body = body.map_err(Refusal::Media)?;
         let mut accepted = core.response(message, 200, leg.peer.is_teams());

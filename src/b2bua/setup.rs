@@ -303,7 +303,7 @@ impl Call {
             Some(sdp) => called.anchor.accept_answer(&sdp).and_then(|_| {
                 caller
                     .anchor
-                    .answer(called.anchor.sending(), Direction::SendRecv)
+                    .answer_for(called.anchor.sending(), Direction::SendRecv)
             }),
             None => Err(MediaError::NothingAgreed),
         };
@@ -419,8 +419,9 @@ impl Call {
             .header(Name::Supported, SUPPORTED);
         caller.write_session_expires(&mut draft);
         let body = if caller.late_offer {
-            // One voice codec: the answer in the ACK cannot then differ from what the called party agreed to.
-            caller.anchor.offer(
+            // One voice codec, and those that we convert: the answer in the ACK cannot then differ from what the called
+            // party understands.
+            caller.anchor.offer_for(
                 &first_voice(called.anchor.sending()),
                 Direction::SendRecv,
                 None,
@@ -428,7 +429,7 @@ impl Call {
         } else {
             caller
                 .anchor
-                .answer(called.anchor.sending(), Direction::SendRecv)
+                .answer_for(called.anchor.sending(), Direction::SendRecv)
         };
         let body = match body {
             Ok(body) => body,

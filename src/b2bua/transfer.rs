@@ -11,7 +11,6 @@ use bytes::Bytes;
 use tracing::info;
 
 use super::body::description;
-use super::bridge::share_voice;
 use super::call::{Attempt, Call, CallKey, Given, Reaching, Stage};
 use super::core::Core;
 use super::leg::{Leg, Peer, Purpose, Side, State};
@@ -21,7 +20,7 @@ use super::teardown::Ended;
 use super::why::Fact;
 use super::{Calls, setup};
 use crate::directory::{Attempt as Request, Gateway, Origin, Route, Trunk, TrunkState};
-use crate::media::{Command, LegId, LegReport};
+use crate::media::{Command, LegId, LegReport, can_talk, share_voice};
 use crate::sip::message::phrase;
 use crate::sip::{Hop, Message, Method, Name, NameAddr, Realm, ServerKey, Transport, Uri};
 
@@ -319,7 +318,7 @@ impl Call {
         };
         let sdp = description(message).filter(|_| target.peer.profile().early_media);
         sdp.is_some_and(|sdp| target.anchor.accept_answer(&sdp).is_ok())
-            && share_voice(stays.codecs(), target.codecs())
+            && can_talk(stays.codecs(), target.codecs())
     }
 
     /// Whether this leg's peer hears the party ring that it is handed on to.

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::call::{self, Command, EmuCall};
 use super::digest::Credentials;
+use super::g711::Law;
 use super::message::{Draft, Message, Start, tag_of, user_of};
 use super::negotiation::Manner;
 use super::trace::Trace;
@@ -139,6 +140,8 @@ pub struct Agent {
     pub patience: Duration,
     /// Hz, of every call at its start.
     pub tone: f64,
+    /// The one law of G.711 that it speaks; none: both.
+    pub law: Option<Law>,
     /// Ends when the emulator is dropped.
     pub closed: watch::Receiver<()>,
     behaviours: Mutex<(Behaviour, HashMap<String, Behaviour>)>,
@@ -157,6 +160,8 @@ pub struct Parts {
     pub patience: Duration,
     /// See [`Agent`].
     pub tone: f64,
+    /// See [`Agent`].
+    pub law: Option<Law>,
     /// For numbers without one of their own.
     pub behaviour: Behaviour,
     /// See [`Agent`].
@@ -175,6 +180,7 @@ impl Agent {
             media,
             patience,
             tone,
+            law,
             behaviour,
             closed,
         } = parts;
@@ -184,6 +190,7 @@ impl Agent {
             media,
             patience,
             tone,
+            law,
             closed,
             behaviours: Mutex::new((behaviour, HashMap::new())),
             calls: Mutex::default(),

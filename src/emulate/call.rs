@@ -523,7 +523,8 @@ async fn endpoint(agent: &Agent, quirks: &Quirks) -> Result<(Arc<Media>, Negotia
     let media = Media::start(agent.media, mux)
         .await
         .map_err(|e| CallError::Unable(e.to_string()))?;
-    let negotiation = Negotiation::shaped(manner, quirks.shape, agent.media, media.ports);
+    let negotiation =
+        Negotiation::shaped(manner, quirks.shape, agent.media, media.ports).speaking(agent.law);
     Ok((Arc::new(media), negotiation))
 }
 

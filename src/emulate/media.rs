@@ -453,7 +453,9 @@ impl State {
         self.note(&packet.header);
         if Some(packet.header.payload_type) == agreed.events {
             self.digit(&packet);
-        } else if let Some(law) = Law::of(packet.header.payload_type) {
+        } else if let Some(law) = Law::of(packet.header.payload_type)
+            .filter(|law| agreed.only.is_none_or(|only| only == *law))
+        {
             let samples: Vec<i16> = packet
                 .payload
                 .iter()

@@ -37,6 +37,7 @@ pub use agent::{Behaviour, Move, Note};
 pub use call::{By, CallError, Counts, EmuCall, Ended, Hold, Phase, Quirks};
 pub use desk::Desk;
 pub use digest::Credentials;
+pub use g711::Law;
 pub use media::Report;
 pub use negotiation::Shape;
 pub use pbx::{Carrier, Pbx, PbxCall, PbxConfig};

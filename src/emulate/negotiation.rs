@@ -137,6 +137,8 @@ pub struct Agreed {
     pub rtcp: SocketAddr,
     /// What we send.
     pub law: Law,
+    /// The one law that we understand; none: both.
+    pub only: Option<Law>,
     /// The payload type of telephone-event.
     pub events: Option<u8>,
     /// Whether we may send; RTCP goes on in any case.
@@ -215,6 +217,7 @@ impl Objection {
 pub struct Negotiation {
     manner: Manner,
     shape: Shape,
+    only: Option<Law>,
     address: IpAddr,
     ports: (u16, u16),
     session: u64,
@@ -248,6 +251,7 @@ impl Negotiation {
         Self {
             manner,
             shape,
+            only: None,
             address,
             ports,
             session,
@@ -262,6 +266,18 @@ impl Negotiation {
                 restarting: false,
             }),
         }
+    }
+
+    /// Of G.711 it speaks this law only.
+    pub fn speaking(self, only: Option<Law>) -> Self {
+        Self { only, ..self }
+    }
+
+    /// The first law of a description that this party speaks.
+    fn law(&self, remote: &Sdp) -> Option<Law> {
+        let laws = remote.formats.iter().filter_map(|&format| Law::of(format));
+        laws.into_iter()
+            .find(|law| self.only.is_none_or(|only| only == *law))
     }
 
     /// An offer that moves the call to another endpoint, at this port: its credentials and keys are new (TDR-844).
@@ -325,8 +341,8 @@ impl Negotiation {
     /// Judges an offer and answers it.
     pub fn answer(&mut self, body: &[u8], held: bool) -> Result<(String, Agreed), Objection> {
         let offer = Sdp::parse(body).map_err(|_| Objection::Unreadable)?;
-        let law = offer
-            .law()
+        let law = self
+            .law(&offer)
             .filter(|_| offer.rtp.port() != 0)
             .ok_or(Objection::NoCodec)?;
         let crypto = self.acceptable_crypto(&offer)?;
@@ -356,8 +372,8 @@ impl Negotiation {
     /// Judges the answer to our last offer.
     pub fn accept(&mut self, body: &[u8]) -> Result<Agreed, Objection> {
         let answer = Sdp::parse(body).map_err(|_| Objection::Unreadable)?;
-        let law = answer
-            .law()
+        let law = self
+            .law(&answer)
             .filter(|_| answer.rtp.port() != 0)
             .ok_or(Objection::NoCodec)?;
         let keys = if self.is_secure() {
@@ -506,6 +522,7 @@ impl Negotiation {
             rtp,
             rtcp,
             law,
+            only: self.only,
             events: remote.events,
             send,
             keys,
@@ -598,7 +615,11 @@ impl Negotiation {
             }
         }
         lines.push(format!("a={}", direction.text()));
-        lines
+        match self.only {
+            Some(Law::A) => lines.into_iter().filter_map(without(Law::Mu)).collect(),
+            Some(Law::Mu) => lines.into_iter().filter_map(without(Law::A)).collect(),
+            None => lines,
+        }
     }
 
     fn answer_lines(
@@ -701,6 +722,22 @@ fn redirected(lines: &[String], direction: Direction) -> Vec<String> {
     };
     let others = lines.iter().filter(|line| !is_direction(line)).cloned();
     others.chain([format!("a={}", direction.text())]).collect()
+}
+
+/// A line as it is without this law, if anything is left of it.
+fn without(law: Law) -> impl Fn(String) -> Option<String> {
+    let format = law.payload_type().to_string();
+    move |line| {
+        if line.starts_with(&format!("a=rtpmap:{format} ")) {
+            return None;
+        }
+        if !line.starts_with("m=audio ") {
+            return Some(line);
+        }
+        let words = line.split(' ').enumerate();
+        let kept = words.filter(|(at, word)| *at < 3 || *word != format);
+        Some(kept.map(|(_, word)| word).collect::<Vec<_>>().join(" "))
+    }
 }
 
 #[cfg(test)]

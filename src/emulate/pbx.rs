@@ -14,6 +14,7 @@ use super::agent::{Agent, Behaviour, Later, MAX_INBOUND, Parts, Role, phrase, re
 use super::call::{CallError, Dial, EmuCall, Quirks};
 use super::desk::Desk;
 use super::digest::{Challenger, Credentials};
+use super::g711::Law;
 use super::message::{Draft, Message, host_of, parameter, uri_of, user_of};
 use super::negotiation::Manner;
 use super::wire::{About, Inbound, Sink, Wire, serve_datagrams, serve_stream};
@@ -61,6 +62,8 @@ pub struct PbxConfig {
     pub behaviour: Behaviour,
     /// Hz, played in every call.
     pub tone: f64,
+    /// The one law of G.711 that it speaks; none: both.
+    pub law: Option<Law>,
     /// How long waiting methods of calls wait.
     pub patience: Duration,
 }
@@ -80,6 +83,7 @@ impl PbxConfig {
             sha256: false,
             behaviour: Behaviour::Answer(Duration::from_millis(200)),
             tone: 600.0,
+            law: None,
             patience: Duration::from_secs(10),
         }
     }
@@ -138,6 +142,7 @@ impl Pbx {
             media: config.media,
             patience: config.patience,
             tone: config.tone,
+            law: config.law,
             behaviour: config.behaviour,
             closed: closed.clone(),
         };

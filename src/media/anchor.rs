@@ -14,11 +14,11 @@ mod security;
 pub use error::MediaError;
 pub use policy::{MediaPolicy, SrtpPolicy};
 
-use super::{Crypto, IceConfig, LegConfig, MediaSource};
+use super::{Crypto, IceConfig, LegConfig, MediaSource, Passage, passage};
 use crate::base::Random;
 use crate::sdp::{
     Audio, AudioError, Codec, CryptoLine, Direction, Ice, IceCredentials, SessionDescription,
-    intersect, map,
+    intersect,
 };
 use bytes::Bytes;
 use description::{Description, Ours, Slot};
@@ -63,6 +63,8 @@ enum Exchange {
 struct Agreed {
     ours: Ours,
     theirs: Audio,
+    /// Of the peer's codecs those that stand in both descriptions.
+    sending: Vec<Codec>,
     rtcp_mux: bool,
     /// Of the lines that we said, the one that counts.
     line: Option<CryptoLine>,
@@ -96,6 +98,23 @@ impl Anchor {
         ptime: Option<u16>,
     ) -> Result<Bytes, MediaError> {
         let codecs = self.numbers.assign(&self.policy.preferred(codecs));
+        self.propose(codecs, direction, ptime.unwrap_or(PTIME))
+    }
+
+    /// An offer in a call whose other side speaks these: what the policy allows of them, and after that what we convert to
+    /// and from them.
+    pub fn offer_for(
+        &mut self,
+        partner: &[Codec],
+        direction: Direction,
+        ptime: Option<u16>,
+    ) -> Result<Bytes, MediaError> {
+        let mut codecs = self.policy.preferred(partner);
+        let voices = codecs.iter().rposition(Codec::is_voice);
+        let further = self.policy.preferred(&passage::further(partner));
+        let end = voices.map_or(0, |last| last + 1);
+        codecs.splice(end..end, further);
+        let codecs = self.numbers.assign(&codecs);
         self.propose(codecs, direction, ptime.unwrap_or(PTIME))
     }
 
@@ -166,6 +185,19 @@ impl Anchor {
         Ok(body)
     }
 
+    /// Our answer in a call whose other side speaks these: in a codec of theirs, or in one that we convert.
+    pub fn answer_for(
+        &mut self,
+        partner: &[Codec],
+        direction: Direction,
+    ) -> Result<Bytes, MediaError> {
+        let offered = match &self.exchange {
+            Exchange::Answering { theirs, .. } => self.policy.preferred(&theirs.codecs),
+            _ => Vec::new(),
+        };
+        self.answer(&passage::answerable(partner, &offered), direction)
+    }
+
     /// Reads and judges an answer to our last offer. Its codecs are left with those that we offered. An error changes
     /// nothing.
     pub fn accept_answer(&mut self, sdp: &[u8]) -> Result<Audio, MediaError> {
@@ -199,7 +231,7 @@ impl Anchor {
         self.exchange = Exchange::Idle;
     }
 
-    /// What the relay must know of this leg, once something is agreed. The payload map changes nothing and inactivity
+    /// What the relay must know of this leg, once something is agreed. The passage changes nothing and inactivity
     /// is not watched: both need the other leg, or the call's state.
     pub fn negotiated(&self) -> Option<LegConfig> {
         let Agreed {
@@ -221,7 +253,7 @@ impl Anchor {
             } else {
                 MediaSource::Strict
             },
-            payload_map: map(&[], &[]),
+            passage: Box::new(Passage::unchanged()),
             inactivity: None,
             receive: ours.direction.receives() && theirs.direction.sends(),
             send: ours.direction.sends() && theirs.wants_packets(),
@@ -251,16 +283,14 @@ impl Anchor {
             .map_or(&[], |agreed| &agreed.ours.codecs)
     }
 
-    /// Agreed codecs under the numbers of packets that go to the peer: those of its description.
+    /// Agreed codecs under the numbers of packets that go to the peer: those of its description (RFC 3264 §6.1).
     pub fn sending(&self) -> &[Codec] {
-        self.agreed
-            .as_ref()
-            .map_or(&[], |agreed| &agreed.theirs.codecs)
+        self.agreed.as_ref().map_or(&[], |agreed| &agreed.sending)
     }
 
-    /// Payload types of packets that come from the other leg and go out to this one's peer.
-    pub fn payload_map(&self, from: &Anchor) -> Box<[u8; 128]> {
-        map(from.receiving(), self.sending())
+    /// What becomes of packets that come from the other leg and go out to this one's peer.
+    pub fn passage(&self, from: &Anchor) -> Passage {
+        Passage::between(from.receiving(), self.sending())
     }
 
     /// The last description that we sent; it holds our key.
@@ -363,7 +393,9 @@ impl Anchor {
             lite.agreed(theirs.ice.as_ref());
         }
         let rtcp_mux = ours.rtcp_mux && theirs.rtcp_mux;
+        let both = |codec: &&Codec| codec.find_in(&ours.codecs).is_some();
         self.agreed = Some(Agreed {
+            sending: theirs.codecs.iter().filter(both).cloned().collect(),
             ours,
             theirs,
             rtcp_mux,

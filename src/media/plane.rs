@@ -1,3 +1,4 @@
+use super::Passage;
 use crate::audio::music::music;
 use crate::audio::{Clip, Law};
 use crate::sdp::{IceCredentials, MasterKey, Suite};
@@ -130,9 +131,8 @@ pub struct LegConfig {
     pub crypto: Option<Crypto>,
     /// Whether packets may come from elsewhere than `remote_rtp` says.
     pub source: Source,
-    /// Payload types of packets going out to this peer: index is the partner's type, value is what is sent; identity
-    /// where nothing else was agreed. Packets of a type whose value is above 127 are not sent at all.
-    pub payload_map: Box<[u8; 128]>,
+    /// What becomes of the partner's packets on their way to this peer.
+    pub passage: Box<Passage>,
     /// Report [`Event::Inactive`] once after so long without a valid packet; `None` never does (held, or disabled).
     pub inactivity: Option<Duration>,
     /// Whether the peer may send now; when false its packets are received and counted but not forwarded.

@@ -5,10 +5,11 @@
 //! own buffer, and [`Relay::poll_event`] gives what the control plane should hear. Per packet nothing is allocated.
 //!
 //! Each leg decrypts with its own SRTP contexts (RFC 3711), checks the source, counts (RFC 3550 appendix A), changes the
-//! payload type and encrypts for the other leg. Sequence numbers, timestamps, markers and synchronisation sources pass
-//! unchanged; RTCP passes, too, across legs with and without RFC 5761's multiplexing. On a leg with ICE connectivity
+//! payload type, converts the voice where the other side takes no other, and encrypts for it. Sequence numbers, timestamps,
+//! markers and synchronisation sources pass unchanged; RTCP passes, too, across legs with and without RFC 5761's multiplexing. On a leg with ICE connectivity
 //! checks are told from media by their first byte (RFC 7983), answered, and decide where packets go.
 
+mod convert;
 mod counters;
 mod ice;
 mod leg;

@@ -115,6 +115,13 @@ pub fn set_payload_type(packet: &mut [u8], payload_type: u8) {
     }
 }
 
+/// Says of a packet whose header has been read that its payload reaches to its end.
+pub fn forget_padding(packet: &mut [u8]) {
+    if let Some(first) = packet.first_mut() {
+        *first &= !0x20;
+    }
+}
+
 /// Whether a datagram on a multiplexed port is RTCP: its second byte is one of RTCP's packet types, 192 to 223, which
 /// RTP with the marker set would only show for the payload types 64 to 95 that RFC 5761 §4 takes away from it.
 pub fn is_rtcp(datagram: &[u8]) -> bool {

@@ -222,21 +222,6 @@ pub fn intersect(wanted: &[Codec], numbered: &[Codec]) -> Vec<Codec> {
     both
 }
 
-/// Payload types of packets that come in under the numbers of `from` and go out under those of `to`: by name, clock
-/// and channels. What is in neither keeps its number.
-pub fn map(from: &[Codec], to: &[Codec]) -> Box<[u8; 128]> {
-    let mut table: Box<[u8; 128]> = Box::new(std::array::from_fn(|n| n as u8));
-    for codec in from {
-        if let (Some(found), Some(place)) = (
-            codec.find_in(to),
-            table.get_mut(usize::from(codec.payload_type)),
-        ) {
-            *place = found.payload_type;
-        }
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,28 +310,6 @@ mod tests {
     fn g729_is_known_by_its_annex_too() {
         assert!(Codec::new(18, "g729a", 8000).is_same(&Codec::new(18, "G729", 8000)));
         assert!(!Codec::new(18, "G729", 8000).is_same(&Codec::new(18, "G723", 8000)));
-    }
-
-    #[test]
-    fn a_map_renumbers_what_both_know_and_nothing_else() {
-        let map = map(
-            &[
-                Codec::new(8, "PCMA", 8000),
-                Codec::new(101, "telephone-event", 8000),
-                Codec::new(98, "iLBC", 8000),
-            ],
-            &[
-                Codec::new(8, "pcma", 8000),
-                Codec {
-                    fmtp: Some("0-15".into()),
-                    ..Codec::new(96, "telephone-event", 8000)
-                },
-            ],
-        );
-        assert_eq!(
-            (map[8], map[101], map[98], map[0], map[127]),
-            (8, 96, 98, 0, 127)
-        );
     }
 
     #[test]

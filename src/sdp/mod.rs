@@ -13,7 +13,7 @@ mod ice;
 mod outline;
 
 pub use audio::{Audio, AudioError, Profile};
-pub use codec::{Codec, intersect, map};
+pub use codec::{Codec, intersect};
 pub use crypto::{CryptoError, CryptoLine, MasterKey, Mki, Suite};
 pub use description::{Line, MediaLine, SdpError, Section, SessionDescription};
 pub use direction::Direction;

@@ -14,6 +14,7 @@ mod failover;
 mod hold;
 mod hosting;
 mod identity;
+mod interwork;
 mod large;
 mod limits;
 mod observed;

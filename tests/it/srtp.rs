@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tollgate::audio::g711;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits};
-use tollgate::media::{Command, Event, LegConfig, LegId, MediaSource, Relay};
+use tollgate::media::{Command, Event, Fate, LegConfig, LegId, MediaSource, Passage, Relay};
 use tollgate::rtp::packet::Header;
 use tollgate::rtp::srtp::{MasterKey, Receiver, Sender, SrtpError, Suite};
 use tollgate::rtp::telephone_event::{Keys, TelephoneEvent};
@@ -200,9 +200,9 @@ fn relay(payload_types: &[(u8, u8)], now: Instant) -> Relay {
         now,
         0,
     );
-    let mut payload_map = Box::new([255; 128]);
+    let mut passage = Box::new(Passage::between(&[], &[]));
     for (from, to) in payload_types {
-        payload_map[usize::from(*from)] = *to;
+        passage.set(*from, Fate::As(*to));
     }
     for leg in [A, B] {
         let remote = |port| SocketAddr::new([192, 0, 2, leg.0 as u8].into(), port);
@@ -212,7 +212,7 @@ fn relay(payload_types: &[(u8, u8)], now: Instant) -> Relay {
             rtcp_mux: false,
             crypto: None,
             source: MediaSource::Strict,
-            payload_map: payload_map.clone(),
+            passage: passage.clone(),
             inactivity: None,
             receive: true,
             send: true,
@@ -514,15 +514,15 @@ fn half_an_hour_of_srtp() {
             send: Key::new(&keys[1][..30]).expect("short enough"),
             send_mki: Vec::new(),
         };
-        let mut payload_map = Box::new([255; 128]);
-        payload_map[8] = 8;
+        let mut passage = Box::new(Passage::between(&[], &[]));
+        passage.set(8, Fate::As(8));
         let config = LegConfig {
             remote_rtp: remote,
             remote_rtcp: remote,
             rtcp_mux: true,
             crypto: Some(crypto),
             source: MediaSource::Strict,
-            payload_map,
+            passage,
             inactivity: Some(Duration::from_secs(30)),
             receive: true,
             send: true,

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::agent::{Behaviour, MAX_INBOUND, Parts};
 use super::call::{CallError, Dial, EmuCall, Quirks};
 use super::desk::Desk;
+use super::g711::Law;
 use super::tls::{self, Identity, TlsError};
 pub use connections::Met;
 use connections::{Dialler, Doors};
@@ -49,6 +50,8 @@ pub struct TeamsConfig {
     pub behaviour: Behaviour,
     /// Hz, played in every call.
     pub tone: f64,
+    /// The one law of G.711 that it speaks; none: both.
+    pub law: Option<Law>,
     /// How long waiting methods of calls wait.
     pub patience: Duration,
 }
@@ -79,6 +82,7 @@ impl TeamsConfig {
             media_bypass: false,
             behaviour: Behaviour::Answer(Duration::from_millis(200)),
             tone: 440.0,
+            law: None,
             patience: Duration::from_secs(10),
         }
     }
@@ -179,6 +183,7 @@ impl Teams {
             media: config.media,
             patience: config.patience,
             tone: config.tone,
+            law: config.law,
             behaviour: config.behaviour,
             closed: closed.clone(),
         };

@@ -105,6 +105,7 @@ async fn lab(contact: &'static str) -> Lab {
         media: [127, 0, 0, 1].into(),
         patience: Duration::from_secs(10),
         tone: 600.0,
+        law: None,
         behaviour,
         closed: closed.clone(),
     };

@@ -31,7 +31,9 @@ pub enum MediaError {
     #[error("the audio stream's address is of another IP version than ours")]
     AddressFamily,
     /// RFC 3264 §6: nothing to speak in.
-    #[error("no audio codec is both known to the two sides and allowed here (RFC 3264 §6)")]
+    #[error(
+        "no audio codec is both known to the two sides and allowed here, nor one of PCMA, PCMU and G722 on each, which can be converted (RFC 3264 §6)"
+    )]
     NoCodec,
     /// There is no offer of the peer's to answer.
     #[error("there is no offer to answer (RFC 3264 §4)")]

@@ -1,6 +1,7 @@
 mod ice;
 
 use super::*;
+use crate::media::Fate;
 use crate::sdp::Suite;
 
 const THEIR_KEY: &str = "gzX7I22ZCuQ9z9shBLv7pchxcuvGvC4DF5+m4aWg";
@@ -464,7 +465,7 @@ fn an_answer_takes_the_offers_numbers_and_what_both_have() {
 
 /// One leg calls events 101, the other 96; the relay translates both ways.
 #[test]
-fn payload_maps_lead_from_one_legs_numbers_to_the_others() {
+fn passages_lead_from_one_legs_numbers_to_the_others() {
     let mut teams = anchor(SrtpPolicy::Never);
     teams
         .accept_offer(&peer(
@@ -484,10 +485,10 @@ fn payload_maps_lead_from_one_legs_numbers_to_the_others() {
     ))
     .unwrap();
     assert_eq!(
-        (teams.payload_map(&pbx)[101], pbx.payload_map(&teams)[96]),
-        (96, 120)
+        (teams.passage(&pbx).of(101), pbx.passage(&teams).of(96)),
+        (Fate::As(96), Fate::As(120))
     );
-    assert_eq!(pbx.payload_map(&teams)[8], 8);
+    assert_eq!(pbx.passage(&teams).of(8), Fate::As(8));
 }
 
 /// The three ways in which a PBX holds (TDR-601), and what the relay does about each.

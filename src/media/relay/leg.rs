@@ -1,3 +1,4 @@
+use super::convert::Converter;
 use super::counters::{Counters, Dropped};
 use super::ice::{Agent, Ignored};
 use super::player::Player;
@@ -5,7 +6,9 @@ use super::quality::Quality;
 use super::source::{Lock, Rule};
 use super::{Forward, Kind};
 use crate::base::Random;
-use crate::media::{Crypto, IceConfig, LegConfig, LegId, LegReport, MediaSource, Play, Suite};
+use crate::media::{
+    Crypto, Fate, IceConfig, LegConfig, LegId, LegReport, MediaSource, Play, Suite,
+};
 use crate::rtp::packet::{self, Header};
 use crate::rtp::rtcp::{self, SenderReport};
 use crate::rtp::srtp::{self, Receiver, Sender, SrtpError};
@@ -28,6 +31,8 @@ pub(super) struct Leg {
     id: LegId,
     pub(super) partner: Option<LegId>,
     config: Option<LegConfig>,
+    /// Where the partner's voice is not what the peer takes.
+    converter: Option<Box<Converter>>,
     receiver: Option<Receiver>,
     sender: Option<Sender>,
     ice: Option<Agent>,
@@ -52,6 +57,7 @@ impl Leg {
             id,
             partner: None,
             config: None,
+            converter: None,
             receiver: None,
             sender: None,
             ice: None,
@@ -102,6 +108,9 @@ impl Leg {
         }
         if old.map(|old| old.inactivity) != Some(config.inactivity) {
             (self.alive, self.inactive) = (now, false);
+        }
+        if old.map(|old| &old.passage) != Some(&config.passage) {
+            self.converter = Converter::of(&config.passage);
         }
         self.config = Some(config);
     }
@@ -279,15 +288,16 @@ impl Leg {
         if self.player.is_playing() || (arrived.kind == Kind::Rtp && !config.send) {
             return Err(Dropped::Held);
         }
+        let mut length = arrived.length;
         if arrived.kind == Kind::Rtp {
-            let payload_type = buffer.get(1).map_or(0, |second| second & 0x7f);
-            let mapped = config.payload_map[usize::from(payload_type)];
-            if mapped > 127 {
-                return Err(Dropped::PayloadType);
+            let payload_type = buffer.get(1).copied().unwrap_or_default();
+            match (config.passage.of(payload_type), &mut self.converter) {
+                (Fate::As(number), _) => packet::set_payload_type(buffer, number),
+                (fate, Some(converter)) => length = converter.convert(fate, buffer, length)?,
+                (_, None) => return Err(Dropped::PayloadType),
             }
-            packet::set_payload_type(buffer, mapped);
         }
-        let forward = self.protect(arrived.kind, buffer, arrived.length, now)?;
+        let forward = self.protect(arrived.kind, buffer, length, now)?;
         if arrived.kind == Kind::Rtcp {
             self.partner_report = Some(now);
         }

@@ -3,10 +3,11 @@ mod ice;
 use super::*;
 use crate::audio::music::{self, recognise};
 use crate::audio::{Law, g711};
-use crate::media::{Crypto, LegConfig, LegReport, MediaSource, Play, Suite};
+use crate::media::{Crypto, Fate, LegConfig, LegReport, MediaSource, Passage, Play, Suite};
 use crate::rtp::packet::{HEADER, Header, write_header};
 use crate::rtp::rtcp::{self, Packet, ReportBlock};
 use crate::rtp::srtp::{self, Receiver, Sender};
+use crate::sdp::Codec;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -24,7 +25,7 @@ fn plain(id: LegId) -> LegConfig {
         rtcp_mux: false,
         crypto: None,
         source: MediaSource::Strict,
-        payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+        passage: Box::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,
@@ -231,7 +232,8 @@ fn srtp_to_srtp() {
 #[test]
 fn payload_types_are_mapped() {
     let mut config = plain(B);
-    (config.payload_map[101], config.payload_map[18]) = (96, 255);
+    config.passage.set(101, Fate::As(96));
+    config.passage.set(18, Fate::Dropped);
     let mut bench = Bench::new(plain(A), config);
     let mut event = voice(1);
     event[1] = 0x80 | 101;
@@ -240,6 +242,96 @@ fn payload_types_are_mapped() {
     event[1] = 18;
     assert_eq!(bench.packet(A, Kind::Rtp, &event), None);
     assert_eq!(bench.relay.counters().payload_type.get(), 1);
+}
+
+/// The PBX speaks µ-law only, Teams A-law only: each hears what the other says, in its own law, under the same source, numbers
+/// and time; a padded packet as well. Comfort noise, which only one of them has, becomes silence at the other.
+#[test]
+fn voice_is_converted() {
+    let [a, u, noise] = [(8, "PCMA"), (0, "PCMU"), (13, "CN")].map(|(n, c)| Codec::new(n, c, 8000));
+    let (teams, pbx) = ([a, noise], [u]);
+    let mut bench = Bench::new(
+        LegConfig {
+            passage: Box::new(Passage::between(&pbx, &teams)),
+            ..secure(A, 1, 2)
+        },
+        LegConfig {
+            passage: Box::new(Passage::between(&teams, &pbx)),
+            ..plain(B)
+        },
+    );
+    let (mut sender, mut receiver) = peer(1, 2);
+    let spoken = [4000, -4000, 120, -7, 0, 31_000, -31_000];
+    let samples = || spoken.into_iter().cycle().take(160);
+    let close = |heard: &[u8], law: &[i16; 256]| {
+        assert_eq!(heard.len(), 160);
+        let heard = heard.iter().map(|octet| law[usize::from(*octet)]);
+        for (heard, said) in heard.zip(samples()) {
+            let apart = i32::from(heard) - i32::from(said);
+            assert!(
+                apart.abs() <= i32::from(said).abs() / 16 + 16,
+                "{said}: {heard}"
+            );
+        }
+    };
+    let mut packet = voice(7);
+    packet.truncate(HEADER);
+    packet[1] |= 0x80;
+    packet.extend(samples().map(g711::alaw));
+    let sent = protect(&mut sender, &packet, Kind::Rtp);
+    let (_, heard) = bench.packet(A, Kind::Rtp, &sent).unwrap();
+    assert_eq!((heard[1], &heard[2..HEADER]), (0x80, &packet[2..HEADER]));
+    close(&heard[HEADER..], &g711::MULAW);
+
+    packet.truncate(HEADER);
+    (packet[0], packet[1]) = (0xa0, 0);
+    packet.extend(samples().map(g711::mulaw));
+    packet.extend([0, 0, 0, 4]);
+    let (_, heard) = bench.packet(B, Kind::Rtp, &packet).unwrap();
+    let heard = unprotect(&mut receiver, &heard, Kind::Rtp);
+    assert_eq!((heard[1], &heard[2..HEADER]), (8, &packet[2..HEADER]));
+    assert_eq!(heard[HEADER + 160..], [0, 0, 0, 4]);
+    close(&heard[HEADER..HEADER + 160], &g711::ALAW);
+
+    let mut noise = voice(8);
+    noise.truncate(HEADER + 1);
+    noise[1] = 13;
+    let sent = protect(&mut sender, &noise, Kind::Rtp);
+    let (_, heard) = bench.packet(A, Kind::Rtp, &sent).unwrap();
+    assert_eq!((heard[1], heard.len()), (0, HEADER + 160));
+    assert!(heard[HEADER..].iter().all(|octet| *octet == g711::mulaw(0)));
+    let mut unknown = voice(9);
+    unknown[1] = 18;
+    assert_eq!(bench.packet(B, Kind::Rtp, &unknown), None);
+    assert_eq!(bench.relay.counters().payload_type.get(), 1);
+}
+
+/// G.722 at one end: a refresh that changes nothing does not make its predictors begin anew, so that the packets sound as they
+/// do without one.
+#[test]
+fn a_refresh_does_not_disturb_a_conversion() {
+    let [a, wide] = [(8, "PCMA"), (9, "G722")].map(|(n, c)| [Codec::new(n, c, 8000)]);
+    let config = || LegConfig {
+        passage: Box::new(Passage::between(&a, &wide)),
+        ..plain(B)
+    };
+    let heard = |refreshes: bool| {
+        let mut bench = Bench::new(plain(A), config());
+        let packets = (0..20u16).map(|n| {
+            if refreshes {
+                bench.configure(B, config());
+            }
+            let mut packet = voice(n);
+            for (at, octet) in packet[HEADER..].iter_mut().enumerate() {
+                *octet = g711::alaw((at as i16 % 16 - 8) * 1000);
+            }
+            let (_, bytes) = bench.packet(A, Kind::Rtp, &packet).unwrap();
+            assert_eq!((bytes[1], bytes.len()), (9, packet.len()));
+            bytes
+        });
+        packets.collect::<Vec<_>>()
+    };
+    assert_eq!(heard(true), heard(false));
 }
 
 /// Multiplexed SRTCP leaves on the RTCP port of the plain leg, and plain RTCP enters the RTP port of the other.

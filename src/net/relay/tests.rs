@@ -1,6 +1,6 @@
 use super::*;
 use crate::audio::Law;
-use crate::media::{LegConfig, MediaSource, Play};
+use crate::media::{LegConfig, MediaSource, Passage, Play};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -31,7 +31,7 @@ fn towards(peer: &UdpSocket) -> Box<LegConfig> {
         rtcp_mux: true,
         crypto: None,
         source: MediaSource::Strict,
-        payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+        passage: Box::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,

@@ -31,6 +31,8 @@ pub struct Lab {
 pub struct Setup {
     /// Changes the PBX before it starts.
     pub pbx: fn(&mut PbxConfig),
+    /// The same for Teams.
+    pub teams: fn(&mut TeamsConfig),
     /// Fields of the trunk besides its name, host, port and addresses.
     pub trunk: Value,
     /// Fields of the customer besides its names.
@@ -45,6 +47,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             pbx: |_| {},
+            teams: |_| {},
             trunk: json!({}),
             customer: json!({}),
             media_bypass: false,
@@ -86,6 +89,7 @@ impl Lab {
             fqdn: GATEWAY.into(),
             numbers: vec![TEAMS_NUMBER.into()],
         }];
+        (setup.teams)(&mut settings);
         let teams = Teams::start(settings).await.unwrap();
 
         std::fs::write(

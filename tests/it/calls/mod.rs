@@ -12,7 +12,7 @@ use std::time::Duration;
 use lab::{A_WHILE, Lab, PBX_NUMBER, PBX_TONE, Setup, TEAMS_NUMBER, TEAMS_TONE, both_hear};
 use serde_json::json;
 use tollgate::emulate::{
-    Behaviour, By, CallError, Carrier, Credentials, EmuCall, Ended, Hold, Phase,
+    Behaviour, By, CallError, Carrier, Credentials, EmuCall, Ended, Hold, Law, Phase,
 };
 
 async fn refused(call: &EmuCall) -> Ended {
@@ -392,5 +392,37 @@ async fn a_refused_call_is_explained_on_the_command_line() {
     }
     let nobody = why("nobody@nowhere".to_owned()).await;
     assert_eq!(nobody.status.code(), Some(64));
+    lab.close().await;
+}
+
+/// A PBX that knows µ-law alone and a Teams that knows A-law alone hear each other, whoever calls, and each other's digits;
+/// what Teams hears while the PBX holds is in its own law, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_shares_no_law_hears_the_other_all_the_same() {
+    let lab = Lab::start(Setup {
+        pbx: |config| config.law = Some(Law::Mu),
+        teams: |config| config.law = Some(Law::A),
+        ..Setup::default()
+    })
+    .await;
+    for teams_calls in [true, false] {
+        let (teams, pbx) = match teams_calls {
+            true => lab.call_from_teams().await,
+            false => lab.call_from_pbx().await,
+        };
+        both_hear(&teams, &pbx).await;
+        teams.dial("5#");
+        pbx.dial("6*");
+        let arrived = teams
+            .hears(|_| teams.report().digits == "6*" && pbx.report().digits == "5#")
+            .await;
+        assert!(arrived.is_ok(), "{:?} {:?}", teams.report(), pbx.report());
+        pbx.hold(Hold::Inactive).await.unwrap();
+        teams.hears_melody(PBX_TONE).await.expect("music alone");
+        pbx.resume().await.unwrap();
+        both_hear(&teams, &pbx).await;
+        pbx.bye().await;
+        assert_eq!(teams.ended().await.unwrap().by, By::Peer);
+    }
     lab.close().await;
 }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use tollgate::base::Random;
-use tollgate::media::{Anchor, MediaPolicy, SrtpPolicy};
+use tollgate::media::{Anchor, Fate, MediaPolicy, SrtpPolicy};
 use tollgate::sdp::{Codec, Direction, Suite};
 
 /// Two legs, and what was said on them.
@@ -222,8 +222,8 @@ fn teams_calls_holds_resumes_and_refreshes() {
     );
     call.teams_calls(Direction::SendRecv, &offer("a=sendrecv"), PBX_ANSWERS);
     call.teams_calls(Direction::SendRecv, &offer("a=sendrecv"), PBX_ANSWERS);
-    assert_eq!(call.teams.payload_map(&call.pbx)[101], 101);
-    assert_eq!(call.pbx.payload_map(&call.teams)[101], 96);
+    assert_eq!(call.teams.passage(&call.pbx).of(101), Fate::As(101));
+    assert_eq!(call.pbx.passage(&call.teams).of(101), Fate::As(96));
     call.compare("teams-calls.txt");
 }
 
@@ -279,6 +279,6 @@ fn the_pbx_calls_without_an_offer() {
     let answer = wire(PBX_ANSWERS);
     call.hear("the PBX answers");
     call.pbx.accept_answer(&answer).expect("the PBX's answer");
-    assert_eq!(call.pbx.payload_map(&call.teams)[101], 96);
+    assert_eq!(call.pbx.passage(&call.teams).of(101), Fate::As(96));
     call.compare("late-offer.txt");
 }

@@ -77,6 +77,8 @@ pub struct Agent {
     pub on_cancel: Option<u16>,
     /// What it says to OPTIONS.
     pub options: u16,
+    /// Payload types that its descriptions begin with.
+    pub codecs: Vec<u8>,
     /// OPTIONS that came in.
     pub asked: Vec<Message>,
     /// INVITEs that open a dialog and that no test has taken yet.
@@ -121,6 +123,7 @@ impl Agent {
             acknowledges: true,
             on_cancel: Some(487),
             options: 200,
+            codecs: vec![8, 0, 101],
             asked: Vec::new(),
             arrivals: VecDeque::new(),
             strays: Vec::new(),

@@ -133,7 +133,7 @@ impl World {
             port,
             key,
             ice,
-            codecs: vec![8, 0, 101],
+            codecs: self.agents[who].codecs.clone(),
             version: 0,
         }
     }

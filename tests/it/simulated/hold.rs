@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tollgate::audio::{Clip, Law};
 use tollgate::b2bua::Music;
-use tollgate::directory::Role;
+use tollgate::directory::{Profile, Role};
 use tollgate::media::Play;
 use tollgate::sip::{Method, Name};
 
@@ -275,13 +275,22 @@ fn another_codec_crosses() {
     let [_] = w.finish();
 }
 
-/// The other side will not have the codec: 488, and the call goes on as it was.
+/// The other side will not have the codec, which cannot be converted: 488, and the call goes on as it was.
 #[test]
 fn another_codec_is_refused() {
-    let mut w = World::new();
+    let names = || ["PCMA", "PCMU", "G729"].map(str::to_owned).to_vec();
+    let setup = Setup::default()
+        .trunk_with("pbx", |trunk| trunk.profile.codecs = names())
+        .config_with(|config| {
+            config.teams_profile = Arc::new(Profile {
+                codecs: names(),
+                ..Profile::teams()
+            });
+        });
+    let mut w = World::with(setup, 1);
     let (a, b) = only_a_law(&mut w);
     let port = w.sides[b.0].media.port;
-    w.sides[b.0].media.codecs = vec![0, 101];
+    w.sides[b.0].media.codecs = vec![18, 101];
     let sdp = w.describe(b, "sendrecv");
     w.send(b, Method::Invite, Some(sdp), |_| {});
     let request = w.request(a, Method::Invite);
