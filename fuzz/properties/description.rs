@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::net::IpAddr;
 use tollgate::base::Random;
-use tollgate::media::{Anchor, MediaPolicy, SrtpPolicy};
+use tollgate::media::{Anchor, Dtmf, MediaPolicy, SrtpPolicy};
 use tollgate::sdp::{Audio, Codec, CryptoLine, Direction, SessionDescription, Suite};
 
 /// An anchor at 203.0.113.10:30000 that takes every codec, drawn from a fixed number.
@@ -15,6 +15,7 @@ pub fn anchor(srtp: SrtpPolicy, address: &str) -> Anchor {
         codecs: Vec::new(),
         latch: false,
         ice: false,
+        dtmf: Dtmf::Events,
         lifetime: true,
     };
     let address: IpAddr = address.parse().expect("an address");

@@ -76,6 +76,7 @@ impl Observer {
                 metrics::CREDENTIALS_REFUSED.add([trunk, reason], 1);
             }
             Report::ForeignCaller { trunk } => metrics::CALLERS_FOREIGN.add([trunk], 1),
+            Report::KeyLost { trunk } => metrics::KEYS_LOST.add([trunk], 1),
             Report::LargeDatagram { trunk } => metrics::LARGE_DATAGRAMS.add([trunk], 1),
             Report::Admitted { direction, .. } => {
                 metrics::CALLS.add([direction.name()], 1);
@@ -215,6 +216,8 @@ impl Observer {
             ("not_connected", &counters.not_connected),
             ("held", &counters.held),
             ("payload_type", &counters.payload_type),
+            ("key", &counters.keys),
+            ("repacked", &counters.repacked),
             ("unprotectable", &counters.unprotectable),
             ("stale", &counters.stale),
             ("receive_buffer", &counters.dropped_by_system),
@@ -247,5 +250,6 @@ impl Observer {
         metrics::MEDIA_RECEIVE_BUFFER.set([], relay.receive_buffer() as f64);
         metrics::QUEUE_DROPPED.total(["relay_commands"], relay.commands_lost());
         metrics::QUEUE_DROPPED.total(["relay_events"], counters.events_lost.get());
+        metrics::QUEUE_DROPPED.total(["keys"], counters.keys_lost.get());
     }
 }

@@ -1,6 +1,7 @@
-//! Voice as samples of 16 bits, 8000 a second: G.711, G.722, tones, the built-in music, what is played to peers, and files that operators bring.
+//! Voice as samples of 16 bits, 8000 a second: G.711, G.722, keys, tones, the built-in music, what is played to peers, and files that operators bring.
 
 pub mod clip;
+pub mod dtmf;
 pub mod g711;
 pub mod g722;
 pub mod goertzel;

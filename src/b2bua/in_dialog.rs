@@ -55,7 +55,8 @@ impl Call {
             Method::Invite | Method::Update => self.on_modify(core, id, key, message),
             Method::Refer => self.on_refer(core, id, key, &message),
             Method::Prack => self.on_prack(core, id, key, &message),
-            Method::Info | Method::Options | Method::Notify => {
+            Method::Info => self.on_info(core, id, key, &message),
+            Method::Options | Method::Notify => {
                 let Some(leg) = self.leg_mut(id) else { return };
                 let mut draft = core.response(&message, 200, teams);
                 draft
@@ -102,6 +103,7 @@ impl Call {
                 Purpose::Reinvite(reinvite) => self.reinvite(core, id, reinvite),
                 Purpose::Bye(reason) => leg.send_bye(core, reason),
                 Purpose::Notify { body, last } => leg.notify(core, &body, last),
+                Purpose::Info(body) => leg.send_info(core, body),
                 Purpose::Prack { tag, rack } => leg.send_prack(core, &tag, rack),
             };
         }
@@ -112,6 +114,11 @@ impl Call {
                 self.on_reinvite_response(core, id, key, reinvite, message)
             }
             Purpose::Bye(_) => self.leg_ended(core, id),
+            // RFC 3261 §12.2.1.2.
+            Purpose::Info(_) if matches!(status, 408 | 481) => {
+                self.lose(core, id, Ended::DialogGone(id));
+            }
+            Purpose::Info(_) => self.on_told(core, id, status),
             // RFC 6665: without the dialog there is nobody to tell. A provisional that needs no PRACK any more, neither.
             Purpose::Notify { .. } | Purpose::Prack { .. } => {}
         }

@@ -220,7 +220,9 @@ impl Call {
                         })
                         .unwrap_or_default(),
                     display: None,
-                    codecs: stays.map(|leg| leg.takes().to_vec()).unwrap_or_default(),
+                    codecs: stays
+                        .map(|leg| leg.anchor.spoken(leg.takes()))
+                        .unwrap_or_default(),
                     ptime: None,
                     referred_by: transfer.referred_by.clone(),
                     referred_by_teams: referrer.is_some_and(|leg| leg.peer.is_teams()),
@@ -244,7 +246,7 @@ impl Call {
                     codecs: if a.late_offer {
                         Codec::basic()
                     } else {
-                        a.offered.clone()
+                        a.anchor.spoken(&a.offered)
                     },
                     ptime: None,
                     referred_by: None,

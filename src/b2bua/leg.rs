@@ -1,5 +1,6 @@
 //! One leg of a call: a dialog of ours with its media.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +14,11 @@ use super::header_policy;
 use super::refusal::{Refusal, Towards};
 use super::session_timer::SessionTimer;
 use crate::audio::{Clip, Law, tones};
-use crate::directory::{ChannelPermit, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk, UdpToTcp};
+use crate::directory::{
+    ChannelPermit, Dtmf, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk, UdpToTcp,
+};
 use crate::media::{
-    Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, Sound, SrtpPolicy, Suite,
+    self, Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, Sound, SrtpPolicy, Suite,
 };
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::Challenge;
@@ -52,6 +55,14 @@ impl Peer {
         match self {
             Self::Teams(_, profile) => profile,
             Self::Trunk(trunk) => &trunk.profile,
+        }
+    }
+
+    /// In which form it has keys; Teams has telephone events only (TDR-813).
+    pub fn dtmf(&self) -> Dtmf {
+        match self {
+            Self::Teams(..) => Dtmf::Rfc4733,
+            Self::Trunk(trunk) => trunk.profile.dtmf,
         }
     }
 
@@ -178,6 +189,8 @@ pub(super) enum Purpose {
         body: Bytes,
         last: bool,
     },
+    /// A key, in this body.
+    Info(Bytes),
     /// In the early dialog of this tag.
     Prack {
         tag: String,
@@ -237,6 +250,8 @@ pub(super) struct Leg {
     pub told: Direction,
     pub session: SessionTimer,
     pub exchange: Exchange,
+    /// Keys that the peer is to be told of by INFO, and for how long each was pressed.
+    pub keys: VecDeque<(char, Duration)>,
     /// Our requests that are not done with; an INVITE of ours stays, for its forks.
     pub pending: Vec<(ClientKey, Purpose)>,
     /// INVITEs of the peer that may yet be cancelled or lack an ACK.
@@ -301,6 +316,11 @@ impl Leg {
             codecs: profile.codecs.clone(),
             latch: profile.latch,
             ice: peer.bypasses_media(),
+            dtmf: match peer.dtmf() {
+                Dtmf::Rfc4733 => media::Dtmf::Events,
+                Dtmf::Info => media::Dtmf::Info,
+                Dtmf::Inband => media::Dtmf::Inband,
+            },
             lifetime: profile.srtp_lifetime,
         };
         let anchor = Anchor::new(
@@ -330,6 +350,7 @@ impl Leg {
             session_expires: None,
             exchange: Default::default(),
             late_offer: false,
+            keys: VecDeque::new(),
             pending: Vec::new(),
             invites: Vec::new(),
             challenges: Vec::new(),
@@ -484,6 +505,11 @@ impl Leg {
         } else {
             &self.offered
         }
+    }
+
+    /// The same as its partner may be offered it.
+    pub fn spoken(&self) -> Vec<Codec> {
+        self.anchor.spoken(self.codecs())
     }
 
     /// What this leg's peer said last that it takes, of which less may have been agreed on.

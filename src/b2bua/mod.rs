@@ -5,7 +5,7 @@
 //! nothing crosses from one to the other that `header_policy` does not name.
 //!
 //! `setup` leads from the first INVITE to an answer, `invite` writes ours, `in_dialog` and `modify` deal with what comes
-//! within a call, `bridge` has each side hear the right thing, `transfer` obeys REFER, `replaces` INVITEs that go on with a
+//! within a call, `keys` with INFO, `bridge` has each side hear the right thing, `transfer` obeys REFER, `replaces` INVITEs that go on with a
 //! call, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
 mod admission;
@@ -23,6 +23,7 @@ mod history;
 mod identity;
 mod in_dialog;
 mod invite;
+mod keys;
 mod leg;
 mod modify;
 mod quality;
@@ -137,6 +138,11 @@ pub enum Report {
     },
     /// A request to a trunk goes by a datagram that is larger than one should be.
     LargeDatagram {
+        /// Its name.
+        trunk: String,
+    },
+    /// A key was not told to a trunk: too many waited, or its side of the call was not ready.
+    KeyLost {
         /// Its name.
         trunk: String,
     },
@@ -255,6 +261,7 @@ impl Calls {
             | media::Event::Flowing { leg }
             | media::Event::Inactive { leg }
             | media::Event::ConsentLost { leg, .. }
+            | media::Event::Key { leg, .. }
             | media::Event::Closed { leg, .. } => *leg,
         };
         self.with_leg(leg, |call, core| match event {
@@ -268,6 +275,7 @@ impl Calls {
             }
             media::Event::Inactive { .. } => call.lose(core, leg, Ended::MediaTimeout(leg)),
             media::Event::ConsentLost { reason, .. } => call.on_consent_lost(core, leg, &reason),
+            media::Event::Key { key, duration, .. } => call.on_key(core, leg, (key, duration)),
             media::Event::Closed { report, .. } => call.on_media_closed(core, leg, *report),
         });
         self.run();

@@ -109,7 +109,7 @@ impl Call {
         };
         let codecs = partner
             .and_then(|p| self.leg(p))
-            .map_or_else(|| audio.codecs.clone(), |p| p.codecs().to_vec());
+            .map_or_else(|| audio.codecs.clone(), Leg::spoken);
         let Some(leg) = self.leg_mut(id) else { return };
         if share_voice(&audio.codecs, &codecs) {
             let answer = match leg.anchor.answer(&codecs, told) {
@@ -126,6 +126,7 @@ impl Call {
             return self.on_direction(core, id);
         }
         // Nothing in common with what the other leg agreed to: that one must agree first.
+        let codecs = leg.anchor.spoken(&audio.codecs);
         if !update {
             leg.expect_ack(core, key);
         }
@@ -134,7 +135,7 @@ impl Call {
             message,
         };
         if let Some(other) = partner {
-            self.ask_for_codecs(core, other, audio.codecs);
+            self.ask_for_codecs(core, other, codecs);
         }
     }
 
@@ -338,7 +339,7 @@ impl Call {
                 return;
             }
         };
-        match waiting.anchor.answer_for(agreed.codecs(), waiting.told) {
+        match waiting.anchor.answer_for(&agreed.spoken(), waiting.told) {
             Ok(answer) => {
                 if let Some(theirs) = waiting.anchor.remote() {
                     waiting.direction = theirs.effective_direction();

@@ -198,7 +198,7 @@ impl Call {
             Peer::Trunk(_) => old.peer.clone(),
             Peer::Teams(..) => peer.clone(),
         };
-        let codecs = partner.codecs().to_vec();
+        let codecs = partner.spoken();
         let mut leg = Leg::incoming(core, peer, key, message, source, local_tag, &partner.party)?;
         let caller = Caller::of(message, Some(leg.peer.profile())).map_err(Refusal::Malformed)?;
         leg.party = match caller.number.starts_with('+') {

@@ -303,7 +303,7 @@ impl Call {
             Some(sdp) => called.anchor.accept_answer(&sdp).and_then(|_| {
                 caller
                     .anchor
-                    .answer_for(called.anchor.sending(), Direction::SendRecv)
+                    .answer_for(&called.spoken(), Direction::SendRecv)
             }),
             None => Err(MediaError::NothingAgreed),
         };
@@ -421,15 +421,13 @@ impl Call {
         let body = if caller.late_offer {
             // One voice codec, and those that we convert: the answer in the ACK cannot then differ from what the called
             // party understands.
-            caller.anchor.offer_for(
-                &first_voice(called.anchor.sending()),
-                Direction::SendRecv,
-                None,
-            )
+            caller
+                .anchor
+                .offer_for(&first_voice(&called.spoken()), Direction::SendRecv, None)
         } else {
             caller
                 .anchor
-                .answer_for(called.anchor.sending(), Direction::SendRecv)
+                .answer_for(&called.spoken(), Direction::SendRecv)
         };
         let body = match body {
             Ok(body) => body,

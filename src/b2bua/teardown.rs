@@ -250,6 +250,7 @@ impl Call {
                 leg.exchange = Exchange::Idle;
                 self.lose(core, id, Ended::DialogGone(id));
             }
+            Purpose::Info(_) => self.lose(core, id, Ended::DialogGone(id)),
             Purpose::Notify { .. } | Purpose::Prack { .. } => {}
         }
     }

@@ -373,7 +373,7 @@ impl Call {
             return;
         };
         if !share_voice(stays.codecs(), target.codecs()) {
-            let (id, codecs) = (stays.id, target.codecs().to_vec());
+            let (id, codecs) = (stays.id, target.spoken());
             self.ask_for_codecs(core, id, codecs);
         }
     }

@@ -25,8 +25,8 @@ pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
 pub use profile::{
-    AssertedIdentity, CallHistory, Callers, Hold, Profile, ReliableProvisionals, Srtp, SrtpSuite,
-    UdpToTcp,
+    AssertedIdentity, CallHistory, Callers, Dtmf, Hold, Profile, ReliableProvisionals, Srtp,
+    SrtpSuite, UdpToTcp,
 };
 pub use region::Region;
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};

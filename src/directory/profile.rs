@@ -16,8 +16,11 @@ pub struct Profile {
     pub srtp_lifetime: bool,
     /// Whether the peer may sit behind NAT, so that its media may come from elsewhere than it says.
     pub latch: bool,
-    /// Names of the codecs that may be used, best first; none means all.
+    /// Names of the codecs that may be used, best first; none means all. PCMA, PCMU and G722 are converted where the other
+    /// side of a call has none of them in common.
     pub codecs: Vec<String>,
+    /// How the peer gives and takes the keys that people press. Teams always does by telephone events (TDR-813).
+    pub dtmf: Dtmf,
     /// Session-Expires that we ask for (RFC 4028), in seconds; none runs no session timer of ours.
     pub session_expires_s: Option<u32>,
     /// The smallest Session-Expires that we agree to, in seconds; at least 90 (RFC 4028 §5).
@@ -92,6 +95,7 @@ impl Profile {
             codecs: ["PCMA", "PCMU", "telephone-event", "CN"]
                 .map(str::to_owned)
                 .to_vec(),
+            dtmf: Dtmf::Rfc4733,
             session_expires_s: Some(1800),
             min_se_s: 90,
             hold: Hold::SendOnly,
@@ -149,6 +153,18 @@ pub enum SrtpSuite {
     /// The same with a longer key.
     #[serde(rename = "AEAD_AES_256_GCM")]
     AeadAes256Gcm,
+}
+
+/// How a peer gives and takes keys. What the other side of a call has in another form is converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtmf {
+    /// By telephone events in its media (RFC 4733).
+    Rfc4733,
+    /// By SIP INFO with `application/dtmf-relay`, one for each key; telephone events are not spoken of.
+    Info,
+    /// By tones in its voice, which then should be PCMA or PCMU; telephone events are not spoken of.
+    Inband,
 }
 
 /// The direction of the offer that puts a peer on hold (RFC 3264 §8.4).

@@ -275,9 +275,8 @@ impl Negotiation {
 
     /// The first law of a description that this party speaks.
     fn law(&self, remote: &Sdp) -> Option<Law> {
-        let laws = remote.formats.iter().filter_map(|&format| Law::of(format));
-        laws.into_iter()
-            .find(|law| self.only.is_none_or(|only| only == *law))
+        let mut laws = remote.formats.iter().filter_map(|&format| Law::of(format));
+        laws.find(|law| self.only.is_none_or(|only| only == *law))
     }
 
     /// An offer that moves the call to another endpoint, at this port: its credentials and keys are new (TDR-844).

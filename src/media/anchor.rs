@@ -14,7 +14,7 @@ mod security;
 pub use error::MediaError;
 pub use policy::{MediaPolicy, SrtpPolicy};
 
-use super::{Crypto, IceConfig, LegConfig, MediaSource, Passage, passage};
+use super::{Crypto, Dtmf, IceConfig, LegConfig, MediaSource, Passage, passage};
 use crate::base::Random;
 use crate::sdp::{
     Audio, AudioError, Codec, CryptoLine, Direction, Ice, IceCredentials, SessionDescription,
@@ -290,7 +290,29 @@ impl Anchor {
 
     /// What becomes of packets that come from the other leg and go out to this one's peer.
     pub fn passage(&self, from: &Anchor) -> Passage {
-        Passage::between(from.receiving(), self.sending())
+        let (theirs, forms) = (from.receiving(), (from.policy.dtmf, self.policy.dtmf));
+        let passage = Passage::between(theirs, self.sending()).with_keys(theirs, forms.0, forms.1);
+        match (&self.agreed, &from.agreed) {
+            (Some(peer), Some(partner)) => {
+                let peer = &peer.theirs;
+                passage.with_packets(partner.ours.ptime, peer.ptime, peer.max_ptime)
+            }
+            _ => passage,
+        }
+    }
+
+    /// What a partner can be offered of a peer that takes these: telephone events, too, if we make them of its keys.
+    pub fn spoken(&self, codecs: &[Codec]) -> Vec<Codec> {
+        match self.policy.dtmf {
+            Dtmf::Events => codecs.to_vec(),
+            Dtmf::Info | Dtmf::Inband => passage::with_events(codecs),
+        }
+    }
+
+    /// Whether telephone events were agreed on.
+    pub fn has_events(&self) -> bool {
+        let mut sending = self.sending().iter();
+        sending.any(|codec| codec.name.eq_ignore_ascii_case("telephone-event"))
     }
 
     /// The last description that we sent; it holds our key.

@@ -1,5 +1,6 @@
 //! What becomes of packets on their way from one leg's peer to the other's: by payload type they go on under another number,
-//! are converted, or go no further. And which codecs can be offered and answered because we convert.
+//! are converted, or go no further; in which form keys arrive; how long packets are. And which codecs can be offered and
+//! answered because we convert.
 //!
 //! Converted are PCMA, PCMU and G.722, where two legs share no voice. Whatever else they share passes as it is.
 
@@ -12,6 +13,36 @@ pub struct Passage {
     fates: [Fate; 128],
     /// The voice, of those that we convert, that the peer takes.
     pub voice: Option<Voice>,
+    /// How keys reach the peer.
+    pub keys: KeySink,
+    /// The partner presses keys by tones in its voice, which are to be heard out of it.
+    pub listens: bool,
+    /// Milliseconds in a packet of [`Passage::voice`], where the peer wants others than come.
+    pub packet_ms: Option<u16>,
+}
+
+/// In which form a peer gives and takes keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtmf {
+    /// Telephone events (RFC 4733).
+    Events,
+    /// SIP INFO, which is not ours to send or read.
+    Info,
+    /// Tones in G.711.
+    Inband,
+}
+
+/// How keys reach a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySink {
+    /// Not at all: it has not agreed to telephone events.
+    Nowhere,
+    /// By telephone events of this payload type.
+    Events(u8),
+    /// The control plane is told.
+    Told,
+    /// By tones in [`Passage::voice`].
+    Tones,
 }
 
 /// What becomes of packets of one payload type.
@@ -23,9 +54,14 @@ pub enum Fate {
     Voice(Coding),
     /// They hold comfort noise (RFC 3389), and become silence in [`Passage::voice`].
     Silence,
+    /// They hold telephone events, which reach the peer as [`Passage::keys`] says.
+    Key,
     /// The peer has not agreed to what they are.
     Dropped,
 }
+
+/// The lengths of packets that we make, in milliseconds.
+const PACKET_MS: [u16; 5] = [10, 20, 30, 40, 60];
 
 /// A voice that we can convert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +78,9 @@ impl Passage {
         Self {
             fates: std::array::from_fn(|n| Fate::As(n as u8)),
             voice: None,
+            keys: KeySink::Nowhere,
+            listens: false,
+            packet_ms: None,
         }
     }
 
@@ -64,7 +103,56 @@ impl Passage {
                 _ => Fate::Dropped,
             };
         }
-        Self { fates, voice }
+        let events = to.iter().find(|codec| is_events(codec));
+        Self {
+            fates,
+            voice,
+            keys: events.map_or(KeySink::Nowhere, |codec| {
+                KeySink::Events(codec.payload_type)
+            }),
+            listens: false,
+            packet_ms: None,
+        }
+    }
+
+    /// The same where packets of `comes` milliseconds come, and the peer says which it would like and which is the longest
+    /// that it can take. G.711 is cut as it wants; other voices are what they are.
+    pub(super) fn with_packets(
+        mut self,
+        comes: u16,
+        wanted: Option<u16>,
+        longest: Option<u16>,
+    ) -> Self {
+        let fits = |ms: &u16| longest.is_none_or(|longest| *ms <= longest);
+        let usual = Some(comes).filter(fits);
+        let ms = wanted.filter(fits).or(usual).or(longest).unwrap_or(comes);
+        let possible = PACKET_MS.iter().rev().find(|possible| **possible <= ms);
+        let is_g711 = self
+            .voice
+            .is_some_and(|v| matches!(v.coding, Coding::G711(_)));
+        self.packet_ms = possible.copied().filter(|ms| is_g711 && *ms != comes);
+        self
+    }
+
+    /// The same where the partner, whose packets bear the numbers of `from`, and the peer have keys in these forms.
+    pub(super) fn with_keys(mut self, from: &[Codec], partner: Dtmf, peer: Dtmf) -> Self {
+        self.listens = partner == Dtmf::Inband && peer != Dtmf::Inband;
+        self.keys = match peer {
+            Dtmf::Info => KeySink::Told,
+            Dtmf::Inband if self.voice.is_some() => KeySink::Tones,
+            _ => self.keys,
+        };
+        if matches!(self.keys, KeySink::Told | KeySink::Tones) {
+            for codec in from.iter().filter(|codec| is_events(codec)) {
+                self.fates[number(codec)] = Fate::Key;
+            }
+        }
+        self
+    }
+
+    /// Whether keys that the partner sends in its media reach the peer in another form.
+    pub fn changes_keys(&self) -> bool {
+        self.listens || matches!(self.keys, KeySink::Told | KeySink::Tones)
     }
 
     /// What becomes of packets of this payload type.
@@ -91,6 +179,23 @@ impl Voice {
             payload_type: codec.payload_type,
         })
     }
+}
+
+/// Telephone events by the clock that telephony has.
+fn is_events(codec: &Codec) -> bool {
+    codec.name.eq_ignore_ascii_case("telephone-event") && codec.clock == 8000
+}
+
+/// These and telephone events, for a partner that has keys in another form, which are made of them.
+pub(super) fn with_events(codecs: &[Codec]) -> Vec<Codec> {
+    let mut codecs = codecs.to_vec();
+    if !codecs.iter().any(is_events) {
+        codecs.push(Codec {
+            fmtp: Some("0-16".to_owned()),
+            ..Codec::new(101, "telephone-event", 8000)
+        });
+    }
+    codecs
 }
 
 fn number(codec: &Codec) -> usize {
@@ -238,6 +343,66 @@ mod tests {
         );
         let other = Passage::between(&from, &[Codec::new(18, "G729", 8000)]);
         assert_eq!(other.of(13), Fate::Dropped);
+    }
+
+    /// Packets are cut anew where a peer wants others than come, in lengths that there are; no other voice than G.711.
+    #[test]
+    fn packets_are_cut_where_they_must_be() {
+        let ms = |codec: Codec, comes, wanted, longest| {
+            let passage =
+                Passage::between(std::slice::from_ref(&codec), std::slice::from_ref(&codec));
+            passage.with_packets(comes, wanted, longest).packet_ms
+        };
+        for (comes, wanted, longest, cut) in [
+            (20, None, None, None),
+            (20, Some(20), Some(200), None),
+            (20, Some(30), None, Some(30)),
+            (30, Some(20), None, Some(20)),
+            (20, Some(60), Some(40), None),
+            (60, None, Some(40), Some(40)),
+            (20, None, Some(10), Some(10)),
+            (20, Some(50), None, Some(40)),
+            (20, Some(5), None, None),
+        ] {
+            assert_eq!(
+                ms(pcma(), comes, wanted, longest),
+                cut,
+                "{comes} {wanted:?} {longest:?}"
+            );
+        }
+        assert_eq!(ms(g722(), 20, Some(30), None), None);
+        assert_eq!(ms(Codec::new(18, "G729", 8000), 20, Some(30), None), None);
+    }
+
+    /// Events pass between two who have them. Who gets keys otherwise is sent none; who gives tones is listened to.
+    #[test]
+    fn keys_change_their_form() {
+        let (with, without) = ([pcma(), events(101)], [pcma()]);
+        let passage = |from: &[Codec], to: &[Codec], partner, peer| {
+            let passage = Passage::between(from, to).with_keys(from, partner, peer);
+            (passage.of(101), passage.keys, passage.listens)
+        };
+        use Dtmf::*;
+        assert_eq!(
+            passage(&with, &with, Events, Events),
+            (Fate::As(101), KeySink::Events(101), false)
+        );
+        assert_eq!(
+            passage(&with, &without, Events, Info),
+            (Fate::Key, KeySink::Told, false)
+        );
+        assert_eq!(
+            passage(&with, &without, Events, Inband),
+            (Fate::Key, KeySink::Tones, false)
+        );
+        assert_eq!(
+            passage(&without, &with, Inband, Events),
+            (Fate::Dropped, KeySink::Events(101), true)
+        );
+        assert!(!passage(&without, &without, Inband, Inband).2);
+        assert_eq!(passage(&without, &without, Inband, Info).1, KeySink::Told);
+        assert_eq!(names(&with_events(&without)), ["PCMA", "telephone-event"]);
+        assert_eq!(with_events(&with), with);
     }
 
     /// Further codecs are those that we convert, and only for somebody whom we can convert.

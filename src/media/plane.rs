@@ -52,6 +52,16 @@ pub enum Command {
         /// What.
         play: Option<Play>,
     },
+    /// Send a key to this leg's peer, after those that wait: in telephone events (RFC 4733), or in tones, as the leg's
+    /// [`LegConfig::passage`] has it.
+    Dial {
+        /// An open leg.
+        leg: LegId,
+        /// `0` to `9`, `*`, `#`, `A` to `D`.
+        key: char,
+        /// For how long it is pressed.
+        duration: Duration,
+    },
     /// Tell what went through the leg so far; the answer is [`Event::Counted`].
     Count {
         /// An open leg.
@@ -73,6 +83,7 @@ impl Command {
             | Self::Ice { leg, .. }
             | Self::Connect { leg, .. }
             | Self::Play { leg, .. }
+            | Self::Dial { leg, .. }
             | Self::Count { leg }
             | Self::Close { leg } => *leg,
         }
@@ -197,6 +208,15 @@ pub enum Event {
     Inactive {
         /// Which.
         leg: LegId,
+    },
+    /// The partner pressed a key, of which this leg's peer is to be told by other means than its media.
+    Key {
+        /// Whose peer is to be told.
+        leg: LegId,
+        /// As in [`Command::Dial`].
+        key: char,
+        /// For how long it was pressed.
+        duration: Duration,
     },
     /// What went through a leg so far, on [`Command::Count`].
     Counted {

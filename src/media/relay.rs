@@ -12,17 +12,20 @@
 mod convert;
 mod counters;
 mod ice;
+mod keypad;
 mod leg;
 mod player;
 mod quality;
+mod repack;
 mod source;
 
 pub use counters::{Counter, Counters};
 
 use super::{Command, Event, LegId};
 use crate::base::Random;
-use crate::rtp::stun;
+use crate::rtp::{stun, telephone_event};
 use counters::Dropped;
+use keypad::Pressed;
 use leg::Leg;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -123,8 +126,13 @@ impl Relay {
         match command {
             Command::Open { leg, .. } => self.open(leg, now),
             Command::Configure { leg, config } => {
-                if let Some(leg) = self.legs.get_mut(&leg) {
-                    leg.configure(*config, now);
+                let Some(configured) = self.legs.get_mut(&leg) else {
+                    return;
+                };
+                configured.configure(*config, now);
+                let wants_frames = configured.wants_frames();
+                if wants_frames != self.players.contains(&leg) {
+                    self.note_player(leg, wants_frames, now);
                 }
             }
             Command::Ice { leg, config } => {
@@ -140,9 +148,10 @@ impl Relay {
                     return;
                 };
                 player.play(play);
-                let playing = player.is_playing();
-                self.note_player(leg, playing, now);
+                let wants_frames = player.wants_frames();
+                self.note_player(leg, wants_frames, now);
             }
+            Command::Dial { leg, key, duration } => self.dial(leg, key, duration, now),
             Command::Count { leg } => {
                 if let Some(counted) = self.legs.get(&leg) {
                     let report = Box::new(counted.report());
@@ -189,6 +198,19 @@ impl Relay {
         }
     }
 
+    fn dial(&mut self, id: LegId, key: char, duration: Duration, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        let event = telephone_event::event_of(key);
+        if !event.is_some_and(|event| leg.dial(event, duration, now)) {
+            return self.counters.keys_lost.add();
+        }
+        if !self.players.contains(&id) {
+            self.note_player(id, true, now);
+        }
+    }
+
     fn note_player(&mut self, leg: LegId, playing: bool, now: Instant) {
         if self.players.is_empty() {
             self.frame_due = now;
@@ -224,9 +246,9 @@ impl Relay {
     /// Takes a leg over, with all that it had but its partner.
     pub fn adopt(&mut self, adopted: Box<OpenLeg>, now: Instant) {
         let OpenLeg(leg) = *adopted;
-        let (id, playing) = (leg.id(), leg.is_playing());
+        let (id, wants_frames) = (leg.id(), leg.wants_frames());
         self.legs.insert(id, leg);
-        self.note_player(id, playing, now);
+        self.note_player(id, wants_frames, now);
         self.counters.legs.set(self.legs.len() as u64);
     }
 
@@ -281,7 +303,19 @@ impl Relay {
         let partner = partner
             .and_then(|partner| self.legs.get_mut(&partner))
             .ok_or(Dropped::NotConnected)?;
-        partner.forward(&arrived, buffer, now)
+        let forward = partner.forward(&arrived, buffer, now);
+        if let Some(pressed) = partner.told() {
+            let partner = partner.id();
+            self.key(partner, pressed);
+        }
+        forward
+    }
+
+    fn key(&mut self, leg: LegId, pressed: Pressed) {
+        let Pressed { event, duration } = pressed;
+        if let Some(key) = telephone_event::key_of(event) {
+            self.event(Event::Key { leg, key, duration });
+        }
     }
 
     /// When [`Relay::tick`] has something to do; `None` while no leg is open.
@@ -312,12 +346,23 @@ impl Relay {
             if self.players.is_empty() || self.frame_due > now {
                 return;
             }
+            let mut dialled = false;
             for player in &self.players {
-                let leg = self.legs.get_mut(player);
-                if let Some(forward) = leg.and_then(|leg| leg.sound(self.frame_due, buffer)) {
-                    self.counters.sent.add();
-                    send(forward, &buffer[..forward.length]);
+                let Some(leg) = self.legs.get_mut(player) else {
+                    continue;
+                };
+                for _ in 0..leg.frames_due() {
+                    if let Some(forward) = leg.sound(self.frame_due, buffer) {
+                        self.counters.sent.add();
+                        send(forward, &buffer[..forward.length]);
+                    }
                 }
+                dialled |= !leg.wants_frames();
+            }
+            if dialled {
+                let legs = &self.legs;
+                self.players
+                    .retain(|player| legs.get(player).is_some_and(Leg::wants_frames));
             }
             self.frame_due += player::PACE;
         }
@@ -333,7 +378,7 @@ impl Relay {
 
     fn sweep(&mut self, now: Instant, buffer: &mut [u8], send: &mut impl FnMut(Forward, &[u8])) {
         let ntp = self.ntp(now);
-        let (mut silent, mut lost) = (Vec::new(), Vec::new());
+        let (mut silent, mut lost, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for (id, leg) in &mut self.legs {
             if let Some(forward) = leg.report_to_peer(now, ntp, self.random.u32(), buffer) {
                 self.counters.sent.add();
@@ -345,6 +390,10 @@ impl Relay {
             if let Some(path) = leg.lost_consent(now) {
                 lost.push((*id, path));
             }
+            keys.extend(leg.lost_key(now).map(|key| (*id, key)));
+        }
+        for (leg, key) in keys {
+            self.key(leg, key);
         }
         for (leg, path) in lost {
             self.counters.consents_lost.add();

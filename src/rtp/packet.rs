@@ -115,6 +115,30 @@ pub fn set_payload_type(packet: &mut [u8], payload_type: u8) {
     }
 }
 
+/// Changes the marker of a packet whose header has been read.
+pub fn set_marker(packet: &mut [u8], marker: bool) {
+    if let Some(second) = packet.get_mut(1) {
+        *second = *second & 0x7f | u8::from(marker) << 7;
+    }
+}
+
+/// Makes a packet whose header has been read one of another stream: its source, its number and its time are these. What it
+/// holds stays.
+pub fn join_stream(packet: &mut [u8], stream: &Header) {
+    if let Some(bytes) = packet.get_mut(2..HEADER) {
+        bytes[..2].copy_from_slice(&stream.sequence.to_be_bytes());
+        bytes[2..6].copy_from_slice(&stream.timestamp.to_be_bytes());
+        bytes[6..].copy_from_slice(&stream.ssrc.to_be_bytes());
+    }
+}
+
+/// Changes the timestamp of a packet whose header has been read.
+pub fn set_timestamp(packet: &mut [u8], timestamp: u32) {
+    if let Some(bytes) = packet.get_mut(4..8) {
+        bytes.copy_from_slice(&timestamp.to_be_bytes());
+    }
+}
+
 /// Says of a packet whose header has been read that its payload reaches to its end.
 pub fn forget_padding(packet: &mut [u8]) {
     if let Some(first) = packet.first_mut() {

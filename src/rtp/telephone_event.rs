@@ -27,12 +27,31 @@ impl TelephoneEvent {
         })
     }
 
+    /// The payload.
+    pub fn write(&self) -> [u8; 4] {
+        let [high, low] = self.duration.to_be_bytes();
+        let flags = u8::from(self.end) << 7 | self.volume & 0x3f;
+        [self.event, flags, high, low]
+    }
+
     /// The key, or `None` for what is not a key.
     pub fn digit(&self) -> Option<char> {
-        b"0123456789*#ABCD"
-            .get(usize::from(self.event))
-            .map(|&key| key.into())
+        key_of(self.event)
     }
+}
+
+/// The keys by their number (RFC 4733 §3.2).
+const KEYS: &[u8; 16] = b"0123456789*#ABCD";
+
+/// The key that this event is.
+pub fn key_of(event: u8) -> Option<char> {
+    KEYS.get(usize::from(event)).map(|&key| key.into())
+}
+
+/// The event that is this key.
+pub fn event_of(key: char) -> Option<u8> {
+    let is_key = |known: &u8| char::from(*known) == key.to_ascii_uppercase();
+    KEYS.iter().position(is_key).map(|event| event as u8)
 }
 
 /// Tells keys from the many packets that carry each of them: lost, repeated and reordered ones included.
@@ -82,7 +101,12 @@ mod tests {
             TelephoneEvent::parse(&[11, 0xca, 0x03, 0x20]),
             Some(event(11, true, 800))
         );
+        assert_eq!(event(11, true, 800).write(), [11, 0x8a, 0x03, 0x20]);
         assert_eq!(event(11, true, 800).digit(), Some('#'));
+        assert_eq!(
+            (event_of('#'), event_of('b'), event_of('x')),
+            (Some(11), Some(13), None)
+        );
         assert_eq!(event(16, true, 800).digit(), None);
         assert!(
             TelephoneEvent::parse(&[1, 2, 3]).is_none() && TelephoneEvent::parse(&[0; 8]).is_none()

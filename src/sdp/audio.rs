@@ -25,6 +25,8 @@ pub struct Audio {
     pub ice: Option<Ice>,
     /// Milliseconds in a packet that it would like to get.
     pub ptime: Option<u16>,
+    /// The most milliseconds in a packet that it can take.
+    pub max_ptime: Option<u16>,
     /// `c=0.0.0.0` or `::`: on hold in the way of RFC 2543; nothing may be sent (RFC 3264 §8.4).
     pub held_by_address: bool,
     /// From the `o=` line; 0 if it is no number.
@@ -131,10 +133,8 @@ impl Audio {
                 .filter_map(|value| CryptoLine::parse(value).ok())
                 .collect(),
             ice: Ice::read(description, section),
-            ptime: section
-                .values("ptime")
-                .find_map(|value| value.parse().ok())
-                .filter(|&ms| ms > 0),
+            ptime: milliseconds(section, "ptime"),
+            max_ptime: milliseconds(section, "maxptime"),
             held_by_address: ip.is_unspecified(),
             origin_version: description.origin_version(),
         })
@@ -213,6 +213,12 @@ fn rtcp(section: Section<'_>, rtp: SocketAddr) -> SocketAddr {
     // Offerers that would multiplex write the RTP port; it is no place for RTCP if the answer is no (RFC 8035 §3).
     let next = || SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
     written.filter(|&rtcp| rtcp != rtp).unwrap_or_else(next)
+}
+
+fn milliseconds(section: Section<'_>, name: &'static str) -> Option<u16> {
+    let mut values = section.values(name);
+    let found = values.find_map(|value| value.parse().ok());
+    found.filter(|&ms| ms > 0)
 }
 
 fn direction(section: Section<'_>) -> Option<Direction> {
@@ -376,5 +382,6 @@ mod tests {
         assert!(!first.is_same(&audio("a=inactive\r\n")));
         assert_eq!(audio("a=ptime:30\r\n").ptime, Some(30));
         assert_eq!(audio("a=ptime:0\r\n").ptime, None);
+        assert_eq!(audio("a=maxptime:60\r\n").max_ptime, Some(60));
     }
 }

@@ -15,6 +15,7 @@ mod hold;
 mod hosting;
 mod identity;
 mod interwork;
+mod keys;
 mod large;
 mod limits;
 mod observed;

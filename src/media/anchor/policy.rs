@@ -1,4 +1,5 @@
 use super::MediaError;
+use crate::media::Dtmf;
 use crate::sdp::{Codec, Profile, Suite};
 
 /// How one kind of peer wants its media, as data from its profile.
@@ -11,13 +12,15 @@ pub struct MediaPolicy {
     /// Whether RTCP may share the RTP port (TDR-816).
     pub rtcp_mux: bool,
     /// Names of voice codecs that may be used, in the order in which we offer them; empty: all, in the order given.
-    /// Comfort noise and telephone events are always allowed.
+    /// Comfort noise and, by `dtmf`, telephone events are always allowed.
     pub codecs: Vec<String>,
     /// Whether packets may come from elsewhere than the description says.
     pub latch: bool,
     /// Whether we are a lite agent of ICE (RFC 8445 §2.5), which media bypass is (TDR-840), and refuse offers without
     /// candidates (TDR-841). If not, what the peer says of ICE is passed over (TDR-819).
     pub ice: bool,
+    /// In which form the peer has keys. Where it is another than telephone events, no description speaks of these.
+    pub dtmf: Dtmf,
     /// Whether our keys carry the lifetime `|2^31` (TDR-832).
     pub lifetime: bool,
 }
@@ -54,6 +57,9 @@ impl SrtpPolicy {
 
 impl MediaPolicy {
     fn allows(&self, codec: &Codec) -> bool {
+        if codec.name.eq_ignore_ascii_case("telephone-event") {
+            return self.dtmf == Dtmf::Events;
+        }
         !codec.is_voice() || self.codecs.is_empty() || self.rank(codec).is_some()
     }
 
@@ -95,6 +101,7 @@ mod tests {
             codecs: codecs.iter().map(|&name| name.to_owned()).collect(),
             latch: false,
             ice: false,
+            dtmf: Dtmf::Events,
             lifetime: true,
         }
     }
@@ -123,6 +130,18 @@ mod tests {
         let listed = policy(&["pcma", "PCMU"]);
         assert_eq!(numbers(&listed.preferred(&asked())), [8, 0, 101, 13]);
         assert_eq!(numbers(&listed.allowed(&asked())), [101, 0, 8, 13]);
+    }
+
+    /// Whoever has keys in another form neither hears of telephone events nor is taken at its word about them.
+    #[test]
+    fn events_stay_out_of_descriptions_where_keys_go_otherwise() {
+        for dtmf in [Dtmf::Info, Dtmf::Inband] {
+            let other = MediaPolicy {
+                dtmf,
+                ..policy(&["PCMA", "telephone-event"])
+            };
+            assert_eq!(numbers(&other.preferred(&asked())), [8, 13]);
+        }
     }
 
     #[test]

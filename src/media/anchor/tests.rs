@@ -1,7 +1,7 @@
 mod ice;
 
 use super::*;
-use crate::media::Fate;
+use crate::media::{Dtmf, Fate};
 use crate::sdp::Suite;
 
 const THEIR_KEY: &str = "gzX7I22ZCuQ9z9shBLv7pchxcuvGvC4DF5+m4aWg";
@@ -15,6 +15,7 @@ fn policy(srtp: SrtpPolicy) -> MediaPolicy {
         codecs,
         latch: false,
         ice: false,
+        dtmf: Dtmf::Events,
         lifetime: true,
     }
 }

@@ -43,7 +43,7 @@ impl Converter {
                 packet::forget_padding(buffer);
                 end
             }
-            Fate::As(_) | Fate::Dropped => return Err(Dropped::PayloadType),
+            Fate::As(_) | Fate::Key | Fate::Dropped => return Err(Dropped::PayloadType),
         };
         packet::set_payload_type(buffer, self.voice.payload_type);
         Ok(length)

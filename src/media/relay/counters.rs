@@ -46,6 +46,12 @@ pub struct Counters {
     pub held: Counter,
     /// Of a payload type that was not agreed with the other side.
     pub payload_type: Counter,
+    /// Telephone events that went on in another form, and voice that had to make way for them.
+    pub keys: Counter,
+    /// Held back to go on in packets of another length.
+    pub repacked: Counter,
+    /// Keys that were not sent, because too many waited or the peer has no way to take them.
+    pub keys_lost: Counter,
     /// Could not be protected again: a copy, a source too many, or a key used up.
     pub unprotectable: Counter,
     /// Connectivity checks answered with success (RFC 8445 §7.3).
@@ -88,6 +94,8 @@ pub(super) enum Dropped {
     NotConnected,
     Held,
     PayloadType,
+    Key,
+    Repacked,
     Unprotectable,
     CheckMalformed,
     NoCheck,
@@ -110,6 +118,9 @@ impl Counters {
             &self.not_connected,
             &self.held,
             &self.payload_type,
+            &self.keys,
+            &self.repacked,
+            &self.keys_lost,
             &self.unprotectable,
             &self.checks_answered,
             &self.checks_refused,
@@ -164,6 +175,8 @@ impl Counters {
             Dropped::NotConnected => &self.not_connected,
             Dropped::Held => &self.held,
             Dropped::PayloadType => &self.payload_type,
+            Dropped::Key => &self.keys,
+            Dropped::Repacked => &self.repacked,
             Dropped::Unprotectable => &self.unprotectable,
             Dropped::CheckMalformed => &self.checks_malformed,
             Dropped::NoCheck => &self.no_checks,

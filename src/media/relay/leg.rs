@@ -1,15 +1,17 @@
 use super::convert::Converter;
 use super::counters::{Counters, Dropped};
 use super::ice::{Agent, Ignored};
+use super::keypad::{Keypad, Pressed};
 use super::player::Player;
 use super::quality::Quality;
+use super::repack::Repacker;
 use super::source::{Lock, Rule};
 use super::{Forward, Kind};
 use crate::base::Random;
 use crate::media::{
     Crypto, Fate, IceConfig, LegConfig, LegId, LegReport, MediaSource, Play, Suite,
 };
-use crate::rtp::packet::{self, Header};
+use crate::rtp::packet::{self, HEADER, Header};
 use crate::rtp::rtcp::{self, SenderReport};
 use crate::rtp::srtp::{self, Receiver, Sender, SrtpError};
 use std::net::SocketAddr;
@@ -33,6 +35,10 @@ pub(super) struct Leg {
     config: Option<LegConfig>,
     /// Where the partner's voice is not what the peer takes.
     converter: Option<Box<Converter>>,
+    /// Where keys reach the peer in another form than the partner gives them.
+    keypad: Option<Box<Keypad>>,
+    /// Where the peer wants its voice in other packets.
+    repacker: Option<Box<Repacker>>,
     receiver: Option<Receiver>,
     sender: Option<Sender>,
     ice: Option<Agent>,
@@ -58,6 +64,8 @@ impl Leg {
             partner: None,
             config: None,
             converter: None,
+            keypad: None,
+            repacker: None,
             receiver: None,
             sender: None,
             ice: None,
@@ -111,6 +119,13 @@ impl Leg {
         }
         if old.map(|old| &old.passage) != Some(&config.passage) {
             self.converter = Converter::of(&config.passage);
+            self.repacker = Repacker::of(&config.passage);
+            let mut before = self.keypad.take();
+            let dials = before.as_ref().is_some_and(|before| before.is_dialling());
+            if dials || config.passage.changes_keys() {
+                let keypad = Keypad::of(&config.passage, before.as_deref_mut());
+                self.keypad = Some(Box::new(keypad));
+            }
         }
         self.config = Some(config);
     }
@@ -288,13 +303,21 @@ impl Leg {
         if self.player.is_playing() || (arrived.kind == Kind::Rtp && !config.send) {
             return Err(Dropped::Held);
         }
+        // The same of a stream that goes out as one of ours.
+        if arrived.kind == Kind::Rtcp && self.repacker.is_some() {
+            return Err(Dropped::Held);
+        }
         let mut length = arrived.length;
         if arrived.kind == Kind::Rtp {
             let payload_type = buffer.get(1).copied().unwrap_or_default();
-            match (config.passage.of(payload_type), &mut self.converter) {
-                (Fate::As(number), _) => packet::set_payload_type(buffer, number),
-                (fate, Some(converter)) => length = converter.convert(fate, buffer, length)?,
-                (_, None) => return Err(Dropped::PayloadType),
+            match config.passage.of(payload_type) {
+                Fate::As(number) if self.keypad.is_none() && self.repacker.is_none() => {
+                    packet::set_payload_type(buffer, number);
+                }
+                fate => {
+                    length = self.rewrite(fate, buffer, length, now)?;
+                    self.repack(buffer, length, now)?;
+                }
             }
         }
         let forward = self.protect(arrived.kind, buffer, length, now)?;
@@ -302,6 +325,75 @@ impl Leg {
             self.partner_report = Some(now);
         }
         Ok(forward)
+    }
+
+    /// Makes a partner's packet what the peer takes, or lets a key take its place; how long it is then.
+    fn rewrite(
+        &mut self,
+        fate: Fate,
+        buffer: &mut [u8],
+        length: usize,
+        now: Instant,
+    ) -> Result<usize, Dropped> {
+        if let Some(keypad) = &mut self.keypad {
+            match fate {
+                Fate::Key => return keypad.event(buffer, length, now),
+                fate if fate == Fate::Dropped || keypad.passes(fate) => {}
+                fate => {
+                    if let Some(length) = keypad.voice(fate, buffer, length, now)? {
+                        return Ok(length);
+                    }
+                }
+            }
+        }
+        match (fate, &mut self.converter) {
+            (Fate::As(number), _) => {
+                packet::set_payload_type(buffer, number);
+                Ok(length)
+            }
+            (fate, Some(converter)) => converter.convert(fate, buffer, length),
+            (_, None) => Err(Dropped::PayloadType),
+        }
+    }
+
+    /// Keeps the peer's voice until there is a packet of it; what is none goes on in the same stream.
+    fn repack(&mut self, buffer: &mut [u8], length: usize, now: Instant) -> Result<(), Dropped> {
+        let Some(repacker) = &mut self.repacker else {
+            return Ok(());
+        };
+        let packet = &buffer[..length];
+        let header = Header::parse(packet).map_err(|_| Dropped::Malformed)?;
+        let payload = header.payload(packet).map_err(|_| Dropped::Malformed)?;
+        let octets = payload.len();
+        if repacker.take(&header, &packet[payload]) {
+            return Err(Dropped::Repacked);
+        }
+        let mut own = self.player.header(now);
+        own.timestamp = repacker.moment(header.timestamp).unwrap_or(own.timestamp);
+        packet::join_stream(buffer, &own);
+        self.player.sent(now, octets);
+        Ok(())
+    }
+
+    /// Takes a key to send to this peer; `false` if that cannot be.
+    pub(super) fn dial(&mut self, event: u8, duration: Duration, now: Instant) -> bool {
+        let Some(config) = &self.config else {
+            return false;
+        };
+        let keypad = self
+            .keypad
+            .get_or_insert_with(|| Box::new(Keypad::of(&config.passage, None)));
+        keypad.dial(event, duration, now)
+    }
+
+    /// A key that this peer is to be told of by other means than its media.
+    pub(super) fn told(&mut self) -> Option<Pressed> {
+        self.keypad.as_mut()?.told()
+    }
+
+    /// The same, of a key whose end never came.
+    pub(super) fn lost_key(&mut self, now: Instant) -> Option<Pressed> {
+        self.keypad.as_mut()?.lost(now)
     }
 
     /// Encrypts where needed and says where to send it.
@@ -360,12 +452,24 @@ impl Leg {
         self.player.play(play);
     }
 
-    pub(super) fn is_playing(&self) -> bool {
-        self.player.is_playing()
-    }
-
     pub(super) fn skip_sound(&mut self, frames: usize) {
         self.player.skip(frames);
+    }
+
+    /// Whether something is to be sent to the peer every 20 ms: a sound, or keys that no voice may carry.
+    pub(super) fn wants_frames(&self) -> bool {
+        let dials = |keypad: &Keypad| keypad.is_dialling();
+        self.player.is_playing()
+            || self.repacker.is_some()
+            || self.keypad.as_deref().is_some_and(dials)
+    }
+
+    /// How many packets of that are due at once.
+    pub(super) fn frames_due(&self) -> usize {
+        match &self.repacker {
+            Some(repacker) if !self.player.is_playing() => repacker.due().max(1),
+            _ => 1,
+        }
     }
 
     /// The packet of sound that is due, if the peer wants any.
@@ -374,8 +478,29 @@ impl Leg {
             self.player.skip(1);
             return None;
         }
-        let length = self.player.packet(due, buffer)?;
+        let length = match self.player.is_playing() {
+            true => self.player.packet(due, buffer)?,
+            false => self.own(due, buffer)?,
+        };
         self.protect(Kind::Rtp, buffer, length, due).ok()
+    }
+
+    /// The packet of keys, or of the partner's voice, that is due in our own stream.
+    fn own(&mut self, due: Instant, buffer: &mut [u8]) -> Option<usize> {
+        let mut header = self.player.header(due);
+        let keypad = self.keypad.as_mut();
+        let keys = keypad.and_then(|keypad| keypad.without_voice(due, &header, buffer));
+        let length = match (keys, &mut self.repacker) {
+            (Some(length), _) => length,
+            (None, Some(repacker)) => {
+                let length = repacker.write(&mut header, buffer)?;
+                packet::write_header(&header, buffer.first_chunk_mut()?);
+                length
+            }
+            (None, None) => return None,
+        };
+        self.player.sent(due, length - HEADER);
+        Some(length)
     }
 
     /// Our own RTCP, if it is due. `ntp` is the time now; `random` spreads the reports of many legs.

@@ -18,6 +18,7 @@ pub(super) struct Player {
     frame: usize,
     marker: bool,
     packets: u32,
+    octets: u32,
     /// Packets when the last report was written.
     reported: u32,
 }
@@ -35,6 +36,7 @@ impl Player {
             frame: 0,
             marker: false,
             packets: 0,
+            octets: 0,
             reported: 0,
         }
     }
@@ -61,24 +63,29 @@ impl Player {
 
     /// Writes the packet that is due at this time, if a sound plays; the answer is its length.
     pub(super) fn packet(&mut self, due: Instant, into: &mut [u8]) -> Option<usize> {
-        let timestamp = self.timestamp_at(due);
         let play = self.playing.as_ref()?;
-        self.timestamp = timestamp;
-        self.at = Some(due);
-        let header = Header::new(
-            play.payload_type,
-            self.marker,
-            self.sequence,
-            self.timestamp,
-            self.ssrc,
-        );
+        let mut header = self.header(due);
+        (header.marker, header.payload_type) = (self.marker, play.payload_type);
         write_header(&header, into.first_chunk_mut()?);
         into.get_mut(HEADER..HEADER + FRAME)?
             .copy_from_slice(play.clip.frame(play.law, self.frame));
+        (self.frame, self.marker) = (self.frame + 1, false);
+        self.sent(due, FRAME);
+        Some(HEADER + FRAME)
+    }
+
+    /// The header of this stream's packet that is due at this time.
+    pub(super) fn header(&self, due: Instant) -> Header {
+        Header::new(0, false, self.sequence, self.timestamp_at(due), self.ssrc)
+    }
+
+    /// It was sent, with so many octets behind it.
+    pub(super) fn sent(&mut self, due: Instant, octets: usize) {
+        self.timestamp = self.timestamp_at(due);
+        self.at = Some(due);
         self.sequence = self.sequence.wrapping_add(1);
         self.packets = self.packets.wrapping_add(1);
-        (self.frame, self.marker) = (self.frame + 1, false);
-        Some(HEADER + FRAME)
+        self.octets = self.octets.wrapping_add(octets as u32);
     }
 
     /// The music of so many packets is left out.
@@ -101,7 +108,7 @@ impl Player {
             return None;
         }
         self.reported = self.packets;
-        Some((self.packets, self.packets.wrapping_mul(FRAME as u32)))
+        Some((self.packets, self.octets))
     }
 }
 

@@ -116,6 +116,8 @@ impl Quality {
             Dropped::NotConnected
             | Dropped::Held
             | Dropped::PayloadType
+            | Dropped::Key
+            | Dropped::Repacked
             | Dropped::Unprotectable
             | Dropped::CheckMalformed
             | Dropped::NoCheck

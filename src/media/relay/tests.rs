@@ -1,4 +1,6 @@
 mod ice;
+mod keys;
+mod repack;
 
 use super::*;
 use crate::audio::music::{self, recognise};

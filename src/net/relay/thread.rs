@@ -210,6 +210,7 @@ impl Thread {
             | Command::Ice { .. }
             | Command::Connect { .. }
             | Command::Play { .. }
+            | Command::Dial { .. }
             | Command::Count { .. } => {
                 self.table.command(command, Instant::now());
             }

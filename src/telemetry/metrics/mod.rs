@@ -74,6 +74,7 @@ table! {
     SIP_TIMEOUTS = Counter "tollgate_sip_timeouts_total" [] "Requests of ours that nobody answered";
     SIP_TRANSPORT_FAILURES = Counter "tollgate_sip_transport_failures_total" [] "Messages of ours that could not be sent";
     LARGE_DATAGRAMS = Counter "tollgate_large_datagrams_total" ["trunk"] "Requests sent to a trunk by UDP with more than 1300 bytes, which may not arrive whole; see the profile's udp_to_tcp";
+    KEYS_LOST = Counter "tollgate_keys_lost_total" ["trunk"] "Keys of which a trunk could not be told by INFO";
     SIP_TRANSACTIONS = Gauge "tollgate_sip_transactions" [] "Transactions that exist";
     SIP_TABLE_FULL = Counter "tollgate_sip_transactions_refused_total" [] "Requests refused because too many transactions exist";
     CONNECTIONS = Gauge "tollgate_connections" [] "TCP and TLS connections that are open";

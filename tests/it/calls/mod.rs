@@ -426,3 +426,30 @@ async fn who_shares_no_law_hears_the_other_all_the_same() {
     }
     lab.close().await;
 }
+
+/// TDR-813: keys pressed at Teams reach a PBX that has them by INFO, one request each and in order, and none by its media.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn digits_of_teams_reach_the_pbx_by_info() {
+    let lab = Lab::start(Setup {
+        trunk: json!({ "profile": { "dtmf": "info" } }),
+        ..Setup::default()
+    })
+    .await;
+    let (teams, pbx) = lab.call_from_teams().await;
+    both_hear(&teams, &pbx).await;
+    teams.dial("15#");
+    let told = pbx.sees(|messages| {
+        let infos = messages
+            .iter()
+            .filter(|m| m.first_line.starts_with("INFO "));
+        let signals = infos.filter_map(|m| Some(m.text.split_once("Signal=")?.1.chars().next()?));
+        let signals: String = signals.collect();
+        (signals.len() >= 3).then_some(signals)
+    });
+    assert_eq!(told.await.unwrap(), "15#");
+    both_hear(&teams, &pbx).await;
+    assert_eq!(pbx.report().digits, "");
+    pbx.bye().await;
+    assert_eq!(teams.ended().await.unwrap().by, By::Peer);
+    lab.close().await;
+}

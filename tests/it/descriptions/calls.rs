@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use tollgate::base::Random;
-use tollgate::media::{Anchor, Fate, MediaPolicy, SrtpPolicy};
+use tollgate::media::{Anchor, Dtmf, Fate, MediaPolicy, SrtpPolicy};
 use tollgate::sdp::{Codec, Direction, Suite};
 
 /// Two legs, and what was said on them.
@@ -24,6 +24,7 @@ impl Call {
             codecs: codecs.iter().map(|&name| name.to_owned()).collect(),
             latch: false,
             ice: false,
+            dtmf: Dtmf::Events,
             lifetime: true,
         };
         let (public, inside) = ([203, 0, 113, 10].into(), [10, 0, 0, 10].into());

@@ -500,10 +500,7 @@ impl World {
                 };
                 self.remember_sdp(side, &message);
                 let method = message.method();
-                let dull = matches!(
-                    method,
-                    Method::Bye | Method::Notify | Method::Info | Method::Prack
-                );
+                let dull = matches!(method, Method::Bye | Method::Notify | Method::Prack);
                 if method == Method::Bye {
                     self.sides[side.0].over = true;
                 }

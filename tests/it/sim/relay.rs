@@ -12,6 +12,8 @@ pub struct Leg {
     pub ice: Option<IceConfig>,
     pub partner: Option<LegId>,
     pub play: Option<Play>,
+    /// Keys sent to its peer, with their milliseconds.
+    pub dialled: Vec<(char, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,10 @@ impl Relay {
             Command::Configure { config, .. } => self.leg(id).config = Some(*config),
             Command::Ice { config, .. } => self.leg(id).ice = Some(*config),
             Command::Play { play, .. } => self.leg(id).play = play,
+            Command::Dial { key, duration, .. } => {
+                let ms = u64::try_from(duration.as_millis()).expect("not for ever");
+                self.leg(id).dialled.push((key, ms));
+            }
             Command::Connect { with, .. } => {
                 self.part(id);
                 if let Some(with) = with {
