@@ -380,6 +380,10 @@ impl Leg {
         let Some(config) = &self.config else {
             return false;
         };
+        // After a hold nobody waits for a key any more.
+        if self.player.is_playing() || !config.send {
+            return false;
+        }
         let keypad = self
             .keypad
             .get_or_insert_with(|| Box::new(Keypad::of(&config.passage, None)));

@@ -181,7 +181,7 @@ fn orders_need_no_voice() {
     );
 }
 
-/// The queue is bounded; what finds no room, or no way to go, is counted.
+/// The queue is bounded; what finds no room, or no way to go, is counted, as is what comes amid a hold.
 #[test]
 fn keys_beyond_the_queue_are_counted() {
     let mut full = bench(Dtmf::Info, Dtmf::Events);
@@ -191,6 +191,11 @@ fn keys_beyond_the_queue_are_counted() {
     let mut nowhere = Bench::new(plain(A), plain(B));
     dial(&mut nowhere, "1", 100);
     assert_eq!(nowhere.relay.counters().keys_lost.get(), 1);
+    let mut held = bench(Dtmf::Info, Dtmf::Events);
+    let play = Some(Play::music(Law::A, 8));
+    held.command(Command::Play { leg: B, play });
+    dial(&mut held, "1", 100);
+    assert_eq!(held.relay.counters().keys_lost.get(), 1);
 }
 
 /// Tones in the partner's voice become events, and but for their first moment are not heard themselves; speech before and
