@@ -95,7 +95,7 @@ pub(super) async fn create_pbx_type(
         &location,
         record.version,
         &record,
-        change.publish().await?,
+        change.publish_for(&[]).await?,
     ))
 }
 
@@ -149,7 +149,11 @@ pub(super) async fn change_pbx_type(
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    Ok(changed(record.version, &record, change.publish().await?))
+    Ok(changed(
+        record.version,
+        &record,
+        change.publish_for(&[]).await?,
+    ))
 }
 
 /// What a licence is.

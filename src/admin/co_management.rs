@@ -117,5 +117,5 @@ async fn carry_out(
     caller
         .audit(&mut change, "update", None, Some(from), Some(to))
         .await?;
-    Ok(changed(record.version, to, change.publish().await?))
+    Ok(changed(record.version, to, change.publish_for(&[]).await?))
 }

@@ -167,7 +167,7 @@ pub(super) async fn create(
         &location,
         record.version,
         &record,
-        change.publish().await?,
+        change.publish_for(&[record.id]).await?,
     ))
 }
 
@@ -232,7 +232,8 @@ pub(super) async fn change(
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    Ok(changed(record.version, &record, change.publish().await?))
+    let generation = change.publish_for(&[id]).await?;
+    Ok(changed(record.version, &record, generation))
 }
 
 /// Remove a customer
@@ -274,7 +275,7 @@ pub(super) async fn delete(
     caller
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
-    Ok(deleted(change.publish().await?))
+    Ok(deleted(change.publish_for(&[id]).await?))
 }
 
 /// Channels of a customer
@@ -351,7 +352,8 @@ async fn set_admin_state(
         Some(&record),
     );
     audited.await?;
-    Ok(changed(record.version, &record, change.publish().await?))
+    let generation = change.publish_for(&[id]).await?;
+    Ok(changed(record.version, &record, generation))
 }
 
 /// What seats are sold.

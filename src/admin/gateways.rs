@@ -61,7 +61,7 @@ pub(super) async fn create(
         &location,
         record.version,
         &record,
-        change.publish().await?,
+        change.publish_for(&[id]).await?,
     ))
 }
 
@@ -118,7 +118,8 @@ pub(super) async fn change(
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    Ok(changed(record.version, &record, change.publish().await?))
+    let generation = change.publish_for(&[id]).await?;
+    Ok(changed(record.version, &record, generation))
 }
 
 /// Remove a gateway
@@ -143,5 +144,5 @@ pub(super) async fn delete(
     caller
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
-    Ok(deleted(change.publish().await?))
+    Ok(deleted(change.publish_for(&[id]).await?))
 }

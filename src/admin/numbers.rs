@@ -116,7 +116,7 @@ pub(super) async fn create(
     caller
         .audit(&mut change, "create", None, None::<&()>, Some(&answer))
         .await?;
-    let generation = change.publish().await?;
+    let generation = change.publish_for(&[id]).await?;
     let status = if failed == 0 {
         StatusCode::CREATED
     } else {
@@ -173,7 +173,8 @@ pub(super) async fn change(
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    Ok(changed(record.version, &record, change.publish().await?))
+    let generation = change.publish_for(&[id]).await?;
+    Ok(changed(record.version, &record, generation))
 }
 
 /// Remove a number
@@ -201,7 +202,7 @@ pub(super) async fn delete(
     caller
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
-    Ok(deleted(change.publish().await?))
+    Ok(deleted(change.publish_for(&[id]).await?))
 }
 
 /// The numbers of a body, each with its line.

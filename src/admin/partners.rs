@@ -71,7 +71,7 @@ pub(super) async fn create(
         &location,
         record.version,
         &record,
-        change.publish().await?,
+        change.publish_for(&[]).await?,
     ))
 }
 
@@ -128,7 +128,11 @@ pub(super) async fn change(
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    Ok(changed(record.version, &record, change.publish().await?))
+    Ok(changed(
+        record.version,
+        &record,
+        change.publish_for(&[]).await?,
+    ))
 }
 
 /// Remove a partner
@@ -160,7 +164,7 @@ pub(super) async fn delete(
     caller
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
-    Ok(deleted(change.publish().await?))
+    Ok(deleted(change.publish_for(&[]).await?))
 }
 
 /// One that the caller may know of.

@@ -5,7 +5,7 @@ use super::body::{Body, Search, patched};
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use crate::directory::Role;
-use crate::store::{TrunkRecord, TrunkSettings, trunks};
+use crate::store::{Change, StoreError, TrunkRecord, TrunkSettings, trunks};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -209,7 +209,7 @@ async fn create_for(
         &location,
         record.version,
         &record,
-        change.publish().await?,
+        publish(change, customer).await?,
     ))
 }
 
@@ -249,7 +249,8 @@ async fn change_of(
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    Ok(changed(record.version, &record, change.publish().await?))
+    let generation = publish(change, customer).await?;
+    Ok(changed(record.version, &record, generation))
 }
 
 async fn delete_of(
@@ -270,7 +271,15 @@ async fn delete_of(
     caller
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
-    Ok(deleted(change.publish().await?))
+    Ok(deleted(publish(change, customer).await?))
+}
+
+/// A shared trunk concerns everybody.
+async fn publish(change: Change, customer: Option<Uuid>) -> Result<u64, StoreError> {
+    match customer {
+        Some(customer) => change.publish_for(&[customer]).await,
+        None => change.publish().await,
+    }
 }
 
 async fn check_customer(

@@ -1,7 +1,8 @@
 use super::{Denied, Directory, Trunk};
 use crate::sip::{Realm, Source, Transport};
 use ipnet::IpNet;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -57,40 +58,57 @@ impl Directory {
 }
 
 /// The trunks' networks. The narrowest that holds an address decides.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct AccessList {
-    /// Prefix lengths that occur, longest first; IPv4 and IPv6 alike.
-    lengths: Vec<u8>,
-    networks: HashMap<(Transport, IpNet), Vec<Arc<Trunk>>>,
+    /// Prefix lengths, longest first, and how many networks have each; IPv4 and IPv6 alike.
+    lengths: BTreeMap<Reverse<u8>, usize>,
+    networks: imbl::HashMap<(Transport, IpNet), Vec<Arc<Trunk>>>,
 }
 
 impl AccessList {
-    pub(super) fn new<'a>(trunks: impl Iterator<Item = &'a Arc<Trunk>>) -> Self {
-        let mut list = Self::default();
-        for trunk in trunks {
-            for network in &trunk.acl {
-                list.lengths.push(network.prefix_len());
-                let named = list
-                    .networks
-                    .entry((trunk.transport, network.trunc()))
-                    .or_default();
-                if !named.iter().any(|t| t.id == trunk.id) {
-                    named.push(trunk.clone());
+    /// Lets a trunk's peer in.
+    pub(super) fn add(&mut self, trunk: &Arc<Trunk>) {
+        for network in &trunk.acl {
+            let key = (trunk.transport, network.trunc());
+            let named = self.networks.entry(key).or_insert_with(|| {
+                *self
+                    .lengths
+                    .entry(Reverse(network.prefix_len()))
+                    .or_default() += 1;
+                Vec::new()
+            });
+            if let Err(place) = named.binary_search_by_key(&trunk.id, |t| t.id) {
+                named.insert(place, trunk.clone());
+            }
+        }
+    }
+
+    /// Forgets a trunk.
+    pub(super) fn remove(&mut self, trunk: &Trunk) {
+        for network in &trunk.acl {
+            let key = (trunk.transport, network.trunc());
+            let Some(named) = self.networks.get_mut(&key) else {
+                continue;
+            };
+            named.retain(|t| t.id != trunk.id);
+            if !named.is_empty() {
+                continue;
+            }
+            self.networks.remove(&key);
+            let length = Reverse(network.prefix_len());
+            if let Some(count) = self.lengths.get_mut(&length) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lengths.remove(&length);
                 }
             }
         }
-        list.lengths.sort_unstable_by(|a, b| b.cmp(a));
-        list.lengths.dedup();
-        for trunks in list.networks.values_mut() {
-            trunks.sort_unstable_by_key(|trunk| trunk.id);
-        }
-        list
     }
 
     fn find(&self, transport: Transport, address: IpAddr) -> &[Arc<Trunk>] {
         self.lengths
-            .iter()
-            .filter_map(|length| IpNet::new(address, *length).ok())
+            .keys()
+            .filter_map(|Reverse(length)| IpNet::new(address, *length).ok())
             .find_map(|network| self.networks.get(&(transport, network.trunc())))
             .map_or(&[], Vec::as_slice)
     }

@@ -1,6 +1,6 @@
 use super::{
     ActivationState, AdminState, Callers, Customer, Dialled, Directory, Gateway, GatewayState,
-    Number, NumberFormat, Origin, PhoneNumber, Role, Trunk,
+    Number, NumberFormat, Origin, PhoneNumber, Role, Trunk, TrunkState,
 };
 use std::sync::Arc;
 
@@ -168,12 +168,10 @@ impl Directory {
         if !self.may_come_in(trunk, customer, &caller) {
             return Err(Denial::of(Denied::CallerNotAllowed, customer));
         }
-        let gateways = self
-            .gateways_by_customer
-            .get(&customer.id)
-            .map_or(&[][..], Vec::as_slice);
+        let gateways = self.gateways_by_customer.get(&customer.id);
         let active = gateways
             .iter()
+            .flat_map(|held| held.in_order.iter())
             .filter(|gateway| gateway.state == GatewayState::Active);
         let routes: Vec<_> = active
             .map(|gateway| Route::Teams(gateway.clone()))
@@ -397,6 +395,7 @@ fn check_states(customer: &Arc<Customer>) -> Result<(), Denial> {
 fn in_order_of_trial(trunks: &[Arc<Trunk>], random: u64) -> Vec<Arc<Trunk>> {
     let mut drawn: Vec<_> = trunks
         .iter()
+        .filter(|trunk| trunk.state == TrunkState::InService)
         .map(|trunk| (trunk.priority, draw(trunk, random), trunk))
         .collect();
     drawn.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));

@@ -69,6 +69,11 @@ impl Ledger {
             .map_or(Usage::default(), |count| count.usage())
     }
 
+    /// Customers that have had a call, or a refused one, in no order.
+    pub fn customers(&self) -> Vec<Uuid> {
+        self.customers.iter().map(|entry| *entry.key()).collect()
+    }
+
     /// What a trunk carries.
     pub fn trunk_usage(&self, trunk: Uuid) -> Usage {
         self.trunks

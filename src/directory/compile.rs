@@ -1,5 +1,4 @@
-use super::acl::AccessList;
-use super::{Customer, Directory, Gateway, Number, PhoneNumber, Region, Trunk, TrunkState};
+use super::{Customer, Directory, Gateway, HeldGateways, PhoneNumber, Region, Trunk, TrunkState};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -106,130 +105,297 @@ pub enum CompileError {
     },
 }
 
+/// What belongs to one customer.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    /// Whose.
+    pub id: Uuid,
+    /// The customer itself; none if it is gone, and then nothing else may be left of it.
+    pub customer: Option<Customer>,
+    /// At most one in each region.
+    pub gateways: Vec<Gateway>,
+    /// In service or not.
+    pub numbers: Vec<PhoneNumber>,
+    /// Disabled ones are left out.
+    pub trunks: Vec<Trunk>,
+}
+
+impl Holding {
+    /// Of a customer that has nothing yet.
+    pub fn new(id: Uuid) -> Self {
+        Self {
+            id,
+            customer: None,
+            gateways: Vec::new(),
+            numbers: Vec::new(),
+            trunks: Vec::new(),
+        }
+    }
+}
+
 impl Directory {
     /// Checks that the rows fit together and indexes them. All errors are told, not just the first.
     pub fn compile(rows: Rows) -> Result<Self, Vec<CompileError>> {
         let mut errors = Vec::new();
-        let regions = index(
-            "region",
-            rows.regions,
-            |region| region.code.clone(),
-            &mut errors,
-        );
-        let customers = index(
-            "customer",
-            rows.customers,
-            |customer| customer.id,
-            &mut errors,
-        );
-        check_regions(&customers, &regions, &mut errors);
-        check_ports(&regions, &mut errors);
-
-        let gateways = rows.gateways.into_iter().map(|g| Gateway {
-            fqdn: g.fqdn.to_ascii_lowercase(),
-            ..g
-        });
-        let gateways = index(
-            "gateway",
-            gateways,
-            |gateway| gateway.fqdn.clone(),
-            &mut errors,
-        );
-        let gateways_by_customer = gateways_of(&gateways, &customers, &regions, &mut errors);
-
-        let numbers = numbers_of(rows.numbers, &customers, &mut errors);
-
-        let enabled = rows
+        let regions = regions_of(rows.regions, &mut errors);
+        let (shared, owned): (Vec<_>, Vec<_>) = rows
             .trunks
             .into_iter()
-            .filter(|trunk| trunk.state != TrunkState::Disabled);
-        let trunks = index("trunk", enabled, |trunk| trunk.id, &mut errors);
-        let trunks_by_customer = trunks_of(&trunks, &customers, &mut errors);
-
-        if !errors.is_empty() {
-            return Err(errors);
+            .partition(|trunk| trunk.customer.is_none());
+        let mut holdings: HashMap<Uuid, Holding> = HashMap::with_capacity(rows.customers.len());
+        for customer in rows.customers {
+            let holding = of(&mut holdings, customer.id);
+            if holding.customer.is_some() {
+                errors.push(twice("customer", customer.id.to_string()));
+            } else {
+                holding.customer = Some(customer);
+            }
         }
-        Ok(Self {
+        for gateway in rows.gateways {
+            of(&mut holdings, gateway.customer).gateways.push(gateway);
+        }
+        for number in rows.numbers {
+            of(&mut holdings, number.customer).numbers.push(number);
+        }
+        for trunk in owned {
+            if let Some(customer) = trunk.customer {
+                of(&mut holdings, customer).trunks.push(trunk);
+            }
+        }
+
+        let mut directory = Self {
             generation: rows.generation,
-            teams_names: teams_names(regions.values(), gateways.values()),
+            teams_names: regions
+                .values()
+                .map(name_of_region)
+                .fold(0, u64::wrapping_add),
             teams_ranges: rows.config.teams_ranges,
             emergency_numbers: rows.config.emergency_numbers,
-            access: AccessList::new(trunks.values()),
             regions,
-            customers,
-            gateways,
-            gateways_by_customer,
-            numbers,
-            trunks,
-            trunks_by_customer,
-        })
+            ..Self::default()
+        };
+        directory.put_trunks(None, shared, &mut errors);
+        for (_, holding) in holdings {
+            directory.put(holding, &mut errors);
+        }
+        told(directory, errors)
+    }
+
+    /// The next generation: the same but for what these customers have. It costs what they have, not what is there in
+    /// all. The result equals what [`compile`](Self::compile) makes of all rows.
+    pub fn replace(
+        &self,
+        generation: u64,
+        holdings: Vec<Holding>,
+    ) -> Result<Self, Vec<CompileError>> {
+        let mut directory = self.clone();
+        directory.generation = generation;
+        // All go before one comes: a number may move from one to another.
+        for holding in &holdings {
+            directory.take(holding.id);
+        }
+        let mut errors = Vec::new();
+        for holding in holdings {
+            directory.put(holding, &mut errors);
+        }
+        told(directory, errors)
+    }
+
+    fn put(&mut self, holding: Holding, errors: &mut Vec<CompileError>) {
+        let Some(customer) = holding.customer else {
+            errors.extend(orphans(&holding));
+            return;
+        };
+        let unknown = customer
+            .regions
+            .iter()
+            .filter(|code| !self.regions.contains_key(*code));
+        errors.extend(unknown.map(|region| CompileError::UnknownRegion {
+            what: "customer",
+            name: customer.account_id.clone(),
+            region: region.clone(),
+        }));
+        self.put_gateways(&customer, holding.gateways, errors);
+        self.put_numbers(customer.id, holding.numbers, errors);
+        self.put_trunks(Some(customer.id), holding.trunks, errors);
+        self.customers.insert(customer.id, Arc::new(customer));
+    }
+
+    fn put_gateways(
+        &mut self,
+        customer: &Customer,
+        mut rows: Vec<Gateway>,
+        errors: &mut Vec<CompileError>,
+    ) {
+        rows.sort_unstable_by_key(|gateway| gateway.fqdn.to_ascii_lowercase());
+        let mut names = Vec::with_capacity(rows.len());
+        let mut of_region: HashMap<String, Arc<Gateway>> = HashMap::new();
+        for gateway in rows {
+            let name = gateway.fqdn.to_ascii_lowercase();
+            let gateway = Arc::new(Gateway {
+                fqdn: name.clone(),
+                ..gateway
+            });
+            if self.gateways.contains_key(&name) {
+                errors.push(twice("gateway", name));
+                continue;
+            }
+            self.teams_names = self.teams_names.wrapping_add(name_of_gateway(&gateway));
+            let region = gateway.region.clone();
+            if !self.regions.contains_key(&region) {
+                errors.push(CompileError::UnknownRegion {
+                    what: "gateway",
+                    name: name.clone(),
+                    region,
+                });
+            } else if of_region.insert(region.clone(), gateway.clone()).is_some() {
+                errors.push(CompileError::SecondGateway {
+                    fqdn: name.clone(),
+                    region,
+                });
+            }
+            names.push(name.clone());
+            self.gateways.insert(name, gateway);
+        }
+        if names.is_empty() {
+            return;
+        }
+        let held = HeldGateways {
+            // In the order of the customer's regions; those of other regions are never tried.
+            in_order: customer
+                .regions
+                .iter()
+                .filter(|code| self.regions.get(*code).is_some_and(|r| r.enabled))
+                .filter_map(|code| of_region.get(code).cloned())
+                .collect(),
+            names: names.into(),
+        };
+        self.gateways_by_customer.insert(customer.id, held);
+    }
+
+    fn put_numbers(
+        &mut self,
+        customer: Uuid,
+        mut rows: Vec<PhoneNumber>,
+        errors: &mut Vec<CompileError>,
+    ) {
+        rows.sort_unstable_by_key(|row| row.number);
+        let mut names = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.numbers.contains_key(&row.number) {
+                errors.push(twice("number", row.number.to_string()));
+                continue;
+            }
+            names.push(row.number);
+            self.numbers.insert(row.number, row);
+        }
+        if !names.is_empty() {
+            self.numbers_by_customer.insert(customer, names.into());
+        }
+    }
+
+    fn put_trunks(
+        &mut self,
+        owner: Option<Uuid>,
+        mut rows: Vec<Trunk>,
+        errors: &mut Vec<CompileError>,
+    ) {
+        rows.sort_unstable_by_key(|trunk| trunk.id);
+        let mut held = Vec::new();
+        for trunk in rows {
+            if trunk.state == TrunkState::Disabled {
+                continue;
+            }
+            if self.trunks.contains_key(&trunk.id) {
+                errors.push(twice("trunk", trunk.id.to_string()));
+                continue;
+            }
+            if trunk.acl.iter().any(|network| network.prefix_len() == 0) {
+                errors.push(CompileError::OpenAccess {
+                    name: trunk.name.clone(),
+                });
+            }
+            let trunk = Arc::new(trunk);
+            self.access.add(&trunk);
+            self.trunks.insert(trunk.id, trunk.clone());
+            held.push(trunk);
+        }
+        if !held.is_empty() {
+            self.trunks_by_customer.insert(owner, held.into());
+        }
+    }
+
+    /// Forgets a customer with all that it has.
+    fn take(&mut self, customer: Uuid) {
+        self.customers.remove(&customer);
+        let gateways = self.gateways_by_customer.remove(&customer);
+        for name in gateways.iter().flat_map(|held| held.names.iter()) {
+            if let Some(gateway) = self.gateways.remove(name) {
+                self.teams_names = self.teams_names.wrapping_sub(name_of_gateway(&gateway));
+            }
+        }
+        let numbers = self.numbers_by_customer.remove(&customer);
+        for number in numbers.iter().flat_map(|numbers| numbers.iter()) {
+            self.numbers.remove(number);
+        }
+        let trunks = self.trunks_by_customer.remove(&Some(customer));
+        for trunk in trunks.iter().flat_map(|trunks| trunks.iter()) {
+            self.trunks.remove(&trunk.id);
+            self.access.remove(trunk);
+        }
     }
 }
 
-/// A number for all that Teams knows of us, in whatever order it comes.
-fn teams_names<'a>(
-    regions: impl Iterator<Item = &'a Arc<Region>>,
-    gateways: impl Iterator<Item = &'a Arc<Gateway>>,
-) -> u64 {
-    let regions = regions.map(|r| fingerprint((&r.base_fqdn, r.sip_port, r.enabled)));
-    let gateways = gateways.map(|g| fingerprint((&g.fqdn, g.sip_port, g.state.name())));
-    regions.chain(gateways).fold(0, u64::wrapping_add)
+fn told(directory: Directory, errors: Vec<CompileError>) -> Result<Directory, Vec<CompileError>> {
+    if errors.is_empty() {
+        Ok(directory)
+    } else {
+        Err(errors)
+    }
 }
 
-fn fingerprint(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
+fn of(holdings: &mut HashMap<Uuid, Holding>, id: Uuid) -> &mut Holding {
+    holdings.entry(id).or_insert_with(|| Holding::new(id))
 }
 
-type Index<K, V> = HashMap<K, Arc<V>>;
+fn twice(what: &'static str, name: String) -> CompileError {
+    CompileError::Twice { what, name }
+}
 
-fn index<K, V>(
-    what: &'static str,
-    rows: impl IntoIterator<Item = V>,
-    key: impl Fn(&V) -> K,
+/// Rows of a customer that is not there.
+fn orphans(holding: &Holding) -> impl Iterator<Item = CompileError> {
+    let gateways = holding.gateways.iter().map(|g| ("gateway", g.fqdn.clone()));
+    let numbers = holding
+        .numbers
+        .iter()
+        .map(|n| ("number", n.number.to_string()));
+    let trunks = holding.trunks.iter().map(|t| ("trunk", t.name.clone()));
+    let unknown = |(what, name)| CompileError::UnknownCustomer {
+        what,
+        name,
+        customer: holding.id,
+    };
+    gateways.chain(numbers).chain(trunks).map(unknown)
+}
+
+fn regions_of(
+    rows: Vec<Region>,
     errors: &mut Vec<CompileError>,
-) -> Index<K, V>
-where
-    K: Eq + Hash + ToString,
-{
-    let mut index = HashMap::new();
+) -> Arc<HashMap<String, Arc<Region>>> {
+    let mut regions = HashMap::new();
     for row in rows {
-        match index.entry(key(&row)) {
-            Entry::Occupied(taken) => errors.push(CompileError::Twice {
-                what,
-                name: taken.key().to_string(),
-            }),
+        match regions.entry(row.code.clone()) {
+            Entry::Occupied(taken) => errors.push(twice("region", taken.key().clone())),
             Entry::Vacant(free) => {
                 free.insert(Arc::new(row));
             }
         }
     }
-    index
+    check_ports(&regions, errors);
+    regions.into()
 }
 
-fn check_regions(
-    customers: &Index<Uuid, Customer>,
-    regions: &Index<String, Region>,
-    errors: &mut Vec<CompileError>,
-) {
-    for customer in customers.values() {
-        for region in customer
-            .regions
-            .iter()
-            .filter(|code| !regions.contains_key(*code))
-        {
-            let name = customer.account_id.clone();
-            errors.push(CompileError::UnknownRegion {
-                what: "customer",
-                name,
-                region: region.clone(),
-            });
-        }
-    }
-}
-
-fn check_ports(regions: &Index<String, Region>, errors: &mut Vec<CompileError>) {
+fn check_ports(regions: &HashMap<String, Arc<Region>>, errors: &mut Vec<CompileError>) {
     let (with, without): (Vec<_>, Vec<_>) = regions.values().partition(|r| r.media_bypass);
     for region in with {
         let same = without.iter().filter(|r| r.sip_port == region.sip_port);
@@ -241,108 +407,19 @@ fn check_ports(regions: &Index<String, Region>, errors: &mut Vec<CompileError>) 
     }
 }
 
-/// The gateways of each customer, in the order of its regions; those of other regions are never tried.
-fn gateways_of(
-    gateways: &Index<String, Gateway>,
-    customers: &Index<Uuid, Customer>,
-    regions: &Index<String, Region>,
-    errors: &mut Vec<CompileError>,
-) -> HashMap<Uuid, Vec<Arc<Gateway>>> {
-    let mut of_region: HashMap<(Uuid, &str), &Arc<Gateway>> = HashMap::new();
-    let mut by_name: Vec<_> = gateways.values().collect();
-    by_name.sort_unstable_by(|a, b| a.fqdn.cmp(&b.fqdn));
-    for gateway in by_name {
-        let name = gateway.fqdn.clone();
-        if !customers.contains_key(&gateway.customer) {
-            errors.push(CompileError::UnknownCustomer {
-                what: "gateway",
-                name,
-                customer: gateway.customer,
-            });
-        } else if !regions.contains_key(&gateway.region) {
-            errors.push(CompileError::UnknownRegion {
-                what: "gateway",
-                name,
-                region: gateway.region.clone(),
-            });
-        } else if of_region
-            .insert((gateway.customer, &gateway.region), gateway)
-            .is_some()
-        {
-            errors.push(CompileError::SecondGateway {
-                fqdn: name,
-                region: gateway.region.clone(),
-            });
-        }
-    }
-    let in_order = |customer: &Arc<Customer>| {
-        let enabled = customer
-            .regions
-            .iter()
-            .filter(|code| regions.get(*code).is_some_and(|region| region.enabled));
-        enabled
-            .filter_map(|code| of_region.get(&(customer.id, code.as_str())))
-            .map(|g| Arc::clone(g))
-            .collect()
-    };
-    customers
-        .values()
-        .map(|customer| (customer.id, in_order(customer)))
-        .collect()
+/// What Teams knows of us is the sum of these, in whatever order they come.
+fn name_of_region(region: &Arc<Region>) -> u64 {
+    fingerprint((&region.base_fqdn, region.sip_port, region.enabled))
 }
 
-fn numbers_of(
-    rows: Vec<PhoneNumber>,
-    customers: &Index<Uuid, Customer>,
-    errors: &mut Vec<CompileError>,
-) -> HashMap<Number, PhoneNumber> {
-    let mut numbers = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let name = row.number.to_string();
-        if !customers.contains_key(&row.customer) {
-            errors.push(CompileError::UnknownCustomer {
-                what: "number",
-                name,
-                customer: row.customer,
-            });
-        } else if numbers.insert(row.number.clone(), row).is_some() {
-            errors.push(CompileError::Twice {
-                what: "number",
-                name,
-            });
-        }
-    }
-    numbers
+fn name_of_gateway(gateway: &Gateway) -> u64 {
+    fingerprint((&gateway.fqdn, gateway.sip_port, gateway.state.name()))
 }
 
-/// The trunks that calls go to, by whom they belong to.
-fn trunks_of(
-    trunks: &Index<Uuid, Trunk>,
-    customers: &Index<Uuid, Customer>,
-    errors: &mut Vec<CompileError>,
-) -> HashMap<Option<Uuid>, Vec<Arc<Trunk>>> {
-    let mut by_customer: HashMap<_, Vec<_>> = HashMap::new();
-    for trunk in trunks.values() {
-        if let Some(customer) = trunk.customer.filter(|id| !customers.contains_key(id)) {
-            errors.push(CompileError::UnknownCustomer {
-                what: "trunk",
-                name: trunk.name.clone(),
-                customer,
-            });
-        }
-        if trunk.acl.iter().any(|network| network.prefix_len() == 0) {
-            errors.push(CompileError::OpenAccess {
-                name: trunk.name.clone(),
-            });
-        }
-        if trunk.state == TrunkState::InService {
-            by_customer
-                .entry(trunk.customer)
-                .or_default()
-                .push(trunk.clone());
-        }
-    }
-    by_customer
+fn fingerprint(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -459,6 +536,123 @@ mod tests {
             assert!(said.starts_with(begins), "{told:#?}");
         }
         assert_eq!(told.len(), 10, "{told:#?}");
+    }
+
+    fn held(rows: &Rows, id: Uuid) -> Holding {
+        Holding {
+            id,
+            customer: rows.customers.iter().find(|c| c.id == id).cloned(),
+            gateways: rows
+                .gateways
+                .iter()
+                .filter(|g| g.customer == id)
+                .cloned()
+                .collect(),
+            numbers: rows
+                .numbers
+                .iter()
+                .filter(|n| n.customer == id)
+                .cloned()
+                .collect(),
+            trunks: rows
+                .trunks
+                .iter()
+                .filter(|t| t.customer == Some(id))
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// What changes for one customer, or moves between two, gives the same directory as if all were read again: numbers,
+    /// gateways, trunks and their addresses that go are gone, and what others have stays.
+    #[test]
+    fn a_replaced_customer_is_as_if_all_were_compiled() {
+        type Change = fn(&mut Rows);
+        let changes: [(&str, Change); 9] = [
+            ("limit", |rows| rows.customers[0].max_channels = 3),
+            ("number gone", |rows| drop(rows.numbers.remove(0))),
+            ("number moved", |rows| {
+                rows.numbers[1].customer = rows.customers[1].id;
+            }),
+            ("gateway renamed", |rows| {
+                rows.gateways[0].fqdn = "Else.eu.example".into();
+            }),
+            ("trunk's address", |rows| {
+                rows.trunks[1].acl = vec!["203.0.113.0/24".parse().unwrap()];
+            }),
+            ("trunk disabled", |rows| {
+                rows.trunks[1].state = TrunkState::Disabled
+            }),
+            ("trunk out of service", |rows| {
+                rows.trunks[2].state = TrunkState::OutOfService;
+            }),
+            ("customer gone", |rows| {
+                let gone = rows.customers.remove(0).id;
+                rows.gateways.retain(|g| g.customer != gone);
+                rows.numbers.retain(|n| n.customer != gone);
+                rows.trunks.retain(|t| t.customer != Some(gone));
+            }),
+            ("customer new", |rows| {
+                let new = customer("third");
+                rows.numbers.push(phone_number("+14255550177", &new));
+                rows.customers.push(new);
+            }),
+        ];
+        let (acme, other) = (customer("acme"), customer("other"));
+        let before = Rows {
+            regions: vec![region("EU")],
+            gateways: vec![
+                gateway(&acme, "EU", "acme.eu.example"),
+                gateway(&other, "EU", "other.eu.example"),
+            ],
+            numbers: vec![
+                phone_number("+14255550100", &acme),
+                phone_number("+14255550101", &acme),
+                phone_number("+14255550102", &other),
+            ],
+            trunks: vec![
+                trunk("shared", None),
+                trunk("acme-pbx", Some(acme.id)),
+                trunk("other-pbx", Some(other.id)),
+            ],
+            customers: vec![acme, other],
+            ..Rows::default()
+        };
+        for (what, change) in changes {
+            let mut after = before.clone();
+            after.generation = 2;
+            change(&mut after);
+            let whole = Directory::compile(after.clone()).unwrap();
+            let touched = ["acme", "other", "third"].map(|name| held(&after, customer(name).id));
+            let first = Directory::compile(before.clone()).unwrap();
+            let next = first.replace(2, touched.to_vec()).unwrap();
+            assert!(next == whole, "{what}");
+            assert!(
+                first == Directory::compile(before.clone()).unwrap(),
+                "{what}"
+            );
+        }
+    }
+
+    /// A row that another customer has is refused, whichever way it comes, and nothing has changed.
+    #[test]
+    fn a_replaced_customer_takes_nothing_from_another() {
+        let (acme, other) = (customer("acme"), customer("other"));
+        let rows = Rows {
+            regions: vec![region("EU")],
+            numbers: vec![phone_number("+14255550100", &acme)],
+            customers: vec![acme, other.clone()],
+            ..Rows::default()
+        };
+        let directory = Directory::compile(rows.clone()).unwrap();
+        let thief = Holding {
+            customer: Some(other.clone()),
+            numbers: vec![phone_number("+14255550100", &other)],
+            ..Holding::new(other.id)
+        };
+        let told = directory.replace(2, vec![thief]).unwrap_err();
+        assert_eq!(told, [twice("number", "+14255550100".into())]);
+        assert!(directory == Directory::compile(rows).unwrap());
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod trunk;
 pub use acl::Origin;
 pub use admit::{Admission, Attempt, Denial, Denied, Route};
 pub use channels::{ChannelPermit, Ledger, Usage};
-pub use compile::{CompileError, Config, Rows};
+pub use compile::{CompileError, Config, Holding, Rows};
 pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
@@ -38,7 +38,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Everything a call needs to know of customers, gateways, numbers and trunks at one moment.
-#[derive(Debug, Default)]
+///
+/// Clones share what they have in common, so that the next generation costs what differs.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Directory {
     /// Grows with every change; a call keeps the one it was admitted by.
     pub generation: u64,
@@ -47,14 +49,25 @@ pub struct Directory {
     pub teams_names: u64,
     teams_ranges: Vec<IpNet>,
     emergency_numbers: Vec<String>,
-    regions: HashMap<String, Arc<Region>>,
-    customers: HashMap<Uuid, Arc<Customer>>,
-    gateways: HashMap<String, Arc<Gateway>>,
-    gateways_by_customer: HashMap<Uuid, Vec<Arc<Gateway>>>,
-    numbers: HashMap<Number, PhoneNumber>,
-    trunks: HashMap<Uuid, Arc<Trunk>>,
-    trunks_by_customer: HashMap<Option<Uuid>, Vec<Arc<Trunk>>>,
+    regions: Arc<HashMap<String, Arc<Region>>>,
+    customers: imbl::HashMap<Uuid, Arc<Customer>>,
+    gateways: imbl::HashMap<String, Arc<Gateway>>,
+    gateways_by_customer: imbl::HashMap<Uuid, HeldGateways>,
+    numbers: imbl::HashMap<Number, PhoneNumber>,
+    numbers_by_customer: imbl::HashMap<Uuid, Arc<[Number]>>,
+    trunks: imbl::HashMap<Uuid, Arc<Trunk>>,
+    /// All but disabled ones.
+    trunks_by_customer: imbl::HashMap<Option<Uuid>, Arc<[Arc<Trunk>]>>,
     access: AccessList,
+}
+
+/// A customer's gateways.
+#[derive(Debug, Clone, PartialEq)]
+struct HeldGateways {
+    /// Those that calls try, in this order.
+    in_order: Arc<[Arc<Gateway>]>,
+    /// All.
+    names: Arc<[String]>,
 }
 
 impl Directory {

@@ -1,11 +1,12 @@
 use super::music::Pieces;
 use super::rows::int;
 use super::{AuditEvent, Store, StoreError, audit, customers, gateways, numbers, regions, trunks};
-use crate::directory::{Config, Directory, Rows};
+use crate::directory::{CompileError, Config, Directory, Holding, Rows};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use std::ops::{Deref, DerefMut};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
 /// A change of what is provisioned, under way. It is the only one; dropped without [`publish`](Self::publish) it
 /// never happened.
@@ -39,28 +40,98 @@ impl Change {
     /// Compiles the directory of the next generation, stores the change, and lets calls obey it. On
     /// [`StoreError::Contradiction`] nothing has changed. Once begun it ends, even if nobody waits for it any more:
     /// what is stored must not differ from what calls obey.
+    ///
+    /// All rows are read again; see [`publish_for`](Self::publish_for).
     pub async fn publish(self) -> Result<u64, StoreError> {
-        tokio::spawn(self.published())
+        self.published(None).await
+    }
+
+    /// The same for a change of nothing but what these customers have, or of these customers themselves. It costs what
+    /// they have, however many others there are.
+    pub async fn publish_for(self, customers: &[Uuid]) -> Result<u64, StoreError> {
+        self.published(Some(customers.to_vec())).await
+    }
+
+    async fn published(self, customers: Option<Vec<Uuid>>) -> Result<u64, StoreError> {
+        tokio::spawn(self.compiled_and_stored(customers))
             .await
             .expect("publishing does not panic, and the program waits for it")
     }
 
-    async fn published(mut self) -> Result<u64, StoreError> {
+    async fn compiled_and_stored(
+        mut self,
+        customers: Option<Vec<Uuid>>,
+    ) -> Result<u64, StoreError> {
         sqlx::query("UPDATE directory_state SET generation = generation + 1")
             .execute(&mut *self)
             .await?;
-        let config = self.store.config.clone();
-        let music = self.store.music.clone();
-        let rows = load(&mut self, &config, &music).await?;
-        let compiled = spawn_blocking(|| Directory::compile(rows))
-            .await
-            .expect("compiling does not panic");
+        let compiled = match customers {
+            None => self.whole().await?,
+            Some(customers) => self.replaced(customers).await?,
+        };
         let directory = compiled.map_err(StoreError::Contradiction)?;
+        #[cfg(debug_assertions)]
+        self.assert_nothing_left_out(&directory).await?;
         let generation = directory.generation;
         self.transaction.commit().await?;
         self.store.directory.store(directory.into());
         Ok(generation)
     }
+
+    async fn whole(&mut self) -> Result<Compiled, StoreError> {
+        let config = self.store.config.clone();
+        let music = self.store.music.clone();
+        let rows = load(self, &config, &music).await?;
+        Ok(in_background(move || Directory::compile(rows)).await)
+    }
+
+    async fn replaced(&mut self, customers: Vec<Uuid>) -> Result<Compiled, StoreError> {
+        let music = self.store.music.clone();
+        let music = music.load(self).await?;
+        let generation = generation(self).await?;
+        let mut holdings = Vec::with_capacity(customers.len());
+        for id in customers {
+            holdings.push(Holding {
+                id,
+                customer: customers::all(self, Some(id), &music).await?.pop(),
+                gateways: gateways::all(self, Some(id)).await?,
+                numbers: numbers::all(self, Some(id)).await?,
+                trunks: trunks::all(self, Some(id)).await?,
+            });
+        }
+        let before = self.store.directory.load_full();
+        Ok(in_background(move || before.replace(generation, holdings)).await)
+    }
+
+    /// Whoever publishes for some customers must not have changed anything else.
+    #[cfg(debug_assertions)]
+    async fn assert_nothing_left_out(&mut self, directory: &Directory) -> Result<(), StoreError> {
+        /// With more, a trial program would be slow.
+        const MOST: usize = 1000;
+        if directory.numbers().count() <= MOST {
+            let whole = self.whole().await?;
+            assert!(
+                whole.as_ref() == Ok(directory),
+                "a change left something out"
+            );
+        }
+        Ok(())
+    }
+}
+
+type Compiled = Result<Directory, Vec<CompileError>>;
+
+async fn in_background(compile: impl FnOnce() -> Compiled + Send + 'static) -> Compiled {
+    spawn_blocking(compile)
+        .await
+        .expect("compiling does not panic")
+}
+
+async fn generation(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let state = sqlx::query("SELECT generation FROM directory_state")
+        .fetch_one(connection)
+        .await?;
+    Ok(int(&state, "generation")?)
 }
 
 impl Deref for Change {
@@ -83,18 +154,15 @@ pub(super) async fn load(
     config: &Config,
     music: &Pieces,
 ) -> Result<Rows, StoreError> {
-    let state = sqlx::query("SELECT generation FROM directory_state")
-        .fetch_one(&mut *connection)
-        .await?;
     let music = music.load(connection).await?;
     Ok(Rows {
-        generation: int(&state, "generation")?,
+        generation: generation(connection).await?,
         config: config.clone(),
         regions: regions::all(connection).await?,
-        customers: customers::all(connection, &music).await?,
-        gateways: gateways::all(connection).await?,
-        numbers: numbers::all(connection).await?,
-        trunks: trunks::all(connection).await?,
+        customers: customers::all(connection, None, &music).await?,
+        gateways: gateways::all(connection, None).await?,
+        numbers: numbers::all(connection, None).await?,
+        trunks: trunks::all(connection, None).await?,
     })
 }
 

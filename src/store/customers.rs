@@ -3,7 +3,7 @@
 use super::error::{Faults, billing_references, is_domain};
 use super::music::owner;
 use super::rows::{
-    id, int, json, micros, named, new_id, now, optional_id, optional_int, optional_named,
+    id, int, json, micros, named, new_id, now, of, optional_id, optional_int, optional_named,
     optional_time, time, to_json,
 };
 use super::{Listed, Page, StoreError, partners, pbx_types};
@@ -589,15 +589,16 @@ pub async fn is_in_use(connection: &mut SqliteConnection, id: Uuid) -> Result<bo
         .is_some())
 }
 
-/// `music` by its owner.
+/// All, or only one. `music` by its owner.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
+    only: Option<Uuid>,
     music: &HashMap<String, Arc<Clip>>,
 ) -> Result<Vec<Customer>, StoreError> {
     const SELECT: &str =
         "SELECT id, partner_id, account_id, name, max_channels, regions, pbx_moh, caller_screening,
         emergency_numbers, admin_state, activation_state FROM customers";
-    let rows = sqlx::query(SELECT).fetch_all(connection).await?;
+    let rows = of(SELECT, "id", only).build().fetch_all(connection).await?;
     let customer = |row| {
         let of_partner = optional_id(row, "partner_id")?.and_then(|id| music.get(&owner(Some(id))));
         Ok(Customer {

@@ -1,7 +1,7 @@
 //! Gateways.
 
 use super::error::{Faults, is_label};
-use super::rows::{id, int, micros, named, new_id, now, time};
+use super::rows::{id, int, micros, named, new_id, now, of, time};
 use super::{Listed, Page, RegionRecord, StoreError};
 use crate::directory::{Gateway, GatewayState};
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,11 @@ pub async fn list(
     Ok(page.cut(&query.fetch_all(connection).await?, record)?)
 }
 
-pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Gateway>, StoreError> {
+/// All, or a customer's.
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+) -> Result<Vec<Gateway>, StoreError> {
     const SELECT: &str =
         "SELECT gateways.*, sip_port, media_bypass FROM gateways JOIN regions ON code = region";
     let gateway = |row| {
@@ -207,7 +211,8 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Gateway
             state: settings.state,
         })
     };
-    sqlx::query(SELECT)
+    of(SELECT, "customer_id", customer)
+        .build()
         .fetch_all(connection)
         .await?
         .iter()

@@ -1,6 +1,6 @@
 //! Telephone numbers.
 
-use super::rows::{id, micros, now, optional_time, parsed, time};
+use super::rows::{id, micros, now, of, optional_time, parsed, time};
 use super::{Listed, Page, StoreError};
 use crate::directory::{Number, PhoneNumber};
 use serde::{Deserialize, Serialize};
@@ -157,7 +157,12 @@ pub async fn list(
     Ok(page.cut(&query.fetch_all(connection).await?, record)?)
 }
 
-pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<PhoneNumber>, StoreError> {
+/// All, or a customer's.
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+) -> Result<Vec<PhoneNumber>, StoreError> {
+    const SELECT: &str = "SELECT number, customer_id, in_service FROM numbers";
     let phone_number = |row: &SqliteRow| {
         Ok(PhoneNumber {
             number: parsed("number", row.try_get::<String, _>("number")?.parse())?,
@@ -165,7 +170,8 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<PhoneNu
             in_service: row.try_get("in_service")?,
         })
     };
-    let rows = sqlx::query("SELECT number, customer_id, in_service FROM numbers")
+    let rows = of(SELECT, "customer_id", customer)
+        .build()
         .fetch_all(connection)
         .await?;
     rows.iter().map(phone_number).collect()

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -100,6 +100,20 @@ pub(super) fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_nanosecond(now.microsecond() * 1000)
         .unwrap_or(now)
+}
+
+/// `select`, or only where `column` is this id.
+pub(super) fn of(
+    select: &'static str,
+    column: &'static str,
+    only: Option<Uuid>,
+) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(select);
+    if let Some(only) = only {
+        query.push(" WHERE ").push(column).push(" = ");
+        query.push_bind(only.to_string());
+    }
+    query
 }
 
 /// A new id, from the operating system's randomness.

@@ -2,7 +2,7 @@
 
 use super::error::{Faults, is_domain};
 use super::rows::{
-    id, int, json, micros, named, new_id, now, optional_id, optional_int, parsed, time, to_json,
+    id, int, json, micros, named, new_id, now, of, optional_id, optional_int, parsed, time, to_json,
 };
 use super::{Listed, Page, StoreError};
 use crate::audio::tones;
@@ -563,11 +563,13 @@ pub async fn list(
     Ok(page.cut(&query.fetch_all(connection).await?, record)?)
 }
 
-pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Trunk>, StoreError> {
-    let query = sqlx::query(
-        "SELECT trunks.*, password, password IS NOT NULL AS password_set
-         FROM trunks LEFT JOIN trunk_passwords ON trunk_id = id",
-    );
+/// All, or a customer's.
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+) -> Result<Vec<Trunk>, StoreError> {
+    const SELECT: &str = "SELECT trunks.*, password, password IS NOT NULL AS password_set
+         FROM trunks LEFT JOIN trunk_passwords ON trunk_id = id";
     let trunk = |row: &SqliteRow| {
         let password = row
             .try_get::<Option<String>, _>("password")?
@@ -580,7 +582,8 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Trunk>,
         } = record(row)?;
         settings.trunk(id, customer_id, password)
     };
-    query
+    of(SELECT, "customer_id", customer)
+        .build()
         .fetch_all(connection)
         .await?
         .iter()
@@ -662,7 +665,7 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(updated.password_set, expected.is_some());
-            let trunks = all(&mut change).await.unwrap();
+            let trunks = all(&mut change, None).await.unwrap();
             assert_eq!(trunks[0].password.as_ref().map(Secret::expose), expected);
         }
     }
