@@ -47,7 +47,7 @@ impl Change {
     }
 
     /// The same for a change of nothing but what these customers have, or of these customers themselves. It costs what
-    /// they have, however many others there are.
+    /// they have, however many others there are; none, if calls do not see the change.
     pub async fn publish_for(self, customers: &[Uuid]) -> Result<u64, StoreError> {
         self.published(Some(customers.to_vec())).await
     }
