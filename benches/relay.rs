@@ -1,15 +1,16 @@
 //! What the relay's rules cost for a packet of 20 ms of G.711, besides system calls, in every suite of SRTP, and what a leg takes
-//! of memory. `cargo bench --bench relay`.
+//! of memory, and what a held call costs beside one that is relayed. `cargo bench --bench relay`.
 //!
 //! Fails if a packet, or a connectivity check on a path that is known, allocates.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tollgate::audio::Law;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits};
 use tollgate::media::{
     Command, Crypto, IceConfig, IceCredentials, LegConfig, LegId, MasterKey, MediaSource, Passage,
-    Relay, Suite,
+    Play, Relay, Suite,
 };
 use tollgate::rtp::packet::{HEADER, Header, write_header};
 use tollgate::rtp::srtp::{self, Sender};
@@ -110,6 +111,69 @@ fn main() {
     }
     check();
     memory();
+    held();
+}
+
+/// 20 ms of calls between Teams (SRTP) and PBXs (RTP): all of them talk; or Teams holds all of them, the PBXs hear music and
+/// go on sending. All who listen share one encoded piece.
+fn held() {
+    const CALLS: u64 = 5000;
+    const ROUNDS: usize = 50;
+    let secure = Some(Suite::AesCm128HmacSha1_80);
+    let (from_teams, from_pbx) = (packets(secure), packets(None));
+    let start = Instant::now();
+    let legs = (1..=CALLS).map(|n| (LegId(2 * n), LegId(2 * n + 1)));
+    let calls: Vec<(LegId, LegId)> = legs.collect();
+    let round = |hold: bool| {
+        let limits = Limits {
+            legs: 2 * CALLS as usize,
+            events: 10,
+        };
+        let mut relay = Relay::new(limits, Random::from_number(1), start, 0);
+        for &(teams, pbx) in &calls {
+            open(&mut relay, teams, secure, start);
+            open(&mut relay, pbx, None, start);
+            let (leg, with) = (teams, Some(pbx));
+            relay.command(Command::Connect { leg, with }, start);
+            let play = hold.then(|| Play::music(Law::A, 8));
+            relay.command(Command::Play { leg: pbx, play }, start);
+        }
+        let (mut buffer, mut sent) = ([0; BUFFER], 0);
+        let mut times: Vec<_> = (0..ROUNDS)
+            .map(|n| {
+                let now = start + Duration::from_millis(20) * n as u32;
+                let began = Instant::now();
+                relay.tick(now, &mut buffer, |_, _| sent += 1);
+                for &(teams, pbx) in &calls {
+                    let talks = [(teams, &from_teams[n]), (pbx, &from_pbx[n])];
+                    for (leg, packet) in talks.into_iter().skip(usize::from(hold)) {
+                        buffer[..packet.len()].copy_from_slice(packet);
+                        let length = packet.len();
+                        let forward =
+                            relay.packet(leg, Kind::Rtp, remote(leg), &mut buffer, length, now);
+                        sent += usize::from(forward.is_some());
+                    }
+                }
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        (times[ROUNDS / 2], sent / ROUNDS)
+    };
+    let ((talk, relayed), (music, played)) = (round(false), round(true));
+    for (name, time, packets) in [("relayed", talk, relayed), ("held", music, played)] {
+        let each = time.as_nanos() as usize / packets.max(1);
+        println!(
+            "{CALLS} calls {name}: {time:?} for 20 ms, {packets} packets sent, {each} ns each"
+        );
+    }
+    let (call, packet) = (
+        music.as_secs_f64() / talk.as_secs_f64(),
+        (music.as_secs_f64() / played as f64) / (talk.as_secs_f64() / relayed as f64),
+    );
+    println!(
+        "a held call costs {call:.2} of a relayed one; a packet of music {packet:.2} of a relayed one"
+    );
 }
 
 /// What the table keeps of a leg with SRTP both ways, once packets have come; its sockets are the system's.
@@ -155,7 +219,7 @@ fn check() {
     let mut batch = 0;
     let mut checks = |relay: &mut Relay| {
         batch += 1;
-        let now = start + std::time::Duration::from_secs(batch);
+        let now = start + Duration::from_secs(batch);
         let mut buffer = [0; BUFFER];
         for _ in 0..CHECKS {
             buffer[..bytes.len()].copy_from_slice(&bytes);
