@@ -507,3 +507,48 @@ fn the_receive_buffer_is_told() {
     });
     assert_eq!(handle.receive_buffer(), 16 << 10);
 }
+
+/// `pin`: each thread of the relay keeps to one of the processors that the process may use, and two threads to two of them
+/// if there are two. The others in this process are not pinned.
+#[test]
+fn pinned_threads_keep_to_a_processor_each() {
+    use nix::sched::{CpuSet, sched_getaffinity};
+    use nix::unistd::Pid;
+    // None: a thread of another test that has just ended.
+    let processors = |thread: i32| -> Option<Vec<usize>> {
+        let set = sched_getaffinity(Pid::from_raw(thread)).ok()?;
+        let all = 0..CpuSet::count();
+        Some(all.filter(|n| set.is_set(*n).unwrap_or(false)).collect())
+    };
+    let usable = processors(0).unwrap();
+    let config = Config {
+        threads: 2,
+        pin: true,
+        ..Config::default()
+    };
+    let (_handle, _events) = start(config);
+    let pinned = || -> Vec<(String, Vec<usize>)> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let tasks = tasks.filter_map(|task| {
+            let task = task.ok()?.path();
+            let name = std::fs::read_to_string(task.join("comm")).ok()?;
+            let thread = task.file_name()?.to_str()?.parse().ok()?;
+            let name = name.trim().to_owned();
+            name.starts_with("relay-")
+                .then(|| Some((name, processors(thread)?)))?
+        });
+        tasks.filter(|(_, on)| on.len() == 1).collect()
+    };
+    for number in 0..2 {
+        let expected = (
+            format!("relay-{number}"),
+            vec![usable[number % usable.len()]],
+        );
+        // A thread pins itself once it runs, and gives up nothing by that.
+        let mut turns = 0..1000;
+        while !pinned().contains(&expected) {
+            assert!(turns.next().is_some(), "{expected:?} in {:?}", pinned());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
