@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits, MAX_DATAGRAM};
-use tollgate::media::{Command, Crypto, LegConfig, LegId, MasterKey, MediaSource, Relay, Suite};
+use tollgate::media::{
+    Command, Crypto, LegConfig, LegId, MasterKey, MediaSource, Passage, Relay, Suite,
+};
 use tollgate::rtp::packet::{self, HEADER, Header};
 use tollgate::rtp::srtp;
 
@@ -85,7 +87,7 @@ fn forwarded(relay: &mut Relay, one: LegId, other: LegId, data: &[u8]) -> Option
             rtcp_mux: false,
             crypto,
             source: MediaSource::Strict,
-            payload_map: Box::new(std::array::from_fn(|n| n as u8)),
+            passage: Box::new(Passage::unchanged()),
             inactivity: None,
             receive: true,
             send: true,

@@ -102,6 +102,11 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("DELETE", "/api/v1/partners/{partner}/music",          EDIT),
     ("GET",    "/api/v1/partners/{partner}/music/audio",    RECORDS),
 
+    ("GET",    "/api/v1/announcements/{announcement}",       RECORDS),
+    ("PUT",    "/api/v1/announcements/{announcement}",       CARRIER),
+    ("DELETE", "/api/v1/announcements/{announcement}",       CARRIER),
+    ("GET",    "/api/v1/announcements/{announcement}/audio", RECORDS),
+
     ("GET",    "/api/v1/calls",                             OPERATE),
     ("GET",    "/api/v1/calls/{id}",                        OPERATE),
     ("DELETE", "/api/v1/calls/{id}",                        OPERATE),

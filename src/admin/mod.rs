@@ -5,6 +5,7 @@
 //! (RFC 9457), bodies JSON, changes merge patches (RFC 7396) under `If-Match`; a POST may carry an `Idempotency-Key`.
 //! Who may use which route stands in one table, in `auth`.
 
+mod announcements;
 mod answer;
 mod audit;
 mod auth;

@@ -11,6 +11,7 @@ use super::answer::{absent, changed, created, deleted, require_match, shown};
 use super::auth::Caller;
 use super::error::{ApiError, Problem};
 use crate::audio::{self, upload};
+use crate::store::music::Piece;
 use crate::store::{MusicRecord, music};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -35,7 +36,7 @@ pub(super) async fn show(
     State(admin): State<Admin>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    found(&admin, None, &headers).await
+    found(&admin, Piece::Carrier, &headers).await
 }
 
 /// Bring music for all customers whose partner has none
@@ -55,7 +56,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     file: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    bring(&admin, &caller, None, &headers, file).await
+    bring(&admin, &caller, Piece::Carrier, &headers, file).await
 }
 
 /// Take the music for all customers away
@@ -68,7 +69,7 @@ pub(super) async fn delete(
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    take_away(&admin, &caller, None, &headers).await
+    take_away(&admin, &caller, Piece::Carrier, &headers).await
 }
 
 /// The music for all customers as they hear it
@@ -77,7 +78,7 @@ pub(super) async fn delete(
     responses((status = 200, content_type = "audio/wav", body = Vec<u8>), (status = 404, body = Problem))
 )]
 pub(super) async fn hear(State(admin): State<Admin>) -> Result<Response, ApiError> {
-    heard(&admin, None).await
+    heard(&admin, Piece::Carrier).await
 }
 
 /// Music for a partner's customers
@@ -92,7 +93,7 @@ pub(super) async fn show_partner(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     caller.require_partner(partner)?;
-    found(&admin, Some(partner), &headers).await
+    found(&admin, Piece::Partner(partner), &headers).await
 }
 
 /// Bring music for a partner's customers
@@ -115,7 +116,7 @@ pub(super) async fn put_partner(
     file: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     caller.require_partner(partner)?;
-    bring(&admin, &caller, Some(partner), &headers, file).await
+    bring(&admin, &caller, Piece::Partner(partner), &headers, file).await
 }
 
 /// Take a partner's music away
@@ -131,7 +132,7 @@ pub(super) async fn delete_partner(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     caller.require_partner(partner)?;
-    take_away(&admin, &caller, Some(partner), &headers).await
+    take_away(&admin, &caller, Piece::Partner(partner), &headers).await
 }
 
 /// A partner's music as its customers hear it
@@ -146,23 +147,23 @@ pub(super) async fn hear_partner(
     Path(partner): Path<Uuid>,
 ) -> Result<Response, ApiError> {
     caller.require_partner(partner)?;
-    heard(&admin, Some(partner)).await
+    heard(&admin, Piece::Partner(partner)).await
 }
 
-async fn found(
+pub(super) async fn found(
     admin: &Admin,
-    partner: Option<Uuid>,
+    piece: Piece,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let found = music::find(&mut *admin.store.read().await?, partner).await?;
+    let found = music::find(&mut *admin.store.read().await?, piece).await?;
     let record = found.ok_or_else(ApiError::not_found)?;
     Ok(shown(headers, record.version, &record))
 }
 
-async fn bring(
+pub(super) async fn bring(
     admin: &Admin,
     caller: &Caller,
-    partner: Option<Uuid>,
+    piece: Piece,
     headers: &HeaderMap,
     file: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
@@ -183,11 +184,11 @@ async fn bring(
         .map_err(|error| unreadable(error.code(), &error.to_string()))?;
 
     let mut change = admin.store.change().await?;
-    let before = music::find(&mut change, partner).await?;
+    let before = music::find(&mut change, piece).await?;
     if let Some(before) = &before {
         require_match(headers, before.version)?;
     }
-    let record = music::put(&mut change, partner, &samples).await?;
+    let record = music::put(&mut change, piece, &samples).await?;
     let verb = if before.is_some() { "update" } else { "create" };
     caller
         .audit(&mut change, verb, None, before.as_ref(), Some(&record))
@@ -195,30 +196,30 @@ async fn bring(
     let generation = change.publish().await?;
     Ok(match before {
         Some(_) => changed(record.version, &record, generation),
-        None => created(&place(partner), record.version, &record, generation),
+        None => created(&place(piece), record.version, &record, generation),
     })
 }
 
-async fn take_away(
+pub(super) async fn take_away(
     admin: &Admin,
     caller: &Caller,
-    partner: Option<Uuid>,
+    piece: Piece,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let mut change = admin.store.change().await?;
-    let Some(before) = music::find(&mut change, partner).await? else {
+    let Some(before) = music::find(&mut change, piece).await? else {
         return Ok(absent());
     };
     require_match(headers, before.version)?;
-    music::delete(&mut change, partner).await?;
+    music::delete(&mut change, piece).await?;
     caller
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
     Ok(deleted(change.publish().await?))
 }
 
-async fn heard(admin: &Admin, partner: Option<Uuid>) -> Result<Response, ApiError> {
-    let samples = admin.store.music_samples(partner).await?;
+pub(super) async fn heard(admin: &Admin, piece: Piece) -> Result<Response, ApiError> {
+    let samples = admin.store.music_samples(piece).await?;
     if samples.is_empty() {
         return Err(ApiError::not_found());
     }
@@ -226,9 +227,10 @@ async fn heard(admin: &Admin, partner: Option<Uuid>) -> Result<Response, ApiErro
     Ok((kind, audio::wav(&samples)).into_response())
 }
 
-fn place(partner: Option<Uuid>) -> String {
-    match partner {
-        Some(id) => format!("/api/v1/partners/{id}/music"),
-        None => "/api/v1/music".to_owned(),
+fn place(piece: Piece) -> String {
+    match piece {
+        Piece::Partner(id) => format!("/api/v1/partners/{id}/music"),
+        Piece::Carrier => "/api/v1/music".to_owned(),
+        Piece::Announcement(which) => format!("/api/v1/announcements/{}", which.name()),
     }
 }

@@ -1,7 +1,7 @@
 use super::error::Problem;
 use super::{
-    Admin, audit, calls, catalogues, cdrs, co_management, customers, diagnosis, gateways, health,
-    ladder, media, music, numbers, partners, regions, trunks, why,
+    Admin, announcements, audit, calls, catalogues, cdrs, co_management, customers, diagnosis,
+    gateways, health, ladder, media, music, numbers, partners, regions, trunks, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -136,6 +136,12 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
             music::delete_partner
         )))
         .routes(routes!(music::hear_partner))
+        .routes(files(routes!(
+            announcements::show,
+            announcements::put,
+            announcements::delete
+        )))
+        .routes(routes!(announcements::hear))
         .routes(routes!(calls::list))
         .routes(routes!(calls::show, calls::hang_up))
         .routes(routes!(media::show))

@@ -193,6 +193,7 @@ impl Sbc {
                 directory: directory.clone(),
                 ledger: ledger.clone(),
                 max_calls: config.calls.max_calls,
+                max_announcements: config.calls.max_announcements,
             },
             ladders: ladders.clone(),
         };

@@ -21,6 +21,7 @@ pub(super) struct Observer {
     pub directory: Arc<ArcSwap<Directory>>,
     pub ledger: Ledger,
     pub max_calls: usize,
+    pub max_announcements: usize,
 }
 
 /// How full a queue into the shard is.
@@ -78,6 +79,10 @@ impl Observer {
             Report::ForeignCaller { trunk } => metrics::CALLERS_FOREIGN.add([trunk], 1),
             Report::KeyLost { trunk } => metrics::KEYS_LOST.add([trunk], 1),
             Report::LargeDatagram { trunk } => metrics::LARGE_DATAGRAMS.add([trunk], 1),
+            Report::Announcement { which, outcome } => {
+                metrics::ANNOUNCEMENTS.add([which, outcome], 1);
+                metrics::ANNOUNCEMENTS_ACTIVE.set([], calls.announcing() as f64);
+            }
             Report::Admitted { direction, .. } => {
                 metrics::CALLS.add([direction.name()], 1);
                 metrics::CALLS_ACTIVE.set([], calls.active() as f64);
@@ -120,6 +125,8 @@ impl Observer {
         metrics::DIRECTORY_GENERATION.set([], directory.generation as f64);
         metrics::CALLS_ACTIVE.set([], calls.active() as f64);
         metrics::CALLS_LIMIT.set([], self.max_calls as f64);
+        metrics::ANNOUNCEMENTS_ACTIVE.set([], calls.announcing() as f64);
+        metrics::ANNOUNCEMENTS_LIMIT.set([], self.max_announcements as f64);
         // Not every customer: of many thousands most have no call, and each would be a series.
         let calling = self.ledger.customers().into_iter();
         for customer in calling.filter_map(|id| directory.customer(id)) {
@@ -211,9 +218,11 @@ impl Observer {
         metrics::RTP_PACKETS.total(["in"], counters.received.get());
         metrics::RTP_PACKETS.total(["out"], counters.sent.get());
         metrics::SRTP_FAILURES.total([], counters.authentication_failures.get());
+        metrics::RTP_SOURCE_MOVES.total([], counters.source_moves.get());
         for (reason, counter) in [
             ("replayed", &counters.replayed),
             ("wrong_source", &counters.wrong_source),
+            ("unknown_stream", &counters.unknown_streams),
             ("malformed", &counters.malformed),
             ("not_connected", &counters.not_connected),
             ("held", &counters.held),

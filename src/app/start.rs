@@ -14,10 +14,11 @@ const OTHER_FILES: u64 = 256;
 /// Sockets of one leg.
 const SOCKETS_PER_LEG: u64 = 2;
 
-/// Enough file descriptors for `calls.max_calls`, or a clear word at the start instead of failing calls later. That there are
-/// enough ports the configuration has checked.
+/// Enough file descriptors for `calls.max_calls` and `calls.max_announcements`, or a clear word at the start instead of
+/// failing calls later. That there are enough ports the configuration has checked.
 pub(super) fn check_limits(config: &Config) -> Result<(), StartError> {
-    let legs = config.calls.max_calls * Config::LEGS_PER_CALL;
+    let calls = &config.calls;
+    let legs = calls.max_calls * Config::LEGS_PER_CALL + calls.max_announcements;
     let needed = legs as u64 * SOCKETS_PER_LEG + config.sip.max_connections as u64 + OTHER_FILES;
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|e| StartError::Limits(e.to_string()))?;
@@ -27,7 +28,7 @@ pub(super) fn check_limits(config: &Config) -> Result<(), StartError> {
     } else if soft < needed {
         return Err(StartError::Limits(format!(
             "calls.max_calls = {} and sip.max_connections = {} need {needed} open files, and the limit is {hard} (ulimit -Hn)",
-            config.calls.max_calls, config.sip.max_connections
+            calls.max_calls, config.sip.max_connections
         )));
     }
     Ok(())

@@ -85,22 +85,27 @@ pub fn ringback(country: Option<&str>) -> Arc<Clip> {
 impl Ringback {
     /// One round of the cadence.
     fn clip(&self) -> Clip {
-        let parts = self
-            .cadence_ms
-            .iter()
-            .zip([true, false].into_iter().cycle());
-        Clip::new(parts.flat_map(|(&length, sounds)| {
-            let samples = usize::from(length) * RATE / 1000;
-            (0..samples).map(move |n| if sounds { self.sample(n, samples) } else { 0 })
-        }))
+        let turns = [self.hertz, &[]].into_iter().cycle();
+        compose(turns.zip(self.cadence_ms.iter().copied()))
     }
+}
 
-    fn sample(&self, n: usize, of: usize) -> i16 {
-        let seconds = n as f32 / RATE as f32;
-        let waves: f32 = self.hertz.iter().map(|f| (TAU * f * seconds).sin()).sum();
-        let edge = n.min(of - n) as f32 / (EDGE * RATE as f32);
-        (waves / self.hertz.len() as f32 * PEAK * edge.min(1.0)) as i16
+/// Tones one after the other: the frequencies that sound together in each, none for silence, and its milliseconds.
+pub(super) fn compose<'a>(parts: impl IntoIterator<Item = (&'a [f32], u16)>) -> Clip {
+    Clip::new(parts.into_iter().flat_map(|(hertz, length)| {
+        let samples = usize::from(length) * RATE / 1000;
+        (0..samples).map(move |n| sample(hertz, n, samples))
+    }))
+}
+
+fn sample(hertz: &[f32], n: usize, of: usize) -> i16 {
+    if hertz.is_empty() {
+        return 0;
     }
+    let seconds = n as f32 / RATE as f32;
+    let waves: f32 = hertz.iter().map(|f| (TAU * f * seconds).sin()).sum();
+    let edge = n.min(of - n) as f32 / (EDGE * RATE as f32);
+    (waves / hertz.len() as f32 * PEAK * edge.min(1.0)) as i16
 }
 
 #[cfg(test)]

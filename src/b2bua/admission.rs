@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use super::announcement::Invited;
 use super::body;
 use super::call::{Call, CallKey, Progress, Reaching, Stage};
 use super::core::Core;
@@ -68,8 +69,18 @@ impl Calls {
                     customer,
                 } = *refused;
                 info!(refusal = %refusal, from = %source.remote, peer = peer.as_ref().map(Peer::name), "call refused");
-                self.core
-                    .refuse(key, &message, &refusal, peer.as_ref(), &local_tag);
+                let invited = Invited {
+                    key,
+                    message: &message,
+                    source,
+                    local_tag: &local_tag,
+                };
+                let owner = customer.as_deref();
+                let announced = self.announce(&invited, &refusal, peer.as_ref(), owner, &mut notes);
+                if announced.is_none() {
+                    self.core
+                        .refuse(key, &message, &refusal, peer.as_ref(), &local_tag);
+                }
                 self.core.report(Report::Refused {
                     customer: customer.as_ref().map(|c| c.id),
                     reason: refusal.label(),
@@ -82,7 +93,10 @@ impl Calls {
                     &refusal,
                     notes,
                 );
-                self.core.write(cdr);
+                match announced {
+                    Some(leg) => self.announcements.record(leg, cdr),
+                    None => self.core.write(cdr),
+                }
             }
         }
     }

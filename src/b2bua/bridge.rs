@@ -44,10 +44,7 @@ impl Call {
             .and_then(|partner| self.leg(partner))
             .is_some_and(|p| p.peer.is_teams() && p.direction != Direction::SendRecv);
         match self.leg(id) {
-            Some(leg) if held && self.pbx_plays(leg) => match leg.peer.profile().hold {
-                Hold::SendOnly => Direction::SendOnly,
-                Hold::Inactive => Direction::Inactive,
-            },
+            Some(leg) if held && self.pbx_plays(leg) => held_by(leg),
             _ => Direction::SendRecv,
         }
     }
@@ -67,6 +64,9 @@ impl Call {
                 && matches!(leg.exchange, Exchange::Idle)
         };
         if matches!(self.stage, Stage::Up { .. }) && self.leg(id).is_some_and(waits) {
+            if direction != Direction::SendRecv && self.refers_to_music(core, id) {
+                return;
+            }
             let hold = Reinvite {
                 why: ReinviteReason::Hold,
                 codecs: None,
@@ -103,7 +103,7 @@ impl Call {
         }
         for (leg, partner) in [(a, b), (b, a)] {
             leg.announce_ice(core);
-            if let Some(mut config) = leg.anchor.negotiated() {
+            if let Some(mut config) = leg.media_config() {
                 *config.passage = leg.anchor.passage(&partner.anchor);
                 config.inactivity = inactivity;
                 core.media(Command::Configure {
@@ -138,6 +138,14 @@ impl Call {
             None
         };
         core.media(Command::Play { leg: id, play });
+    }
+}
+
+/// The direction of an offer that puts this leg's peer on hold.
+pub(super) fn held_by(leg: &Leg) -> Direction {
+    match leg.peer.profile().hold {
+        Hold::SendOnly => Direction::SendOnly,
+        Hold::Inactive => Direction::Inactive,
     }
 }
 

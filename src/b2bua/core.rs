@@ -32,6 +32,10 @@ pub struct Config {
     pub max_duration: Option<Duration>,
     /// Calls at once, in all stages; one more is refused with 503.
     pub max_calls: usize,
+    /// Refused callers that hear an announcement at once.
+    pub max_announcements: usize,
+    /// After this long an announcement is cut off.
+    pub announcement_max: Duration,
     /// A call ends when one of its peers sent no packet for so long, unless the call is held; `None` for never.
     pub media_inactivity: Option<Duration>,
     /// Where the relay binds.

@@ -5,6 +5,7 @@ use super::call::Call;
 use super::core::{Core, SUPPORTED};
 use super::extensions;
 use super::leg::{Exchange, Leg, Purpose, Reinvite, ReinviteReason};
+use super::moh::Referral;
 use super::refusal::Refusal;
 use super::session_timer::Due;
 use super::teardown::Ended;
@@ -64,6 +65,9 @@ impl Call {
                     .header(Name::Allow, Core::allow(&leg.peer))
                     .header(Name::Supported, SUPPORTED);
                 core.endpoint.respond(key, draft, core.now);
+                if message.method() == Method::Notify {
+                    self.on_refer_notified(core, id, &message);
+                }
             }
             _ => {
                 let Some(leg) = self.leg_mut(id) else { return };
@@ -102,6 +106,10 @@ impl Call {
                 Purpose::Invite => {}
                 Purpose::Reinvite(reinvite) => self.reinvite(core, id, reinvite),
                 Purpose::Bye(reason) => leg.send_bye(core, reason),
+                Purpose::Refer => {
+                    leg.referral = Referral::None;
+                    self.tell(core, id);
+                }
                 Purpose::Notify { body, last } => leg.notify(core, &body, last),
                 Purpose::Info(body) => leg.send_info(core, body),
                 Purpose::Prack { tag, rack } => leg.send_prack(core, &tag, rack),
@@ -114,6 +122,7 @@ impl Call {
                 self.on_reinvite_response(core, id, key, reinvite, message)
             }
             Purpose::Bye(_) => self.leg_ended(core, id),
+            Purpose::Refer => self.on_refer_answered(core, id, status),
             // RFC 3261 §12.2.1.2.
             Purpose::Info(_) if matches!(status, 408 | 481) => {
                 self.lose(core, id, Ended::DialogGone(id));
@@ -198,7 +207,7 @@ impl Leg {
     }
 
     /// The dialog that a request belongs to: the confirmed one, or one that a provisional response opened.
-    fn dialog_of(&mut self, message: &Message) -> Option<&mut Dialog> {
+    pub(super) fn dialog_of(&mut self, message: &Message) -> Option<&mut Dialog> {
         let matches = |dialog: &Dialog| {
             message.call_id().is_ok_and(|id| id == dialog.id().call_id)
                 && message.from_tag() == dialog.id().remote_tag.as_deref()

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ipnet::IpNet;
 
 use super::Report;
 use super::body::{self, Location};
 use super::core::Core;
 use super::header_policy;
+use super::moh::Referral;
 use super::refusal::{Refusal, Towards};
 use super::session_timer::SessionTimer;
 use crate::audio::{Clip, Law, tones};
@@ -18,7 +20,8 @@ use crate::directory::{
     ChannelPermit, Dtmf, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk, UdpToTcp,
 };
 use crate::media::{
-    self, Anchor, Command, LegId, LegReport, MediaPolicy, Play, PortPair, Sound, SrtpPolicy, Suite,
+    self, Anchor, Command, LegConfig, LegId, LegReport, MediaPolicy, MediaSource, Play, PortPair,
+    Sound, SrtpPolicy, Suite,
 };
 use crate::sdp::{Codec, Direction};
 use crate::sip::auth::Challenge;
@@ -185,6 +188,8 @@ pub(super) enum Purpose {
     Invite,
     Reinvite(Reinvite),
     Bye(ByeReason),
+    /// To the peer's own music.
+    Refer,
     Notify {
         body: Bytes,
         last: bool,
@@ -261,6 +266,8 @@ pub(super) struct Leg {
     pub challenged: u8,
     /// The address that the dialog's requests come from, besides what the directory says of the peer.
     pub remote: Option<IpAddr>,
+    /// Where the peer's first message came from, a response too.
+    pub heard_from: Option<IpAddr>,
     /// Who is at this end, as the other end's caller identity.
     pub party: String,
     /// The Event of our NOTIFYs about the peer's last REFER; none if it sent none, or wants none (RFC 4488).
@@ -277,6 +284,8 @@ pub(super) struct Leg {
     pub late_offer: bool,
     /// Session-Expires of the next 2xx.
     pub session_expires: Option<String>,
+    /// How far the peer was brought to play its own music by REFER.
+    pub referral: Referral,
     /// Until the relay has reported on this leg.
     pub media_open: bool,
     /// The relay was told to close it.
@@ -356,11 +365,13 @@ impl Leg {
             challenges: Vec::new(),
             challenged: 0,
             remote: None,
+            heard_from: None,
             party: String::new(),
             event: None,
             referred: false,
             leave_by: None,
             permit: None,
+            referral: Referral::default(),
             media_open: false,
             media_closing: false,
             report: None,
@@ -382,6 +393,7 @@ impl Leg {
     ) -> Result<Self, Refusal> {
         let mut leg = Self::new(core, peer, local_tag.to_owned(), user, source.transport)?;
         leg.remote = Some(source.remote.ip());
+        leg.heard_from = leg.remote;
         leg.state = State::Incoming { invite: key };
         leg.incoming = Some(message.clone());
         let dialog = Dialog::uas(message, local_tag);
@@ -453,6 +465,22 @@ impl Leg {
                         .any(|net| net.contains(&source.remote.ip().to_canonical()))
             }
         }
+    }
+
+    /// What the relay must know of this leg by itself.
+    pub fn media_config(&self) -> Option<LegConfig> {
+        let mut config = self.anchor.negotiated()?;
+        if let MediaSource::Latch(networks) = &mut config.source {
+            *networks = self.networks();
+        }
+        Some(config)
+    }
+
+    /// Where a peer behind NAT may send media from: from where its signalling comes.
+    fn networks(&self) -> Vec<IpNet> {
+        let acl = self.peer.trunk().map_or(&[][..], |trunk| &trunk.acl);
+        let heard = self.heard_from.map(|ip| IpNet::from(ip.to_canonical()));
+        heard.into_iter().chain(acl.iter().copied()).collect()
     }
 
     /// Remembers the dialog that a provisional response opens or continues.

@@ -9,6 +9,7 @@
 //! call, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
 mod admission;
+mod announcement;
 mod body;
 mod bridge;
 mod call;
@@ -26,6 +27,7 @@ mod invite;
 mod keys;
 mod leg;
 mod modify;
+mod moh;
 mod quality;
 mod record;
 mod refusal;
@@ -59,6 +61,7 @@ pub use self::why::{
     Trace,
 };
 
+use self::announcement::Announcements;
 use self::call::{Call, CallKey, Stage};
 use self::challenges::Challenges;
 use self::core::Core;
@@ -146,6 +149,13 @@ pub enum Report {
         /// Its name.
         trunk: String,
     },
+    /// A refused caller was to hear why.
+    Announcement {
+        /// [`Announcement::name`](crate::audio::Announcement::name).
+        which: &'static str,
+        /// `played`, or why not: `full`, `no_channel`, `unfit`.
+        outcome: &'static str,
+    },
     /// A call took a channel.
     Admitted {
         /// Whose.
@@ -185,6 +195,7 @@ pub struct Calls {
     deadlines: BTreeSet<(Instant, CallKey)>,
     registered: HashMap<CallKey, Instant>,
     challenges: Challenges,
+    announcements: Announcements,
     next_call: u64,
     draining: bool,
 }
@@ -212,6 +223,7 @@ impl Calls {
             deadlines: BTreeSet::new(),
             registered: HashMap::new(),
             challenges: Challenges::default(),
+            announcements: Announcements::default(),
             next_call: 0,
             draining: false,
         };
@@ -264,6 +276,12 @@ impl Calls {
             | media::Event::Key { leg, .. }
             | media::Event::Closed { leg, .. } => *leg,
         };
+        if self.announcements.has(leg) {
+            if let media::Event::Failed { .. } = event {
+                self.end_announcement(leg);
+            }
+            return self.run();
+        }
         self.with_leg(leg, |call, core| match event {
             media::Event::Flowing { .. } | media::Event::Counted { .. } => {}
             media::Event::Failed { reason, .. } => {
@@ -320,6 +338,7 @@ impl Calls {
             self.with_call(key, |call, core| call.hang_up(core, Ended::Shutdown));
         }
         self.give_up_challenges();
+        self.give_up_announcements();
         self.run();
     }
 
@@ -340,6 +359,7 @@ impl Calls {
             self.on_watch_time();
         }
         self.on_challenge_time();
+        self.on_announcement_time();
         self.run();
     }
 
@@ -351,9 +371,10 @@ impl Calls {
         } else {
             self.core.watch.deadline()
         };
-        let challenges = self.challenges.deadline();
-        [calls, watch, challenges, self.core.endpoint.deadline()]
+        let waiting = [self.challenges.deadline(), self.announcements.deadline()];
+        [calls, watch, self.core.endpoint.deadline()]
             .into_iter()
+            .chain(waiting)
             .flatten()
             .min()
     }
@@ -371,9 +392,14 @@ impl Calls {
             .count()
     }
 
+    /// Refused callers that hear an announcement.
+    pub fn announcing(&self) -> usize {
+        self.announcements.len()
+    }
+
     /// Whether nothing is left that wants an answer.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && self.announcements.len() == 0
     }
 
     /// Entries in the indexes by which an event finds its call; none where there is no call.
@@ -445,6 +471,9 @@ impl Calls {
                 else {
                     return;
                 };
+                if self.announcements.has(leg) {
+                    return self.on_announcement_ack(leg, &source);
+                }
                 self.with_leg(leg, |call, core| {
                     if call.leg(leg).is_some_and(|l| l.may_come_from(&source)) {
                         call.on_ack(core, leg, key, &message);
@@ -455,16 +484,31 @@ impl Calls {
                 let Some(leg) = self.core.servers.get(&key).copied() else {
                     return;
                 };
+                if self.announcements.has(leg) {
+                    return self.on_announcement_cancelled(leg);
+                }
                 self.with_leg(leg, |call, core| call.on_cancel(core, &message));
             }
-            Event::Response { key, message, .. } => {
+            Event::Response {
+                key,
+                message,
+                source,
+            } => {
                 if self.on_options_outcome(key, Ok(&message)) {
                     return;
                 }
                 let Some(leg) = self.core.clients.get(&key).copied() else {
                     return;
                 };
-                self.with_leg(leg, |call, core| call.on_response(core, leg, key, &message));
+                if self.announcements.has(leg) {
+                    return self.on_announcement_answer(leg, key, Some(&message));
+                }
+                self.with_leg(leg, |call, core| {
+                    if let Some(leg) = call.leg_mut(leg) {
+                        leg.heard_from.get_or_insert(source.remote.ip());
+                    }
+                    call.on_response(core, leg, key, &message);
+                });
             }
             Event::NextTarget { key, failure } => {
                 let Some(leg) = self.core.clients.get(&key).copied() else {
@@ -482,6 +526,9 @@ impl Calls {
                 let Some(leg) = self.core.clients.get(&key).copied() else {
                     return;
                 };
+                if self.announcements.has(leg) {
+                    return self.on_announcement_answer(leg, key, None);
+                }
                 self.with_leg(leg, |call, core| {
                     call.on_request_failed(core, leg, key, &failure)
                 });
@@ -496,6 +543,9 @@ impl Calls {
                 let Some(leg) = self.core.servers.remove(&key) else {
                     return;
                 };
+                if self.announcements.has(leg) {
+                    return self.on_announcement_no_ack(leg);
+                }
                 self.with_leg(leg, |call, core| call.on_no_ack(core, leg));
             }
         }
@@ -504,6 +554,9 @@ impl Calls {
     fn on_request(&mut self, key: ServerKey, message: Message, source: &Source) {
         if let Some(tag) = message.to_tag() {
             let leg = self.core.dialogs.get(tag).copied();
+            if let Some(leg) = leg.filter(|leg| self.announcements.has(*leg)) {
+                return self.on_announcement_request(leg, key, &message, source);
+            }
             let Some(leg) = leg.filter(|leg| self.home(*leg).is_some()) else {
                 return self.core.answer(key, &message, 481, false);
             };

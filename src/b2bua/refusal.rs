@@ -1,6 +1,7 @@
 //! Why a call is refused or ends unanswered, and the one place where that becomes a SIP status, a Reason, a CDR cause
 //! and a metric label (provisioning rules: section 7; RFC 3398 §8.2.6 and RFC 6432 for Q.850 causes).
 
+use crate::audio::Announcement;
 use crate::directory::Denied;
 use crate::media::MediaError;
 use crate::sip::auth::AuthFailure;
@@ -161,6 +162,19 @@ impl Refusal {
             Self::Draining | Self::Overloaded(_) => (503, Some(42)),
         };
         Answer { status, q850 }
+    }
+
+    /// What the caller may hear of it before it hears the status: only what is about the call that it wants, and nothing
+    /// that would tell a stranger more than the status does.
+    pub fn announcement(&self) -> Option<Announcement> {
+        match self {
+            Self::Denied(
+                Denied::CustomerInactive | Denied::CustomerDisabled | Denied::GatewayNotActive,
+            ) => Some(Announcement::NotActive),
+            Self::Denied(Denied::NumberNotInService) => Some(Announcement::NotInService),
+            Self::ChannelsBusy => Some(Announcement::LimitReached),
+            _ => None,
+        }
     }
 
     /// The CDR's `refused_by`: which rule, in one word. `None` where nobody refused: cancelled, unanswered.

@@ -251,6 +251,7 @@ impl Call {
                 self.lose(core, id, Ended::DialogGone(id));
             }
             Purpose::Info(_) => self.lose(core, id, Ended::DialogGone(id)),
+            Purpose::Refer => self.on_refer_answered(core, id, 408),
             Purpose::Notify { .. } | Purpose::Prack { .. } => {}
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::audio::Announcement;
 use crate::directory::{ActivationState, AdminState, GatewayState};
 use crate::sip::auth::AuthFailure;
 
@@ -163,6 +164,13 @@ pub enum Fact {
     Answered {
         /// A trunk's name, or a gateway's FQDN.
         peer: String,
+    },
+    /// The caller hears why before it is refused.
+    Announced {
+        /// What it hears.
+        announcement: Announcement,
+        /// Whether it comes with a 200, and not as early media. The call is not answered by that.
+        with_answer: bool,
     },
     /// The call was refused, or ended unanswered.
     Refused {

@@ -188,6 +188,9 @@ pub struct Calls {
     pub emergency_numbers: Vec<String>,
     #[serde(rename = "drain_timeout_s", deserialize_with = "seconds")]
     pub drain_timeout: Duration,
+    pub max_announcements: usize,
+    #[serde(rename = "announcement_max_s", deserialize_with = "seconds")]
+    pub announcement_max: Duration,
 }
 
 /// `[store]`

@@ -153,7 +153,7 @@ impl Config {
 
     /// For [`relay::Relay::start`](crate::net::relay::Relay::start).
     pub fn relay(&self) -> relay::Config {
-        let legs = self.calls.max_calls * Self::LEGS_PER_CALL + Self::LEGS_PER_CALL;
+        let legs = (self.calls.max_calls + 1) * Self::LEGS_PER_CALL + self.calls.max_announcements;
         relay::Config {
             threads: match self.media.threads {
                 0 => available_parallelism().map_or(1, usize::from),
@@ -196,6 +196,8 @@ impl Config {
             ring_timeout: self.calls.ring_timeout,
             max_duration: Some(self.calls.max_duration),
             max_calls: self.calls.max_calls,
+            max_announcements: self.calls.max_announcements,
+            announcement_max: self.calls.announcement_max,
             media_inactivity: self.media.inactivity_timeout,
             media_address: self.media.address,
             advertised_address: self.media.advertised_address.unwrap_or(self.media.address),

@@ -51,6 +51,8 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("calls.min_se_s", s(calls.min_se), 90..=s(calls.session_expires)),
         ("calls.emergency_numbers", n(calls.emergency_numbers.len()), 0..=64),
         ("calls.drain_timeout_s", s(calls.drain_timeout), 0..=3600),
+        ("calls.max_announcements", n(calls.max_announcements), 0..=10_000),
+        ("calls.announcement_max_s", s(calls.announcement_max), 1..=60),
         ("cdr.retention_days", cdr.retention_days.into(), 0..=36_500),
         ("why.retention_days", why.retention_days.into(), 0..=36_500),
         ("audit.retention_days", audit.retention_days.into(), 0..=36_500),

@@ -312,6 +312,23 @@ impl Directory {
             || customer.regions.iter().any(in_region)
     }
 
+    /// Whether this could be an emergency call, whoever makes it from wherever: a number that is one to this customer, or
+    /// if nobody knows whose call it is, to anybody.
+    pub fn may_be_emergency(&self, customer: Option<&Customer>, called: &str) -> bool {
+        let called = Dialled::parse(called);
+        match customer {
+            Some(customer) => self.is_emergency(customer, &called),
+            None => {
+                let regions = self.regions.values();
+                let mut all = regions
+                    .map(|region| &region.emergency_numbers)
+                    .chain(self.customers.values().map(|c| &c.emergency_numbers))
+                    .chain([&self.emergency_numbers]);
+                all.any(|numbers| called.is_any_of(numbers))
+            }
+        }
+    }
+
     fn may_present(&self, customer: &Customer, number: Option<&Number>) -> bool {
         let phone = number.and_then(|number| self.number(number));
         phone.is_some_and(|phone| phone.customer == customer.id && phone.in_service)

@@ -1,4 +1,5 @@
 use super::{Customer, Directory, Gateway, HeldGateways, PhoneNumber, Region, Trunk, TrunkState};
+use crate::audio::{Announcement, Clip};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -44,6 +45,8 @@ pub struct Rows {
     pub numbers: Vec<PhoneNumber>,
     /// Disabled ones are left out.
     pub trunks: Vec<Trunk>,
+    /// Announcements that are not the built-in ones.
+    pub announcements: HashMap<Announcement, Arc<Clip>>,
 }
 
 /// Why rows make no directory.
@@ -172,6 +175,7 @@ impl Directory {
             teams_ranges: rows.config.teams_ranges,
             emergency_numbers: rows.config.emergency_numbers,
             regions,
+            announcements: rows.announcements,
             ..Self::default()
         };
         directory.put_trunks(None, shared, &mut errors);

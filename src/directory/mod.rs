@@ -25,12 +25,13 @@ pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
 pub use profile::{
-    AssertedIdentity, CallHistory, Callers, Dtmf, Hold, Profile, ReliableProvisionals, Srtp,
-    SrtpSuite, UdpToTcp,
+    Announcements, AssertedIdentity, CallHistory, Callers, Dtmf, Hold, MohMethod, Profile,
+    ReliableProvisionals, Srtp, SrtpSuite, UdpToTcp,
 };
 pub use region::Region;
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};
 
+use crate::audio::{Announcement, Clip};
 use acl::AccessList;
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -59,6 +60,7 @@ pub struct Directory {
     /// All but disabled ones.
     trunks_by_customer: imbl::HashMap<Option<Uuid>, Arc<[Arc<Trunk>]>>,
     access: AccessList,
+    announcements: HashMap<Announcement, Arc<Clip>>,
 }
 
 /// A customer's gateways.
@@ -114,6 +116,12 @@ impl Directory {
     /// All numbers, in no order.
     pub fn numbers(&self) -> impl Iterator<Item = &PhoneNumber> {
         self.numbers.values()
+    }
+
+    /// How an announcement sounds.
+    pub fn announcement(&self, which: Announcement) -> Arc<Clip> {
+        let brought = self.announcements.get(&which).cloned();
+        brought.unwrap_or_else(|| which.built_in())
     }
 
     /// Who owns a number, in service or not.

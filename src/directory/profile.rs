@@ -14,7 +14,8 @@ pub struct Profile {
     pub rtcp_mux: bool,
     /// Whether our key carries the lifetime `|2^31` (TDR-832).
     pub srtp_lifetime: bool,
-    /// Whether the peer may sit behind NAT, so that its media may come from elsewhere than it says.
+    /// Whether the peer may sit behind NAT, so that its media may come from elsewhere than it says: with SRTP from wherever
+    /// it proves itself, without from where its signalling comes and from its access list.
     pub latch: bool,
     /// Names of the codecs that may be used, best first; none means all. PCMA, PCMU and G722 are converted where the other
     /// side of a call has none of them in common.
@@ -55,6 +56,13 @@ pub struct Profile {
     /// After how many seconds of ringing whom the peer hands on hears ringback; 0 for never. A few keep it from those
     /// who are put on hold by a REFER to music (TDR-605, TDR-710).
     pub transfer_ringback_s: u32,
+    /// What a caller hears whose call is refused because the customer is not active, the number is not in service or all
+    /// channels are in use.
+    pub announcements: Announcements,
+    /// How the exchange of a customer with `pbx_moh` is told to play its music.
+    pub moh_method: MohMethod,
+    /// With `moh_method` `refer`: the user part of the exchange's own music.
+    pub moh_target: Option<String>,
     /// ISO 3166 code of the country whose ringback the peer's people know (ITU-T E.180 Supplement 2); none for what the
     /// ITU recommends.
     pub tone_country: Option<String>,
@@ -111,6 +119,9 @@ impl Profile {
             udp_to_tcp: UdpToTcp::Never,
             ring_timeout_s: 180,
             transfer_ringback_s: 1,
+            announcements: Announcements::Off,
+            moh_method: MohMethod::Reinvite,
+            moh_target: None,
             tone_country: None,
         }
     }
@@ -175,6 +186,28 @@ pub enum Hold {
     Inactive,
     /// `a=sendonly`.
     SendOnly,
+}
+
+/// How a refused caller hears why, before it hears the status. Emergency calls never do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Announcements {
+    /// Not at all.
+    Off,
+    /// As early media: a 183 with a session description, then the refusal.
+    Early,
+    /// With a 200, then a BYE: the caller may be charged for it by its carrier. For us the call was not answered.
+    Answered,
+}
+
+/// How an exchange is told that Teams holds, so that it plays its music.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MohMethod {
+    /// By a re-INVITE with the direction of `hold`.
+    Reinvite,
+    /// By a REFER to its music; by a re-INVITE after all if it refuses that.
+    Refer,
 }
 
 /// P-Asserted-Identity towards a peer (RFC 3325). One that gets none is not trusted: what Privacy asks for is done before

@@ -231,8 +231,8 @@ impl Anchor {
         self.exchange = Exchange::Idle;
     }
 
-    /// What the relay must know of this leg, once something is agreed. The passage changes nothing and inactivity
-    /// is not watched: both need the other leg, or the call's state.
+    /// What the relay must know of this leg, once something is agreed. The passage changes nothing, inactivity is not
+    /// watched, and nobody is behind NAT anywhere: these need the other leg, the call's state, or the signalling.
     pub fn negotiated(&self) -> Option<LegConfig> {
         let Agreed {
             ours,
@@ -249,7 +249,7 @@ impl Anchor {
             rtcp_mux: *rtcp_mux,
             crypto: crypto.clone(),
             source: if self.policy.latch && !self.both_are_lite(theirs) {
-                MediaSource::Latch
+                MediaSource::Latch(Vec::new())
             } else {
                 MediaSource::Strict
             },

@@ -2,6 +2,7 @@ use super::Passage;
 use crate::audio::music::music;
 use crate::audio::{Clip, Law};
 use crate::sdp::{IceCredentials, MasterKey, Suite};
+use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +111,8 @@ pub enum Sound {
     Music,
     /// The tone that tells of ringing, over and over.
     Ringback,
+    /// Why a call is refused.
+    Announcement,
 }
 
 impl Play {
@@ -144,7 +147,8 @@ pub struct LegConfig {
     pub source: Source,
     /// What becomes of the partner's packets on their way to this peer.
     pub passage: Box<Passage>,
-    /// Report [`Event::Inactive`] once after so long without a valid packet; `None` never does (held, or disabled).
+    /// Report [`Event::Inactive`] once after so long without a valid packet, unless the last one was comfort noise; `None`
+    /// never does (held, or disabled).
     pub inactivity: Option<Duration>,
     /// Whether the peer may send now; when false its packets are received and counted but not forwarded.
     pub receive: bool,
@@ -162,16 +166,18 @@ pub struct IceConfig {
     pub remote_ufrag: Option<String>,
 }
 
-/// Rule for the source of a leg's packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Rule for the source of a leg's packets. Without SRTP a source moves once for each time that the leg is configured, and
+/// always back to where the peer signalled; with SRTP whenever another one authenticates. It never moves before the one
+/// before was silent for two seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Plain RTP: only from the signalled IP address, and from one port at a time; on SRTP, from the first source that
-    /// authenticates. Packets go where the peer signalled. A source that falls silent for two seconds may be followed
-    /// by another one of which the same is true.
+    /// authenticates. Packets go where the peer signalled.
     Strict,
-    /// The peer may be behind NAT: the first packet (on SRTP, the first that authenticates) decides, then only its
-    /// source; plain RTP from the signalled IP address wins over any other. Packets go to where the peer was heard.
-    Latch,
+    /// The peer may be behind NAT: the first packet that authenticates decides. Plain RTP proves nothing: it may come from
+    /// these networks, from which the peer's signalling is known to come, and from the signalled IP address, which wins
+    /// over any other. Packets go to where the peer was heard.
+    Latch(Vec<IpNet>),
 }
 
 /// Both directions of SRTP on one leg.

@@ -18,6 +18,7 @@ mod player;
 mod quality;
 mod repack;
 mod source;
+mod streams;
 
 pub use counters::{Counter, Counters};
 
@@ -294,6 +295,9 @@ impl Relay {
         }
         let arrived = leg.arrive(port, from, datagram, now)?;
         let (partner, may_send) = (leg.partner, leg.may_send());
+        if arrived.moved {
+            self.counters.source_moves.add();
+        }
         if arrived.first {
             self.event(Event::Flowing { leg: id });
         }

@@ -110,6 +110,12 @@ pub fn check(compound: &[u8]) -> Result<(), RtcpError> {
     }
 }
 
+/// Whose compound packet it is; 0 if it is too short to tell.
+pub fn source(compound: &[u8]) -> u32 {
+    let bytes = compound.get(4..8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u32::from_be_bytes)
+}
+
 fn next(bytes: &[u8]) -> Result<(Packet<'_>, &[u8]), RtcpError> {
     let &[first, kind, high, low, ..] = bytes else {
         return Err(RtcpError::Short);

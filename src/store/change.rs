@@ -1,6 +1,7 @@
-use super::music::Pieces;
+use super::music::{Piece, Pieces};
 use super::rows::int;
 use super::{AuditEvent, Store, StoreError, audit, customers, gateways, numbers, regions, trunks};
+use crate::audio::Announcement;
 use crate::directory::{CompileError, Config, Directory, Holding, Rows};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use std::ops::{Deref, DerefMut};
@@ -155,7 +156,12 @@ pub(super) async fn load(
     music: &Pieces,
 ) -> Result<Rows, StoreError> {
     let music = music.load(connection).await?;
+    let announced = |which| Some((which, music.get(&Piece::Announcement(which).key())?.clone()));
     Ok(Rows {
+        announcements: Announcement::ALL
+            .into_iter()
+            .filter_map(announced)
+            .collect(),
         generation: generation(connection).await?,
         config: config.clone(),
         regions: regions::all(connection).await?,

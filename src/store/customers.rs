@@ -1,7 +1,7 @@
 //! Customers.
 
 use super::error::{Faults, billing_references, is_domain};
-use super::music::owner;
+use super::music::Piece;
 use super::rows::{
     id, int, json, micros, named, new_id, now, of, optional_id, optional_int, optional_named,
     optional_time, time, to_json,
@@ -600,7 +600,8 @@ pub(super) async fn all(
         emergency_numbers, admin_state, activation_state FROM customers";
     let rows = of(SELECT, "id", only).build().fetch_all(connection).await?;
     let customer = |row| {
-        let of_partner = optional_id(row, "partner_id")?.and_then(|id| music.get(&owner(Some(id))));
+        let of_partner =
+            optional_id(row, "partner_id")?.and_then(|id| music.get(&Piece::of(Some(id)).key()));
         Ok(Customer {
             id: id(row, "id")?,
             account_id: row.try_get("account_id")?,
@@ -608,7 +609,9 @@ pub(super) async fn all(
             max_channels: int(row, "max_channels")?,
             regions: json(row, "regions")?,
             pbx_moh: row.try_get("pbx_moh")?,
-            music: of_partner.or_else(|| music.get(&owner(None))).cloned(),
+            music: of_partner
+                .or_else(|| music.get(&Piece::Carrier.key()))
+                .cloned(),
             caller_screening: row.try_get("caller_screening")?,
             emergency_numbers: json(row, "emergency_numbers")?,
             admin_state: named(row, "admin_state")?,

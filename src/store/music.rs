@@ -1,8 +1,9 @@
-//! Music on hold that a carrier brings for all its customers, or a partner for its own.
+//! Sounds that are brought: music on hold, a carrier's for all its customers or a partner's for its own, and what refused
+//! callers hear.
 
 use super::rows::{micros, now, time};
 use super::{Store, StoreError};
-use crate::audio::Clip;
+use crate::audio::{Announcement, Clip};
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -15,12 +16,56 @@ use uuid::Uuid;
 /// Bytes of a stored second.
 const SECOND: f64 = 16_000.0;
 
+/// What a stored piece is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// Music for the customers of all partners that have none of their own.
+    Carrier,
+    /// Music for the customers of this partner.
+    Partner(Uuid),
+    /// What refused callers hear in place of the built-in tones.
+    Announcement(Announcement),
+}
+
+impl Piece {
+    /// Music of this partner, or of the carrier.
+    pub fn of(partner: Option<Uuid>) -> Self {
+        partner.map_or(Self::Carrier, Self::Partner)
+    }
+
+    /// Where it is stored.
+    pub(super) fn key(self) -> String {
+        match self {
+            Self::Carrier => String::new(),
+            Self::Partner(id) => id.to_string(),
+            Self::Announcement(which) => format!("announcement:{}", which.name()),
+        }
+    }
+
+    fn partner(self) -> Option<Uuid> {
+        match self {
+            Self::Partner(id) => Some(id),
+            Self::Carrier | Self::Announcement(_) => None,
+        }
+    }
+
+    fn announcement(self) -> Option<Announcement> {
+        match self {
+            Self::Announcement(which) => Some(which),
+            Self::Carrier | Self::Partner(_) => None,
+        }
+    }
+}
+
 /// A stored piece, without its sound.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Music)]
 pub struct MusicRecord {
     /// Whose customers hear it; none for those of all partners that have none of their own.
     pub partner_id: Option<Uuid>,
+    /// What it announces; none: it is music on hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announcement: Option<Announcement>,
     /// After so many seconds it begins again.
     pub duration_s: f64,
     /// When the first piece was brought.
@@ -72,34 +117,30 @@ impl Pieces {
 }
 
 impl Store {
-    /// The samples of an owner's piece, 8000 a second, as it was last stored; empty if there is none.
-    pub async fn music_samples(&self, partner: Option<Uuid>) -> Result<Vec<i16>, StoreError> {
-        read(&mut *self.read().await?, &owner(partner)).await
+    /// The samples of a piece, 8000 a second, as it was last stored; empty if there is none.
+    pub async fn music_samples(&self, piece: Piece) -> Result<Vec<i16>, StoreError> {
+        read(&mut *self.read().await?, &piece.key()).await
     }
 }
 
-pub(super) fn owner(partner: Option<Uuid>) -> String {
-    partner.map_or_else(String::new, |id| id.to_string())
-}
-
-/// What a partner, or the carrier, brought.
+/// What was brought.
 pub async fn find(
     connection: &mut SqliteConnection,
-    partner: Option<Uuid>,
+    piece: Piece,
 ) -> Result<Option<MusicRecord>, StoreError> {
     let row = sqlx::query(
         "SELECT length(samples) AS bytes, created_at, updated_at, version FROM music WHERE owner = ?",
     )
-    .bind(owner(partner))
+    .bind(piece.key())
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| record(&row, partner)).transpose()?)
+    Ok(row.map(|row| record(&row, piece)).transpose()?)
 }
 
 /// Brings a piece, in place of the one before.
 pub async fn put(
     connection: &mut SqliteConnection,
-    partner: Option<Uuid>,
+    piece: Piece,
     samples: &[i16],
 ) -> Result<MusicRecord, StoreError> {
     let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
@@ -110,25 +151,22 @@ pub async fn put(
          ON CONFLICT (owner) DO UPDATE SET samples = excluded.samples, updated_at = excluded.updated_at,
          version = excluded.version",
     )
-    .bind(owner(partner))
+    .bind(piece.key())
     .bind(bytes)
     .bind(at)
     .bind(at)
     .bind(at)
     .execute(&mut *connection)
     .await?;
-    Ok(find(connection, partner)
+    Ok(find(connection, piece)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?)
 }
 
 /// Takes the piece away: who heard it hears what the carrier has, or the built-in piece.
-pub async fn delete(
-    connection: &mut SqliteConnection,
-    partner: Option<Uuid>,
-) -> Result<(), StoreError> {
+pub async fn delete(connection: &mut SqliteConnection, piece: Piece) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM music WHERE owner = ?")
-        .bind(owner(partner))
+        .bind(piece.key())
         .execute(connection)
         .await?;
     Ok(())
@@ -147,9 +185,10 @@ async fn read(connection: &mut SqliteConnection, owner: &str) -> Result<Vec<i16>
     Ok(samples.map(|two| i16::from_le_bytes(*two)).collect())
 }
 
-fn record(row: &SqliteRow, partner_id: Option<Uuid>) -> Result<MusicRecord, sqlx::Error> {
+fn record(row: &SqliteRow, piece: Piece) -> Result<MusicRecord, sqlx::Error> {
     Ok(MusicRecord {
-        partner_id,
+        partner_id: piece.partner(),
+        announcement: piece.announcement(),
         duration_s: row.try_get::<i64, _>("bytes")? as f64 / SECOND,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
@@ -186,8 +225,11 @@ mod tests {
         };
         customers::insert(&mut change, &acme()).await.unwrap();
         customers::insert(&mut change, &resold).await.unwrap();
-        put(&mut change, None, &[100; 16_000]).await.unwrap();
-        let own = put(&mut change, Some(partner), &[200; 8000]).await.unwrap();
+        put(&mut change, Piece::Carrier, &[100; 16_000])
+            .await
+            .unwrap();
+        let own = Piece::of(Some(partner));
+        let own = put(&mut change, own, &[200; 8000]).await.unwrap();
         assert_eq!((own.duration_s, own.partner_id), (1.0, Some(partner)));
         change.publish().await.unwrap();
         let (all, own) = (heard(&store, "acme"), heard(&store, "resold"));
@@ -201,10 +243,30 @@ mod tests {
 
         for (partner, acme, resold) in [(Some(partner), true, true), (None, false, false)] {
             let mut change = store.change().await.unwrap();
-            delete(&mut change, partner).await.unwrap();
+            delete(&mut change, Piece::of(partner)).await.unwrap();
             change.publish().await.unwrap();
             assert_eq!(heard(&store, "acme").is_some(), acme);
             assert_eq!(heard(&store, "resold").is_some(), resold);
         }
+    }
+
+    /// An announcement that was brought is heard in place of the built-in one; it is nobody's music.
+    #[tokio::test]
+    async fn an_announcement_is_no_music() {
+        let (_folder, store) = fresh().await;
+        let which = Announcement::NotInService;
+        let sounds = || store.directory().load_full().announcement(which);
+        let mut change = store.change().await.unwrap();
+        customers::insert(&mut change, &acme()).await.unwrap();
+        let piece = Piece::Announcement(which);
+        let brought = put(&mut change, piece, &[100; 16_000]).await.unwrap();
+        assert_eq!(brought.announcement, Some(which));
+        change.publish().await.unwrap();
+        assert_eq!(sounds(), Arc::new(Clip::new([100; 16_000])));
+        assert_eq!(heard(&store, "acme"), None);
+        let mut change = store.change().await.unwrap();
+        delete(&mut change, piece).await.unwrap();
+        change.publish().await.unwrap();
+        assert!(Arc::ptr_eq(&sounds(), &which.built_in()));
     }
 }

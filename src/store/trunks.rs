@@ -6,7 +6,7 @@ use super::rows::{
 };
 use super::{Listed, Page, StoreError};
 use crate::audio::tones;
-use crate::directory::{Auth, NumberFormat, Profile, Role, Secret, Trunk, TrunkState};
+use crate::directory::{Auth, MohMethod, NumberFormat, Profile, Role, Secret, Trunk, TrunkState};
 use crate::sip::Transport;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -333,6 +333,23 @@ impl TrunkSettings {
             "profile.transfer_ringback_s",
             "range",
             "must be 0 to 60",
+        );
+        let target = profile.moh_target.as_deref();
+        let is_user = |target: &str| {
+            let unreserved = |c: u8| c.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&c);
+            (1..=64).contains(&target.len()) && target.bytes().all(unreserved)
+        };
+        faults.demand(
+            target.is_none_or(is_user),
+            "profile.moh_target",
+            "format",
+            "must be the user part of a SIP URI",
+        );
+        faults.demand(
+            target.is_some() || profile.moh_method != MohMethod::Refer,
+            "profile.moh_target",
+            "required",
+            "is needed where moh_method is refer",
         );
         let known = |country: &String| tones::ringback_of(country).is_some();
         faults.demand(
@@ -677,7 +694,7 @@ mod tests {
             "name": "", "host": "a b", "port": 0, "auth": "digest", "acl": ["::/0", "x", "10.0.0.0/8"], "options_ping_s": 1,
             "number_format": "national", "trunk_prefix": "a",
             "profile": { "min_se_s": 89, "session_expires_s": 60, "srtp_suites": [], "ring_timeout_s": 0,
-                         "tone_country": "XX", "codecs": ["a/b"] },
+                         "moh_method": "refer", "tone_country": "XX", "codecs": ["a/b"] },
         }));
         let Err(StoreError::Faults(faults)) =
             insert(&mut store.read().await.unwrap(), None, &bad).await
@@ -702,6 +719,7 @@ mod tests {
                 "profile.session_expires_s",
                 "profile.srtp_suites",
                 "profile.ring_timeout_s",
+                "profile.moh_target",
                 "profile.tone_country",
                 "profile.codecs[0]",
             ]

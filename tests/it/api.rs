@@ -408,7 +408,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{number}", "+14255550199")
                 .replace("{gateway}", &Uuid::nil().to_string())
                 .replace("{trunk}", &Uuid::nil().to_string())
-                .replace("{partner}", &partner.to_string());
+                .replace("{partner}", &partner.to_string())
+                .replace("{announcement}", "limit_reached");
             let open = matches!(
                 template.as_str(),
                 "/healthz" | "/readyz" | "/api/v1/openapi.json"
@@ -435,8 +436,9 @@ async fn every_route_obeys_the_table_of_roles() {
                 let region = template.starts_with("/api/v1/regions");
                 let shared = shared || template.ends_with("/diagnosis");
                 let audit = template == "/api/v1/audit";
-                let carriers_music = template == "/api/v1/music";
-                let music = template.contains("/music");
+                let announcements = template.starts_with("/api/v1/announcements");
+                let carriers_music = template == "/api/v1/music" || announcements;
+                let music = template.contains("/music") || announcements;
                 let partners = template.starts_with("/api/v1/partners");
                 let region = region || template.starts_with("/api/v1/pbx-types");
                 let consent = template.ends_with("/co-management");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod announcements;
 mod basic;
 mod bypass;
 mod callers;
@@ -17,6 +18,7 @@ mod identity;
 mod interwork;
 mod keys;
 mod large;
+mod latch;
 mod limits;
 mod observed;
 mod outward;

@@ -155,6 +155,17 @@ impl fmt::Display for Fact {
             }
             Self::Progress { status } => write!(f, "the called side says {status}"),
             Self::Answered { peer } => write!(f, "{peer} answered"),
+            Self::Announced {
+                announcement,
+                with_answer,
+            } => {
+                let how = if *with_answer {
+                    "after a 200"
+                } else {
+                    "as early media"
+                };
+                write!(f, "the caller hears {} {how}", announcement.name())
+            }
             Self::Refused {
                 status,
                 q850,

@@ -38,6 +38,10 @@ pub struct Counters {
     pub replayed: Counter,
     /// From an address that may not send on the leg.
     pub wrong_source: Counter,
+    /// Times that a peer went on from elsewhere than before.
+    pub source_moves: Counter,
+    /// Of more synchronisation sources than a peer has.
+    pub unknown_streams: Counter,
     /// Neither RTP nor RTCP, too short or too long.
     pub malformed: Counter,
     /// Came before the leg was configured or connected.
@@ -90,6 +94,7 @@ pub(super) enum Dropped {
     Authentication,
     Replayed,
     WrongSource,
+    UnknownStream,
     Malformed,
     NotConnected,
     Held,
@@ -114,6 +119,8 @@ impl Counters {
             &self.authentication_failures,
             &self.replayed,
             &self.wrong_source,
+            &self.source_moves,
+            &self.unknown_streams,
             &self.malformed,
             &self.not_connected,
             &self.held,
@@ -171,6 +178,7 @@ impl Counters {
             Dropped::Authentication => &self.authentication_failures,
             Dropped::Replayed => &self.replayed,
             Dropped::WrongSource => &self.wrong_source,
+            Dropped::UnknownStream => &self.unknown_streams,
             Dropped::Malformed => &self.malformed,
             Dropped::NotConnected => &self.not_connected,
             Dropped::Held => &self.held,

@@ -6,6 +6,7 @@ use super::player::Player;
 use super::quality::Quality;
 use super::repack::Repacker;
 use super::source::{Lock, Rule};
+use super::streams::Streams;
 use super::{Forward, Kind};
 use crate::base::Random;
 use crate::media::{
@@ -20,12 +21,17 @@ use std::time::{Duration, Instant};
 /// A peer hears RTCP about this often, from the other leg or from us (RFC 3550 §6.2, TDR-815).
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The payload type of comfort noise (RFC 3551 table 4).
+const COMFORT_NOISE: u8 = 13;
+
 /// A valid packet, plain now: its kind and length.
 pub(super) struct Arrived {
     pub(super) kind: Kind,
     pub(super) length: usize,
     /// The first RTP packet of the leg.
     pub(super) first: bool,
+    /// The peer sends from elsewhere than before.
+    pub(super) moved: bool,
 }
 
 /// One leg's media.
@@ -44,12 +50,15 @@ pub(super) struct Leg {
     ice: Option<Agent>,
     rtp_lock: Lock,
     rtcp_lock: Lock,
+    streams: Streams,
     player: Player,
     quality: Quality,
     flowing: bool,
     /// When the peer was last heard, or began to be expected.
     alive: Instant,
     inactive: bool,
+    /// What the peer sent last was comfort noise: it says that it will be silent (RFC 3389 §4).
+    suppresses: bool,
     /// When our next RTCP is due, and when the partner's last went out.
     report_due: Instant,
     partner_report: Option<Instant>,
@@ -71,11 +80,13 @@ impl Leg {
             ice: None,
             rtp_lock: Lock::default(),
             rtcp_lock: Lock::default(),
+            streams: Streams::default(),
             player: Player::new(random),
             quality: Quality::default(),
             flowing: false,
             alive: now,
             inactive: false,
+            suppresses: false,
             report_due: now + REPORT_INTERVAL / 2,
             partner_report: None,
             name: random.token(20),
@@ -110,10 +121,13 @@ impl Leg {
         if before.map(sends) != after.map(sends) {
             self.sender = after.map(|c| Sender::new(suite(c), c.send.padded(), &c.send_mki));
         }
-        let place = |c: &LegConfig| (c.remote_rtp, c.remote_rtcp, c.rtcp_mux, c.source);
+        let place = |c: &LegConfig| (c.remote_rtp, c.remote_rtcp, c.rtcp_mux, c.source.clone());
         if !same_receiver || old.map(place) != Some(place(&config)) {
             (self.rtp_lock, self.rtcp_lock) = (Lock::default(), Lock::default());
         }
+        self.rtp_lock.renew();
+        self.rtcp_lock.renew();
+        self.streams.clear();
         if old.map(|old| old.inactivity) != Some(config.inactivity) {
             (self.alive, self.inactive) = (now, false);
         }
@@ -198,9 +212,8 @@ impl Leg {
     ) -> Result<Arrived, Dropped> {
         let config = self.config.as_ref().ok_or(Dropped::NotConnected)?;
         let nominated = |agent: &Agent| agent.is_nominated(port, from);
-        if !self.lock(port).admits(from, self.rule(port, config), now)
-            && !self.ice.as_ref().is_some_and(nominated)
-        {
+        let rule = self.rule(port, config);
+        if !self.lock(port).admits(from, rule, now) && !self.ice.as_ref().is_some_and(nominated) {
             return Err(Dropped::WrongSource);
         }
         // RFC 5761 §4: both kinds come on the RTP port only if that was agreed; on the other port RTP has no place.
@@ -214,6 +227,7 @@ impl Leg {
             (Kind::Rtp, Kind::Rtcp) if config.rtcp_mux => {}
             _ => return Err(Dropped::Malformed),
         }
+        let authentic = self.receiver.is_some();
         let (length, first) = match kind {
             Kind::Rtp => {
                 let (header, length) = match &mut self.receiver {
@@ -226,6 +240,10 @@ impl Leg {
                 header
                     .payload(&datagram[..length])
                     .map_err(|_| Dropped::Malformed)?;
+                if !authentic {
+                    self.streams.admit(header.ssrc)?;
+                }
+                self.suppresses = header.payload_type == COMFORT_NOISE;
                 self.quality.received(&header, now);
                 (length, !std::mem::replace(&mut self.flowing, true))
             }
@@ -235,13 +253,18 @@ impl Leg {
                     None => datagram.len(),
                 };
                 rtcp::check(&datagram[..length]).map_err(|_| Dropped::Malformed)?;
+                if !authentic {
+                    self.streams.admit(rtcp::source(&datagram[..length]))?;
+                }
                 self.quality.received_rtcp(&datagram[..length], now);
                 (length, false)
             }
         };
+        let mut lock = *self.lock(port);
+        let moved = lock.heard(from, rule, now);
         match port {
-            Kind::Rtp => self.rtp_lock.heard(from, now),
-            Kind::Rtcp => self.rtcp_lock.heard(from, now),
+            Kind::Rtp => self.rtp_lock = lock,
+            Kind::Rtcp => self.rtcp_lock = lock,
         }
         if let Some(agent) = &mut self.ice {
             agent.heard(port, from, now);
@@ -250,6 +273,7 @@ impl Leg {
             kind,
             length,
             first,
+            moved,
         })
     }
 
@@ -260,29 +284,25 @@ impl Leg {
         }
     }
 
-    fn rule(&self, port: Kind, config: &LegConfig) -> Rule {
+    fn rule<'a>(&self, port: Kind, config: &'a LegConfig) -> Rule<'a> {
         let authenticated = config.crypto.is_some();
-        let latch = config.source == MediaSource::Latch;
+        let elsewhere = match &config.source {
+            MediaSource::Strict => None,
+            MediaSource::Latch(networks) => Some(networks.as_slice()),
+        };
+        let rule = |signalled, elsewhere| Rule {
+            signalled,
+            authenticated,
+            elsewhere,
+        };
         match (port, self.rtp_lock.source()) {
-            (Kind::Rtp, _) => Rule {
-                signalled: config.remote_rtp,
-                authenticated,
-                latch,
-            },
+            (Kind::Rtp, _) => rule(config.remote_rtp, elsewhere),
             // Plain RTCP of a peer behind NAT comes from where its RTP comes from.
-            (Kind::Rtcp, Some(rtp)) if latch && !authenticated => {
-                let signalled = SocketAddr::new(rtp.ip(), config.remote_rtcp.port());
-                Rule {
-                    signalled,
-                    authenticated,
-                    latch: false,
-                }
+            (Kind::Rtcp, Some(rtp)) if elsewhere.is_some() && !authenticated => {
+                let port = config.remote_rtcp.port();
+                rule(SocketAddr::new(rtp.ip(), port), None)
             }
-            (Kind::Rtcp, _) => Rule {
-                signalled: config.remote_rtcp,
-                authenticated,
-                latch,
-            },
+            (Kind::Rtcp, _) => rule(config.remote_rtcp, elsewhere),
         }
     }
 
@@ -444,9 +464,9 @@ impl Leg {
             Kind::Rtcp => config.remote_rtcp,
         };
         let checked = self.ice.as_ref().and_then(|agent| agent.destination(port));
-        let to = checked.unwrap_or_else(|| match config.source {
+        let to = checked.unwrap_or_else(|| match &config.source {
             MediaSource::Strict => signalled,
-            MediaSource::Latch => self.lock(port).source().unwrap_or(signalled),
+            MediaSource::Latch(_) => self.lock(port).source().unwrap_or(signalled),
         });
         // 0.0.0.0 is how old peers hold (RFC 3264 §8.4); a group would make us an amplifier.
         Some(to).filter(|to| !to.ip().is_unspecified() && !to.ip().is_multicast() && to.port() != 0)
@@ -542,11 +562,12 @@ impl Leg {
         self.protect(Kind::Rtcp, buffer, length, now).ok()
     }
 
-    /// Whether the peer has just been silent for too long; true once until it is heard again.
+    /// Whether the peer has just been silent for too long without having said that it would be; true once until it is heard
+    /// again.
     pub(super) fn fell_silent(&mut self, now: Instant) -> bool {
         let limit = self.config.as_ref().and_then(|config| config.inactivity);
         let silent = limit.is_some_and(|limit| now.saturating_duration_since(self.alive) >= limit);
-        silent && !std::mem::replace(&mut self.inactive, true)
+        silent && !self.suppresses && !std::mem::replace(&mut self.inactive, true)
     }
 
     pub(super) fn report(&self) -> LegReport {
@@ -580,9 +601,8 @@ impl From<SrtpError> for Dropped {
         match error {
             SrtpError::Authentication => Self::Authentication,
             SrtpError::Replayed => Self::Replayed,
-            SrtpError::Malformed | SrtpError::TooManySources | SrtpError::Exhausted => {
-                Self::Malformed
-            }
+            SrtpError::TooManySources => Self::UnknownStream,
+            SrtpError::Malformed | SrtpError::Exhausted => Self::Malformed,
         }
     }
 }

@@ -114,6 +114,7 @@ impl Quality {
             Dropped::Malformed => self.report.malformed += 1,
             // These say nothing about what came, only about what we did with it.
             Dropped::NotConnected
+            | Dropped::UnknownStream
             | Dropped::Held
             | Dropped::PayloadType
             | Dropped::Key

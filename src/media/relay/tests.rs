@@ -1,3 +1,4 @@
+mod attacks;
 mod ice;
 mod keys;
 mod repack;
@@ -10,6 +11,7 @@ use crate::rtp::packet::{HEADER, Header, write_header};
 use crate::rtp::rtcp::{self, Packet, ReportBlock};
 use crate::rtp::srtp::{self, Receiver, Sender};
 use crate::sdp::Codec;
+use ipnet::IpNet;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -32,6 +34,11 @@ fn plain(id: LegId) -> LegConfig {
         receive: true,
         send: true,
     }
+}
+
+/// Where the signalling of peers behind NAT comes from.
+fn nat() -> Vec<IpNet> {
+    vec!["198.51.100.0/24".parse().unwrap()]
 }
 
 fn secure(id: LegId, receive: u8, send: u8) -> LegConfig {
@@ -436,7 +443,7 @@ fn strangers_are_not_heard() {
 fn a_peer_behind_nat_is_answered_where_it_was_heard() {
     let mut bench = Bench::new(
         LegConfig {
-            source: MediaSource::Latch,
+            source: MediaSource::Latch(nat()),
             ..plain(A)
         },
         plain(B),
@@ -480,7 +487,7 @@ fn a_peer_behind_nat_is_answered_where_it_was_heard() {
 fn only_authentic_packets_decide_the_source() {
     let mut bench = Bench::new(
         LegConfig {
-            source: MediaSource::Latch,
+            source: MediaSource::Latch(nat()),
             ..secure(A, 1, 2)
         },
         plain(B),
@@ -819,6 +826,28 @@ fn who_suppresses_silence_is_not_dead() {
     assert_eq!(bench.events(), ["Flowing { leg: LegId(1) }"]);
 }
 
+/// TDR-814: comfort noise says that silence follows: who sends nothing at all afterwards, neither voice nor RTCP, is not
+/// taken for dead. After voice it is.
+#[test]
+fn announced_silence_is_no_inactivity() {
+    let config = LegConfig {
+        inactivity: Some(Duration::from_secs(10)),
+        ..plain(A)
+    };
+    let mut bench = Bench::new(config, plain(B));
+    let mut noise = voice(1);
+    noise[1] = 13;
+    noise.truncate(13);
+    bench.packet(A, Kind::Rtp, &noise).unwrap();
+    bench.pass(Duration::from_secs(1200));
+    assert_eq!(bench.events(), ["Flowing { leg: LegId(1) }"]);
+    bench.packet(A, Kind::Rtp, &voice(2)).unwrap();
+    bench.pass(Duration::from_secs(9));
+    assert!(bench.events().is_empty());
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.events(), ["Inactive { leg: LegId(1) }"]);
+}
+
 /// The report of a leg: what came, went, got lost and how unevenly.
 #[test]
 fn a_closed_leg_reports() {
@@ -974,7 +1003,7 @@ fn the_table_is_bounded() {
 fn noise_does_no_harm() {
     let mut bench = Bench::new(
         LegConfig {
-            source: MediaSource::Latch,
+            source: MediaSource::Latch(nat()),
             ..secure(A, 1, 2)
         },
         plain(B),

@@ -55,6 +55,9 @@ table! {
     CALLS_LIMIT = Gauge "tollgate_calls_limit" [] "Calls that may be active at once in all";
     CALLS = Counter "tollgate_calls_total" ["direction"] "Calls admitted";
     CALLS_REFUSED = Counter "tollgate_calls_refused_total" ["reason"] "INVITEs refused by us";
+    ANNOUNCEMENTS = Counter "tollgate_announcements_total" ["announcement", "outcome"] "Refused callers that were to hear why";
+    ANNOUNCEMENTS_ACTIVE = Gauge "tollgate_announcements_active" [] "Refused callers that hear why";
+    ANNOUNCEMENTS_LIMIT = Gauge "tollgate_announcements_limit" [] "Refused callers that may hear why at once";
     CALL_SETUP = Histogram "tollgate_call_setup_seconds" [] "Time from the INVITE to the answer of calls that were answered";
 
     CHANNELS_LIMIT = Gauge "tollgate_channels_limit" ["customer"] "Calls that a customer may have at once";
@@ -87,6 +90,7 @@ table! {
     RTP_PACKETS = Counter "tollgate_rtp_packets_total" ["direction"] "RTP packets received and sent";
     RTP_DROPPED = Counter "tollgate_rtp_dropped_total" ["reason"] "Packets that were not forwarded";
     SRTP_FAILURES = Counter "tollgate_srtp_authentication_failures_total" [] "SRTP and SRTCP packets with a wrong tag";
+    RTP_SOURCE_MOVES = Counter "tollgate_rtp_source_moves_total" [] "Times that a peer's packets went on from elsewhere than before";
     MEDIA_LEGS = Gauge "tollgate_media_legs" [] "Legs whose media ports are open";
     MEDIA_THREAD_LEGS = Gauge "tollgate_media_thread_legs" ["thread"] "Legs whose media ports are open, by relay thread";
     MEDIA_RECEIVE_BUFFER = Gauge "tollgate_media_receive_buffer_bytes" [] "What the system keeps of each media socket until it is read";

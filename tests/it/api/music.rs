@@ -1,7 +1,7 @@
-//! Music that a carrier or a partner brings.
+//! Music and announcements that a carrier or a partner brings.
 
 use super::*;
-use tollgate::audio::{Clip, wav};
+use tollgate::audio::{Announcement, Clip, wav};
 
 /// Two seconds of a tone.
 fn tone() -> Vec<i16> {
@@ -122,4 +122,43 @@ async fn a_partner_brings_music_for_its_customers_only() {
         let seen = api.request("GET", &place).bearer_auth(&token);
         assert_eq!(seen.send().await.unwrap().status(), 404);
     }
+}
+
+/// The carrier brings an announcement, calls play it, and it goes away again; others may not, and an announcement that
+/// nothing plays is not found.
+#[tokio::test]
+async fn a_carrier_brings_announcements() {
+    let api = Api::start().await;
+    let token = api.token(AccessRole::CarrierAdmin, None).await;
+    let path = "/api/v1/announcements/not_in_service";
+    let sounds = || {
+        let directory = api.store.directory().load_full();
+        directory.announcement(Announcement::NotInService)
+    };
+    let missing = api.carrier("GET", path).await.send().await.unwrap();
+    assert_eq!(missing.status().as_u16(), 404);
+    let made = bring(&api, path, &token, None, wav(&tone())).await;
+    assert_eq!(made.status(), 201);
+    assert_eq!(made.headers()["location"], path);
+    let tag = made.headers()["etag"].to_str().unwrap().to_owned();
+    let record: Value = made.json().await.unwrap();
+    assert_eq!(record["announcement"], json!("not_in_service"));
+    assert_eq!(sounds().duration(), Duration::from_secs(2));
+    let music = api.carrier("GET", "/api/v1/music").await;
+    assert_eq!(music.send().await.unwrap().status(), 404, "it is no music");
+    let audio = api.carrier("GET", &format!("{path}/audio")).await;
+    assert_eq!(audio.send().await.unwrap().status(), 200);
+    let again = bring(&api, path, &token, Some(&tag), wav(&tone())).await;
+    assert_eq!(again.status(), 200);
+    assert_eq!(api.delete(path).await, 204);
+    let built_in = Announcement::NotInService.built_in();
+    assert!(Arc::ptr_eq(&sounds(), &built_in));
+
+    let unknown = "/api/v1/announcements/weather";
+    let refused = bring(&api, unknown, &token, None, wav(&tone())).await;
+    assert_eq!(refused.status(), 404);
+    let partner = Some(Uuid::from_u128(5));
+    let token = api.token(AccessRole::PartnerAdmin, partner).await;
+    let refused = bring(&api, path, &token, None, wav(&tone())).await;
+    assert_eq!(refused.status(), 403);
 }

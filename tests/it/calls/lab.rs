@@ -120,6 +120,20 @@ impl Lab {
         }
     }
 
+    /// What the SBC is provisioned with.
+    pub fn store(&self) -> &store::Store {
+        self.sbc.store()
+    }
+
+    /// The first of the SBC's 64 media ports.
+    pub fn first_port(&self) -> u16 {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("port_min = "));
+        line.unwrap().parse().unwrap()
+    }
+
     /// The SBC's configuration.
     pub fn config(&self) -> std::path::PathBuf {
         self._directory.path().join("tollgate.toml")

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod announcements;
+mod attacks;
 mod bypass;
 pub mod lab;
 

@@ -172,6 +172,8 @@ fn config() -> Config {
         ring_timeout: Duration::from_secs(60),
         max_duration: None,
         max_calls: 100,
+        max_announcements: 10,
+        announcement_max: Duration::from_secs(30),
         media_inactivity: Some(Duration::from_secs(30)),
         media_address: local,
         advertised_address: local,

@@ -193,7 +193,8 @@ fn two_lite_agents_use_what_is_signalled() {
         .unwrap();
     caller.accept_answer(&secure("")).unwrap();
     assert_eq!(caller.ice().unwrap().remote_ufrag, None);
-    assert_eq!(caller.negotiated().unwrap().source, MediaSource::Latch);
+    let latch = MediaSource::Latch(Vec::new());
+    assert_eq!(caller.negotiated().unwrap().source, latch);
 }
 
 /// TDR-819: without media bypass what Teams says of ICE is passed over, and nothing of it is said to anybody. TDR-818:

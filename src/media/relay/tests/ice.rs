@@ -126,7 +126,7 @@ impl Bench {
 /// Teams' side of an answered call: SRTP, and a client that may be behind NAT.
 fn latched() -> LegConfig {
     LegConfig {
-        source: MediaSource::Latch,
+        source: MediaSource::Latch(nat()),
         ..secure(A, 1, 2)
     }
 }
