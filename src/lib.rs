@@ -11,8 +11,8 @@
 //! | 8 | `app` | builds every part from `Config`, connects them, runs, drains and shuts down in order |
 //! | 7 | `config` | the sum of the modules' own configurations, read from TOML and the environment |
 //! | 6 | `admin` | the REST API |
-//! | 5 | `telemetry`, `doctor` | metrics, logs, ladders, what is up and what is down; what keeps calls away |
-//! | 4 | `net`, `store`, `microsoft` | sockets, TLS, DNS and relay threads; the database; sign-in and Graph as a client |
+//! | 5 | `telemetry`, `doctor`, `sync` | metrics, logs, ladders, what is up and what is down; what keeps calls away; Sync |
+//! | 4 | `net`, `store`, `microsoft`, `backend` | sockets, TLS, DNS and relay threads; the database; sign-in and Graph as a client; the carrier's system of seats |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
 //! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records |
 //! | 3 | `provisioning` | partners, customers, numbers, users, licences, Sync: rules and state machines |
@@ -34,6 +34,7 @@ pub mod admin;
 pub mod app;
 pub mod audio;
 pub mod b2bua;
+pub mod backend;
 pub mod base;
 pub mod cli;
 pub mod config;
@@ -48,4 +49,5 @@ pub mod rtp;
 pub mod sdp;
 pub mod sip;
 pub mod store;
+pub mod sync;
 pub mod telemetry;

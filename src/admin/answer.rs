@@ -32,6 +32,18 @@ pub(super) fn changed(version: i64, record: &impl Serialize, generation: u64) ->
     response
 }
 
+/// A resource after a change that calls do not obey, or not before a Sync.
+pub(super) fn changed_rows(version: i64, record: &impl Serialize) -> Response {
+    let mut response = Json(record).into_response();
+    response.headers_mut().insert(header::ETAG, tag(version));
+    response
+}
+
+/// A resource whose change waits for a Sync.
+pub(super) fn pending(version: i64, record: &impl Serialize) -> Response {
+    (StatusCode::ACCEPTED, changed_rows(version, record)).into_response()
+}
+
 /// A resource that was just made.
 pub(super) fn created(
     location: &str,
@@ -39,7 +51,16 @@ pub(super) fn created(
     record: &impl Serialize,
     generation: u64,
 ) -> Response {
-    let mut response = (StatusCode::CREATED, changed(version, record, generation)).into_response();
+    placed(location, changed(version, record, generation))
+}
+
+/// A resource that was just made, and that calls do not obey, or not before a Sync.
+pub(super) fn created_rows(location: &str, version: i64, record: &impl Serialize) -> Response {
+    placed(location, changed_rows(version, record))
+}
+
+fn placed(location: &str, answer: Response) -> Response {
+    let mut response = (StatusCode::CREATED, answer).into_response();
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }

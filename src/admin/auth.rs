@@ -22,7 +22,8 @@ const READ: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin
 /// Who runs customers.
 const EDIT: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin]);
 const CARRIER: Allowed = Allowed::Roles(&[CarrierAdmin]);
-/// What is between a customer and those who run it: both have their part.
+/// What is between a customer and those who run it: both have their part. Where it is the customer's own business,
+/// carrier and partner need its co-management.
 const CONSENT: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin]);
 /// Who watches over everything.
 const OPERATE: Allowed = Allowed::Roles(&[CarrierAdmin, Noc]);
@@ -78,8 +79,36 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/customers/{id}/numbers",            READ),
     ("POST",   "/api/v1/customers/{id}/numbers",            EDIT),
     ("GET",    "/api/v1/customers/{id}/numbers/{number}",   READ),
-    ("PATCH",  "/api/v1/customers/{id}/numbers/{number}",   EDIT),
+    ("PATCH",  "/api/v1/customers/{id}/numbers/{number}",   CONSENT),
     ("DELETE", "/api/v1/customers/{id}/numbers/{number}",   EDIT),
+
+    ("GET",    "/api/v1/numbers",                           OPERATE),
+    ("POST",   "/api/v1/numbers",                           CARRIER),
+    ("DELETE", "/api/v1/numbers/{number}",                  CARRIER),
+
+    ("GET",    "/api/v1/events",                            READ),
+    ("GET",    "/api/v1/customers/{id}/action-items",       READ),
+
+    ("GET",    "/api/v1/customers/{id}/sync",               READ),
+    ("POST",   "/api/v1/customers/{id}/sync",               CONSENT),
+    ("GET",    "/api/v1/customers/{id}/sync-jobs",          READ),
+    ("GET",    "/api/v1/customers/{id}/sync-jobs/{job}",    READ),
+    ("GET",    "/api/v1/tasks/{task}",                      READ),
+    ("DELETE", "/api/v1/tasks/{task}",                      CONSENT),
+
+    ("GET",    "/api/v1/customers/{id}/users",              READ),
+    ("POST",   "/api/v1/customers/{id}/users",              CONSENT),
+    ("POST",   "/api/v1/customers/{id}/users/bulk",         CONSENT),
+    ("GET",    "/api/v1/customers/{id}/users/{user}",       READ),
+    ("PATCH",  "/api/v1/customers/{id}/users/{user}",       CONSENT),
+    ("DELETE", "/api/v1/customers/{id}/users/{user}",       CONSENT),
+    ("GET",    "/api/v1/customers/{id}/extensions/suggest", READ),
+
+    ("GET",    "/api/v1/customers/{id}/services",           READ),
+    ("POST",   "/api/v1/customers/{id}/services",           EDIT),
+    ("GET",    "/api/v1/customers/{id}/services/{service}", READ),
+    ("PATCH",  "/api/v1/customers/{id}/services/{service}", EDIT),
+    ("DELETE", "/api/v1/customers/{id}/services/{service}", EDIT),
 
     ("GET",    "/api/v1/customers/{id}/trunks",             READ),
     ("POST",   "/api/v1/customers/{id}/trunks",             EDIT),
@@ -310,6 +339,28 @@ impl Caller {
         sees.then_some(customer).ok_or_else(ApiError::not_found)
     }
 
+    /// The customer of this id, for what is its own business: carrier and partner only with its co-management.
+    pub(super) async fn managed(
+        &self,
+        connection: &mut SqliteConnection,
+        id: Uuid,
+    ) -> Result<CustomerRecord, ApiError> {
+        let customer = self.customer(connection, id).await?;
+        self.require_co_management(&customer)?;
+        Ok(customer)
+    }
+
+    /// Nothing, or that the customer does not let others do its own business.
+    pub(super) fn require_co_management(&self, customer: &CustomerRecord) -> Result<(), ApiError> {
+        let may = match self.role() {
+            CarrierAdmin | PartnerAdmin => customer.can_manage,
+            CustomerAdmin | Noc => true,
+        };
+        let detail = "the customer has not granted co-management";
+        may.then_some(())
+            .ok_or_else(|| ApiError::forbidden("co_management_required", detail))
+    }
+
     /// Notes what the caller did, under the path of the request or that of the `created` resource.
     pub(super) async fn audit(
         &self,
@@ -319,13 +370,54 @@ impl Caller {
         before: Option<&impl Serialize>,
         after: Option<&impl Serialize>,
     ) -> Result<(), StoreError> {
+        let event = self.told(action, created, before, after);
+        change.audit(&event).await
+    }
+
+    /// The same of what is the customer's own business: whoever else does it, does it for the customer.
+    pub(super) async fn audit_for(
+        &self,
+        customer: &CustomerRecord,
+        change: &mut Change,
+        action: &str,
+        created: Option<&str>,
+        before: Option<&impl Serialize>,
+        after: Option<&impl Serialize>,
+    ) -> Result<(), StoreError> {
         let event = AuditEvent {
+            on_behalf_of: (self.role() != CustomerAdmin).then_some(customer.id),
+            ..self.told(action, created, before, after)
+        };
+        change.audit(&event).await
+    }
+
+    /// Notes what the caller did beyond the rows of a change.
+    pub(super) async fn note(
+        &self,
+        admin: &Admin,
+        action: &str,
+        object: &str,
+    ) -> Result<(), StoreError> {
+        let event = AuditEvent {
+            object,
+            ..self.event(action)
+        };
+        admin.store.audit(&event).await
+    }
+
+    fn told<'a>(
+        &'a self,
+        action: &'a str,
+        created: Option<&'a str>,
+        before: Option<&impl Serialize>,
+        after: Option<&impl Serialize>,
+    ) -> AuditEvent<'a> {
+        AuditEvent {
             object: created.unwrap_or(&self.path),
             before: before.and_then(|record| serde_json::to_value(record).ok()),
             after: after.and_then(|record| serde_json::to_value(record).ok()),
             ..self.event(action)
-        };
-        change.audit(&event).await
+        }
     }
 
     /// That the caller did something to the resource of the request.
@@ -338,6 +430,7 @@ impl Caller {
             before: None,
             after: None,
             request_id: &self.request_id,
+            on_behalf_of: None,
         }
     }
 }
@@ -348,7 +441,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// What the seeds leave to the customer's own administrator.
-    const CUSTOMERS_SAY: &[&str] = &["/api/v1/customers/{id}/co-management"];
+    const CUSTOMERS_SAY: &[(&str, &str)] = &[
+        ("PUT", "/api/v1/customers/{id}/co-management"),
+        ("DELETE", "/api/v1/customers/{id}/co-management"),
+        ("POST", "/api/v1/customers/{id}/sync"),
+        ("DELETE", "/api/v1/tasks/{task}"),
+        ("PATCH", "/api/v1/customers/{id}/numbers/{number}"),
+        ("POST", "/api/v1/customers/{id}/users"),
+        ("POST", "/api/v1/customers/{id}/users/bulk"),
+        ("PATCH", "/api/v1/customers/{id}/users/{user}"),
+        ("DELETE", "/api/v1/customers/{id}/users/{user}"),
+    ];
 
     fn documented() -> BTreeSet<(String, String)> {
         let document = serde_json::to_value(super::super::openapi()).unwrap();
@@ -389,7 +492,7 @@ mod tests {
             };
             assert!(roles.contains(&CarrierAdmin), "{method} {path}");
             if *method != "GET" {
-                let say = CUSTOMERS_SAY.contains(path);
+                let say = CUSTOMERS_SAY.contains(&(method, path));
                 assert_eq!(roles.contains(&CustomerAdmin), say, "{method} {path}");
                 assert_eq!(
                     roles.contains(&Noc),

@@ -4,11 +4,13 @@ use super::auth::Caller;
 use super::body::Body;
 use super::error::{ApiError, Problem};
 use crate::provisioning::{Consent, NotYours, Party, Wish};
-use crate::store::{AccessRole, CoManagementRecord, customers};
+use crate::store::{AccessRole, CoManagementRecord, customers, events};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
+use serde_json::json;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -117,5 +119,8 @@ async fn carry_out(
     caller
         .audit(&mut change, "update", None, Some(from), Some(to))
         .await?;
+    let now = OffsetDateTime::now_utc();
+    let detail = json!({ "state": to.state, "requested": to.requested });
+    events::insert(&mut change, now, "co_management.changed", id, &detail).await?;
     Ok(changed(record.version, to, change.publish_for(&[]).await?))
 }

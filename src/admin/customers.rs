@@ -6,21 +6,22 @@
 use super::Admin;
 use super::answer::{absent, changed, created, deleted, require_match, shown};
 use super::auth::Caller;
-use super::body::{Body, Search, patched};
+use super::body::{Body, Search, patched, shaped};
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging, Parted};
 use crate::directory::{ActivationState, AdminState};
-use crate::provisioning::{SeatType, SyncState, suggested_channels};
+use crate::provisioning::{CoManagement, Party, SeatType, SyncState, Wish, suggested_channels};
 use crate::store::{
-    CustomerFilter, CustomerRecord, CustomerSettings, CustomerSort, CustomerStates, customers,
-    partners,
+    CustomerFilter, CustomerRecord, CustomerSettings, CustomerSort, CustomerStates, TaskRecord,
+    customers, events, partners,
 };
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -125,15 +126,20 @@ pub(super) async fn list(
 
 /// Add a customer
 #[utoipa::path(
-    post, path = "/api/v1/customers", tag = "customers", operation_id = "create_customer", request_body = CustomerSettings,
-    responses((status = 201, body = CustomerRecord), (status = 403, body = Problem), (status = 409, body = Problem),
+    post, path = "/api/v1/customers", tag = "customers", operation_id = "create_customer", request_body = NewCustomer,
+    responses((status = 201, body = CustomerCreated), (status = 403, body = Problem), (status = 409, body = Problem),
               (status = 422, body = Problem))
 )]
 pub(super) async fn create(
     State(admin): State<Admin>,
     caller: Caller,
-    Body(mut settings): Body<CustomerSettings>,
+    Body(body): Body<Value>,
 ) -> Result<Response, ApiError> {
+    let NewCustomer {
+        mut settings,
+        sync_after_save,
+        request_co_management,
+    } = NewCustomer::read(body)?;
     require_tenant(&settings)?;
     check_activation(
         &caller,
@@ -152,7 +158,7 @@ pub(super) async fn create(
             ));
         }
     }
-    let record = customers::insert(&mut change, &settings).await?;
+    let mut record = customers::insert(&mut change, &settings).await?;
     let location = format!("/api/v1/customers/{}", record.id);
     caller
         .audit(
@@ -163,12 +169,73 @@ pub(super) async fn create(
             Some(&record),
         )
         .await?;
-    Ok(created(
-        &location,
-        record.version,
-        &record,
-        change.publish_for(&[record.id]).await?,
-    ))
+    if request_co_management {
+        let asked = CoManagement::default().on(Party::Provider, Wish::Request);
+        let asked = asked.map_err(|error| ApiError::forbidden("role", &error.to_string()))?;
+        record =
+            customers::set_co_management(&mut change, record.id, asked, caller.token.id).await?;
+    }
+    let now = OffsetDateTime::now_utc();
+    let detail = json!({ "account_id": record.settings.account_id });
+    events::insert(&mut change, now, "customer.created", record.id, &detail).await?;
+    let generation = change.publish_for(&[record.id]).await?;
+    let sync_task = match sync_after_save {
+        true => Some(start_sync(&admin, &caller, record.id).await?),
+        false => None,
+    };
+    let version = record.version;
+    let answer = CustomerCreated { record, sync_task };
+    Ok(created(&location, version, &answer, generation))
+}
+
+async fn start_sync(admin: &Admin, caller: &Caller, id: Uuid) -> Result<TaskRecord, ApiError> {
+    let task = admin.syncs.begin(id, caller.token.id).await;
+    task.map_err(super::sync::refused)
+}
+
+/// A customer to add.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct NewCustomer {
+    #[serde(flatten)]
+    settings: CustomerSettings,
+    /// Whether a Sync follows at once.
+    #[serde(default)]
+    sync_after_save: bool,
+    /// Whether the customer is asked to let carrier and partner manage its users.
+    #[serde(default)]
+    request_co_management: bool,
+}
+
+impl NewCustomer {
+    /// By hand, for what is flattened lets unknown fields pass.
+    fn read(mut body: Value) -> Result<Self, ApiError> {
+        let mut switch = |name: &str| match body.as_object_mut().and_then(|body| body.remove(name))
+        {
+            None => Ok(false),
+            Some(Value::Bool(on)) => Ok(on),
+            Some(_) => Err(ApiError::invalid_field(
+                name,
+                "type",
+                "must be true or false",
+            )),
+        };
+        let sync_after_save = switch("sync_after_save")?;
+        let request_co_management = switch("request_co_management")?;
+        Ok(Self {
+            settings: shaped(body)?,
+            sync_after_save,
+            request_co_management,
+        })
+    }
+}
+
+/// A customer that was added.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CustomerCreated {
+    #[serde(flatten)]
+    record: CustomerRecord,
+    /// The Sync that was asked for.
+    sync_task: Option<TaskRecord>,
 }
 
 /// A customer
@@ -352,6 +419,11 @@ async fn set_admin_state(
         Some(&record),
     );
     audited.await?;
+    let kind = match admin_state {
+        AdminState::Disabled => "customer.disabled",
+        AdminState::Enabled => "customer.enabled",
+    };
+    events::insert(&mut change, OffsetDateTime::now_utc(), kind, id, &json!({})).await?;
     let generation = change.publish_for(&[id]).await?;
     Ok(changed(record.version, &record, generation))
 }

@@ -95,6 +95,16 @@ impl ApiError {
         }])
     }
 
+    /// For programs: the first broken rule's code, if it is about rules.
+    pub(super) fn first_code(&self) -> &str {
+        self.errors.first().map_or(self.code, |fault| &fault.code)
+    }
+
+    /// For people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Not now.
     pub(super) fn unavailable(code: &'static str, detail: &str) -> Self {
         Self {
@@ -162,6 +172,14 @@ fn taken(constraint: &str) -> ApiError {
             "email_in_use",
             "another partner or customer has this email address",
         ),
+        "users.customer_id, users.upn" => ("upn_in_use", "another user has this upn"),
+        "users.customer_id, users.extension" => {
+            ("extension_in_use", "another user has this extension")
+        }
+        "users.customer_id, users.sip_user" => {
+            ("sip_user_in_use", "another user has this sip_user")
+        }
+        "services.folded_name" => ("short_name_in_use", "another service has this short_name"),
         "pbx_types.code" => ("pbx_type_in_use", "another PBX type has this code"),
         "gateways.fqdn" => ("fqdn_in_use", "another gateway has this name"),
         "gateways.customer_id, gateways.region" => (

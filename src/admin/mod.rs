@@ -1,10 +1,12 @@
 //! The REST API: what is provisioned, live calls, call detail records, health.
 //!
-//! Every write takes effect at once: it is stored, compiled into the next [`Directory`](crate::directory::Directory)
-//! and obeyed by calls before it is answered; `Tollgate-Generation` in the answer says by which. Errors are problems
+//! A write that concerns calls takes effect at once: it is stored, compiled into the next
+//! [`Directory`](crate::directory::Directory) and obeyed by calls before it is answered; `Tollgate-Generation` in the
+//! answer says by which. Numbers and users wait for a [Sync](crate::sync). Errors are problems
 //! (RFC 9457), bodies JSON, changes merge patches (RFC 7396) under `If-Match`; a POST may carry an `Idempotency-Key`.
 //! Who may use which route stands in one table, in `auth`.
 
+mod action_items;
 mod announcements;
 mod answer;
 mod audit;
@@ -17,6 +19,7 @@ mod co_management;
 mod customers;
 mod diagnosis;
 mod error;
+mod events;
 mod gateways;
 mod health;
 mod idempotency;
@@ -29,8 +32,11 @@ mod page;
 mod partners;
 mod regions;
 mod request;
+mod services;
 mod sight;
+mod sync;
 mod trunks;
+mod users;
 mod why;
 
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
@@ -40,6 +46,7 @@ pub use openapi::openapi;
 use crate::directory::Ledger;
 use crate::doctor::Doctor;
 use crate::store::{AccessRole, Spool, Store};
+use crate::sync::Syncs;
 use crate::telemetry::health::Health;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -60,6 +67,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Admin {
     /// Rows, tokens, records; and the directory they make.
     pub store: Store,
+    /// Makes calls obey what is stored of customers.
+    pub syncs: Syncs,
     /// Channels in use.
     pub ledger: Ledger,
     /// Whoever knows the live calls.

@@ -1,19 +1,29 @@
+#![allow(
+    unused_qualifications,
+    reason = "utoipa::path qualifies the types of its own module"
+)]
+
 use super::Admin;
-use super::answer::{absent, changed, deleted, require_match, shown};
+use super::answer::{absent, changed_rows, pending, require_match, shown};
 use super::auth::Caller;
-use super::body::{Body, Search, bytes, media_type, parsed, patched, shaped};
+use super::body::{Body, bytes, media_type, parsed, patched, shaped};
 use super::error::{ApiError, Problem};
-use super::page::{List, Paging};
+use super::page::{List, Paging, Parted};
 use crate::directory::{Number, NumberError};
-use crate::store::{NumberRecord, NumberSettings, numbers};
+use crate::provisioning::{
+    Assignment, Desired, Disposition, NumberKind, NumberSource, NumberStatus,
+};
+use crate::store::{
+    AccessRole, Added, Change, CustomerRecord, NewNumber, NumberFilter, NumberRecord,
+    NumberSettings, StoreError, numbers,
+};
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::SqliteConnection;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// Numbers in one request.
@@ -23,18 +33,39 @@ const MOST: usize = 10_000;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewNumbers {
-    /// In E.164 form, with `+`; blanks and separators do not count. At most 10000.
+    /// In E.164 form, with `+`, perhaps with `;ext=`; blanks and separators do not count. At most 10000.
     #[schema(example = json!(["+14255550100", "+1 (425) 555-0101"]))]
     numbers: Vec<String>,
+    /// Whether nobody else may have them.
+    #[serde(default)]
+    kind: NumberKind,
+    /// Where they come from.
+    #[serde(default)]
+    source: NumberSource,
+}
+
+/// How numbers are added.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Adding {
+    /// Only tells what would become of each.
+    #[serde(default)]
+    dry_run: bool,
+    /// With plain text: whether nobody else may have them.
+    #[serde(default)]
+    kind: NumberKind,
 }
 
 /// What became of each number.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NumbersAdded {
-    /// Numbers that were added; they are in service.
+    /// Numbers that were added; they serve after the next Sync.
     created: usize,
     /// Numbers that were not.
     failed: usize,
+    /// Whether nothing was really done.
+    dry_run: bool,
     /// In the order of the request.
     results: Vec<LineResult>,
 }
@@ -48,36 +79,127 @@ pub(super) struct LineResult {
     number: String,
     /// Whether it was added.
     created: bool,
-    /// Why not: `number_exists` (this customer has it), `number_in_use` (somebody else does) or `format`.
+    /// Why not: `number_exists` (this customer has it, or it is in the inventory), `number_in_use` (somebody else does),
+    /// `external_number` (the carrier does not own it, and the customer may use no others) or `format`.
     code: Option<&'static str>,
     /// The same for people.
     message: Option<String>,
 }
 
+/// Which numbers.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// What they begin with.
+    q: Option<String>,
+    /// How they stand.
+    status: Option<NumberStatus>,
+    /// Of this user.
+    user_id: Option<Uuid>,
+}
+
+impl Filter {
+    fn of(self, customer: Option<Option<Uuid>>) -> Result<NumberFilter, ApiError> {
+        let is_part = |c: char| c.is_ascii_digit() || c == '+';
+        if self
+            .q
+            .as_ref()
+            .is_some_and(|q| q.len() > 16 || !q.chars().all(is_part))
+        {
+            return Err(ApiError::bad_request(
+                "q",
+                "q must be + and digits, not encoded: %2B and digits",
+            ));
+        }
+        Ok(NumberFilter {
+            customer,
+            user: self.user_id,
+            taken: false,
+            status: self.status,
+            prefix: self.q.filter(|q| !q.is_empty()),
+        })
+    }
+}
+
+/// Which numbers of all.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Inventory {
+    /// What they begin with.
+    q: Option<String>,
+    /// How they stand.
+    status: Option<NumberStatus>,
+    /// Whether somebody has them; if absent it does not matter.
+    assigned: Option<bool>,
+}
+
+/// What becomes of a number that is removed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Removal {
+    /// `retain`: it stays in the inventory. `delete`: it does not.
+    #[serde(default)]
+    disposition: Disposition,
+    /// Must be true.
+    #[serde(default)]
+    confirm: bool,
+}
+
 /// Numbers of a customer, oldest first
 #[utoipa::path(
     get, path = "/api/v1/customers/{id}/numbers", tag = "numbers", operation_id = "list_numbers",
-    params(("id" = Uuid, Path), Paging),
+    params(("id" = Uuid, Path), Paging, Filter),
     responses((status = 200, body = List<NumberRecord>), (status = 404, body = Problem))
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
     caller: Caller,
     Path(id): Path<Uuid>,
-    Search(paging): Search<Paging>,
+    Parted(paging, filter): Parted<Filter>,
 ) -> Result<Json<List<NumberRecord>>, ApiError> {
     let (page, mut connection) = (paging.page()?, admin.store.read().await?);
     caller.customer(&mut connection, id).await?;
-    Ok(Json(numbers::list(&mut connection, id, page).await?.into()))
+    let filter = filter.of(Some(Some(id)))?;
+    Ok(Json(
+        numbers::list(&mut connection, &filter, page).await?.into(),
+    ))
+}
+
+/// All numbers, the inventory's and customers', oldest first
+#[utoipa::path(
+    get, path = "/api/v1/numbers", tag = "numbers", operation_id = "list_inventory", params(Paging, Inventory),
+    responses((status = 200, body = List<NumberRecord>))
+)]
+pub(super) async fn list_inventory(
+    State(admin): State<Admin>,
+    Parted(paging, inventory): Parted<Inventory>,
+) -> Result<Json<List<NumberRecord>>, ApiError> {
+    let (page, mut connection) = (paging.page()?, admin.store.read().await?);
+    let filter = Filter {
+        q: inventory.q,
+        status: inventory.status,
+        user_id: None,
+    };
+    let mut filter = filter.of(None)?;
+    if inventory.assigned == Some(false) {
+        filter.customer = Some(None);
+    }
+    filter.taken = inventory.assigned == Some(true);
+    Ok(Json(
+        numbers::list(&mut connection, &filter, page).await?.into(),
+    ))
 }
 
 /// Add numbers to a customer
 ///
 /// As JSON, or as plain text with one number a line. Each is added or not by itself: 201 if all were, 200 if some were,
-/// 409 if none was because all belong to somebody, else 422.
+/// 409 if none was because all belong to somebody, else 422. They serve after the customer's next Sync.
 #[utoipa::path(
     post, path = "/api/v1/customers/{id}/numbers", tag = "numbers", operation_id = "create_numbers",
-    params(("id" = Uuid, Path)),
+    params(("id" = Uuid, Path), Adding),
     request_body(content((NewNumbers = "application/json"), (String = "text/plain"))),
     responses((status = 201, body = NumbersAdded), (status = 200, body = NumbersAdded), (status = 404, body = Problem),
               (status = 409, body = NumbersAdded), (status = 415, body = Problem), (status = 422, body = NumbersAdded))
@@ -86,44 +208,79 @@ pub(super) async fn create(
     State(admin): State<Admin>,
     caller: Caller,
     Path(id): Path<Uuid>,
+    Query(adding): Query<Adding>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let lines = lines(request).await?;
-    let mut change = admin.store.change().await?;
-    caller.customer(&mut change, id).await?;
+    let lines = lines(request, adding.kind).await?;
+    let mut change = admin.store.rows().await?;
+    let customer = caller.customer(&mut change, id).await?;
+    let may_bring =
+        customer.settings.allow_external_numbers || caller.role() == AccessRole::CarrierAdmin;
     let mut results = Vec::with_capacity(lines.len());
-    for (line, text) in lines {
-        results.push(add(&mut change, id, line, &text).await?);
+    for line in lines {
+        results.push(add(&mut change, Some(&customer), may_bring, line).await?);
     }
-    let created = results.iter().filter(|result| result.created).count();
-    let failed = results.len() - created;
-    let all_taken = results
-        .iter()
-        .all(|result| matches!(result.code, Some("number_in_use" | "number_exists")));
-    let answer = NumbersAdded {
-        created,
-        failed,
-        results,
+    answered(change, &caller, results, adding.dry_run).await
+}
+
+/// Add numbers to the inventory
+///
+/// As JSON, or as plain text with one number a line; each by itself, as for a customer.
+#[utoipa::path(
+    post, path = "/api/v1/numbers", tag = "numbers", operation_id = "stock_numbers", params(Adding),
+    request_body(content((NewNumbers = "application/json"), (String = "text/plain"))),
+    responses((status = 201, body = NumbersAdded), (status = 200, body = NumbersAdded), (status = 409, body = NumbersAdded),
+              (status = 415, body = Problem), (status = 422, body = NumbersAdded))
+)]
+pub(super) async fn stock(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Query(adding): Query<Adding>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let lines = lines(request, adding.kind).await?;
+    let mut change = admin.store.rows().await?;
+    let mut results = Vec::with_capacity(lines.len());
+    for line in lines {
+        results.push(add(&mut change, None, true, line).await?);
+    }
+    answered(change, &caller, results, adding.dry_run).await
+}
+
+/// Remove a number from the inventory
+///
+/// One that a customer has goes through the customer's.
+#[utoipa::path(
+    delete, path = "/api/v1/numbers/{number}", tag = "numbers", operation_id = "discard_number",
+    params(("number" = String, Path), ("If-Match" = String, Header)),
+    responses((status = 204), (status = 409, body = Problem), (status = 412, body = Problem), (status = 428, body = Problem))
+)]
+pub(super) async fn discard(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Path(number): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut change = admin.store.rows().await?;
+    let Ok(number) = number.parse::<Number>() else {
+        return Ok(absent());
     };
-    if created == 0 {
-        let status = if all_taken {
-            StatusCode::CONFLICT
-        } else {
-            StatusCode::UNPROCESSABLE_ENTITY
-        };
-        return Ok((status, Json(answer)).into_response());
+    let Some(before) = numbers::did(&mut change, &number).await? else {
+        return Ok(absent());
+    };
+    require_match(&headers, before.version)?;
+    if before.customer_id.is_some() {
+        return Err(ApiError::conflict(
+            "number_in_use",
+            "a customer has the number",
+        ));
     }
+    numbers::discard(&mut change, &number).await?;
     caller
-        .audit(&mut change, "create", None, None::<&()>, Some(&answer))
+        .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
-    let generation = change.publish_for(&[id]).await?;
-    let status = if failed == 0 {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    let headers = [("tollgate-generation", generation.to_string())];
-    Ok((status, headers, Json(answer)).into_response())
+    change.keep().await?;
+    Ok(absent())
 }
 
 /// A number of a customer
@@ -147,12 +304,15 @@ pub(super) async fn show(
     Ok(shown(&headers, record.version, &record))
 }
 
-/// Put a number in service or take it out
+/// Give a number to a user, or say what it can do
+///
+/// Which number is whose is the customer's business: carrier and partner need its co-management. Whether it serves is
+/// what a Sync decides.
 #[utoipa::path(
     patch, path = "/api/v1/customers/{id}/numbers/{number}", tag = "numbers", operation_id = "change_number",
     params(("id" = Uuid, Path), ("number" = String, Path), ("If-Match" = String, Header)), request_body = NumberSettings,
-    responses((status = 200, body = NumberRecord), (status = 404, body = Problem), (status = 412, body = Problem),
-              (status = 422, body = Problem), (status = 428, body = Problem))
+    responses((status = 200, body = NumberRecord), (status = 403, body = Problem), (status = 404, body = Problem),
+              (status = 412, body = Problem), (status = 422, body = Problem), (status = 428, body = Problem))
 )]
 pub(super) async fn change(
     State(admin): State<Admin>,
@@ -161,35 +321,54 @@ pub(super) async fn change(
     headers: HeaderMap,
     Body(patch): Body<Value>,
 ) -> Result<Response, ApiError> {
-    let mut change = admin.store.change().await?;
-    caller.customer(&mut change, id).await?;
+    let mut change = admin.store.rows().await?;
+    let customer = caller.customer(&mut change, id).await?;
     let number: Number = number.parse().map_err(|_| ApiError::not_found())?;
     let before = numbers::find(&mut change, id, &number)
         .await?
         .ok_or_else(ApiError::not_found)?;
     require_match(&headers, before.version)?;
-    let settings = patched(&before.settings, patch)?;
+    let says_assignment = patch.get("assignment").is_some();
+    let mut settings: NumberSettings = patched(&before.settings, patch)?;
+    if settings.user_id != before.settings.user_id && !says_assignment {
+        settings.assignment = match settings.user_id {
+            Some(_) => Assignment::User,
+            None => Assignment::Unassigned,
+        };
+    }
+    check_assignment(&caller, &mut change, &customer, &before.settings, &settings).await?;
+    if settings.user_id.is_some() && before.desired == Desired::Absent {
+        return Err(ApiError::conflict(
+            "pending_remove",
+            "the number is about to be removed",
+        ));
+    }
     let record = numbers::update(&mut change, id, &number, &settings).await?;
+    let (from, to) = (Some(&before), Some(&record));
     caller
-        .audit(&mut change, "update", None, Some(&before), Some(&record))
+        .audit_for(&customer, &mut change, "update", None, from, to)
         .await?;
-    let generation = change.publish_for(&[id]).await?;
-    Ok(changed(record.version, &record, generation))
+    change.keep().await?;
+    Ok(changed_rows(record.version, &record))
 }
 
-/// Remove a number
+/// Remove a number from a customer
+///
+/// It serves until the customer's next Sync.
 #[utoipa::path(
     delete, path = "/api/v1/customers/{id}/numbers/{number}", tag = "numbers", operation_id = "delete_number",
-    params(("id" = Uuid, Path), ("number" = String, Path), ("If-Match" = String, Header)),
-    responses((status = 204), (status = 404, body = Problem), (status = 412, body = Problem), (status = 428, body = Problem))
+    params(("id" = Uuid, Path), ("number" = String, Path), Removal, ("If-Match" = String, Header)),
+    responses((status = 202, body = NumberRecord), (status = 204), (status = 404, body = Problem), (status = 409, body = Problem),
+              (status = 412, body = Problem), (status = 428, body = Problem))
 )]
 pub(super) async fn delete(
     State(admin): State<Admin>,
     caller: Caller,
     Path((id, number)): Path<(Uuid, String)>,
+    Query(removal): Query<Removal>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut change = admin.store.change().await?;
+    let mut change = admin.store.rows().await?;
     caller.customer(&mut change, id).await?;
     let Ok(number) = number.parse::<Number>() else {
         return Ok(absent());
@@ -197,24 +376,73 @@ pub(super) async fn delete(
     let Some(before) = numbers::find(&mut change, id, &number).await? else {
         return Ok(absent());
     };
+    if !removal.confirm {
+        let detail = "confirm=true must say that the number is really to go";
+        let status = StatusCode::PRECONDITION_REQUIRED;
+        return Err(ApiError::new(status, "confirmation_required", detail));
+    }
     require_match(&headers, before.version)?;
-    numbers::delete(&mut change, id, &number).await?;
+    if before.settings.assignment != Assignment::Unassigned {
+        return Err(ApiError::conflict("assigned", "somebody has the number"));
+    }
+    let record = numbers::release(&mut change, id, &number, removal.disposition).await?;
     caller
-        .audit(&mut change, "delete", None, Some(&before), None::<&()>)
+        .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    Ok(deleted(change.publish_for(&[id]).await?))
+    change.keep().await?;
+    Ok(pending(record.version, &record))
 }
 
-/// The numbers of a body, each with its line.
-async fn lines(request: Request) -> Result<Vec<(usize, String)>, ApiError> {
-    let kind = media_type(request.headers());
+/// Who may say which number is whose.
+async fn check_assignment(
+    caller: &Caller,
+    change: &mut Change,
+    customer: &CustomerRecord,
+    before: &NumberSettings,
+    after: &NumberSettings,
+) -> Result<(), ApiError> {
+    let whose = |settings: &NumberSettings| (settings.user_id, settings.assignment);
+    if whose(before) != whose(after) {
+        caller.require_co_management(customer)?;
+        super::users::require_feature(
+            change,
+            customer.id,
+            crate::provisioning::Feature::AssignNumbers,
+        )
+        .await?;
+    }
+    let else_changed = before.capabilities != after.capabilities
+        || before.emergency_location != after.emergency_location;
+    if else_changed && caller.role() == AccessRole::CustomerAdmin {
+        let detail = "what a number can do is not the customer's to say";
+        return Err(ApiError::forbidden("role", detail));
+    }
+    Ok(())
+}
+
+/// A number of a body.
+#[derive(Debug)]
+struct Line {
+    /// Counted from 1.
+    line: usize,
+    text: String,
+    kind: NumberKind,
+    source: NumberSource,
+}
+
+async fn lines(request: Request, kind: NumberKind) -> Result<Vec<Line>, ApiError> {
+    let media = media_type(request.headers());
     let body = bytes(request, &()).await?;
-    let texts: Vec<String> = match kind.as_str() {
-        "application/json" => shaped::<NewNumbers>(parsed(&body)?)?.numbers,
+    let new = match media.as_str() {
+        "application/json" => shaped::<NewNumbers>(parsed(&body)?)?,
         "text/plain" => {
             let text = str::from_utf8(&body)
                 .map_err(|_| ApiError::bad_request("encoding", "the text is not UTF-8"))?;
-            text.lines().map(str::to_owned).collect()
+            NewNumbers {
+                numbers: text.lines().map(str::to_owned).collect(),
+                kind,
+                source: NumberSource::Portal,
+            }
         }
         _ => {
             let detail = "the body must be application/json or text/plain";
@@ -225,13 +453,16 @@ async fn lines(request: Request) -> Result<Vec<(usize, String)>, ApiError> {
             ));
         }
     };
-    let is_text = kind == "text/plain";
-    let numbered = texts
-        .into_iter()
-        .enumerate()
-        .map(|(index, text)| (index + 1, text));
+    let is_text = media == "text/plain";
+    let numbered = new.numbers.into_iter().enumerate();
+    let numbered = numbered.map(|(index, text)| Line {
+        line: index + 1,
+        text,
+        kind: new.kind,
+        source: new.source,
+    });
     let lines: Vec<_> = numbered
-        .filter(|(_, text)| !is_text || !text.trim().is_empty())
+        .filter(|line| !is_text || !line.text.trim().is_empty())
         .collect();
     match lines.len() {
         0 => Err(ApiError::invalid_field(
@@ -249,41 +480,98 @@ async fn lines(request: Request) -> Result<Vec<(usize, String)>, ApiError> {
 }
 
 async fn add(
-    connection: &mut SqliteConnection,
-    customer: Uuid,
-    line: usize,
-    text: &str,
+    change: &mut Change,
+    customer: Option<&CustomerRecord>,
+    may_bring: bool,
+    line: Line,
 ) -> Result<LineResult, ApiError> {
     let is_separator = |c: char| c.is_whitespace() || matches!(c, '-' | '.' | '(' | ')');
-    let plain: String = text.replace(is_separator, "").chars().take(64).collect();
-    let refused = |code, message: String| LineResult {
-        line,
+    let plain: String = line
+        .text
+        .replace(is_separator, "")
+        .chars()
+        .take(64)
+        .collect();
+    let result = |code: Option<&'static str>, message: Option<String>| LineResult {
+        line: line.line,
         number: plain.clone(),
-        created: false,
-        code: Some(code),
-        message: Some(message),
+        created: code.is_none(),
+        code,
+        message,
     };
-    let number: Number = match plain.parse() {
-        Ok(number) => number,
-        Err(error) => return Ok(refused("format", NumberError::to_string(&error))),
+    let refused = |code, message: &str| result(Some(code), Some(message.to_owned()));
+    let new = match new_number(&plain, line.kind, line.source) {
+        Ok(new) => new,
+        Err(message) => return Ok(refused("format", &message)),
     };
-    Ok(match numbers::owner(connection, &number).await? {
-        Some(owner) if owner == customer => {
-            refused("number_exists", "the customer has this number".into())
-        }
-        Some(_) => refused(
-            "number_in_use",
-            "the number belongs to somebody else".into(),
-        ),
-        None => {
-            numbers::insert(connection, customer, &number).await?;
-            LineResult {
-                line,
-                number: plain,
-                created: true,
-                code: None,
-                message: None,
-            }
-        }
+    let Some(customer) = customer else {
+        return Ok(match numbers::stock(change, &new).await {
+            Ok(()) => result(None, None),
+            Err(StoreError::Taken(_)) => refused("number_exists", "the number is known"),
+            Err(error) => return Err(error.into()),
+        });
+    };
+    let is_external = new.kind == NumberKind::Did && !may_bring;
+    if is_external && numbers::did(change, &new.number).await?.is_none() {
+        let message = "the customer may only use numbers of the inventory";
+        return Ok(refused("external_number", message));
+    }
+    Ok(match numbers::insert(change, customer.id, &new).await? {
+        Added::New | Added::Kept => result(None, None),
+        Added::Exists => refused("number_exists", "the customer has this number"),
+        Added::Foreign => refused("number_in_use", "the number belongs to somebody else"),
     })
+}
+
+/// `+14255550100`, perhaps with `;ext=7`.
+fn new_number(text: &str, kind: NumberKind, source: NumberSource) -> Result<NewNumber, String> {
+    let (number, extension) = match text.split_once(";ext=") {
+        Some((number, extension)) => (number, Some(extension.to_owned())),
+        None => (text, None),
+    };
+    let is_digits =
+        |text: &String| (1..=8).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
+    if !extension.as_ref().is_none_or(is_digits) {
+        return Err("the extension must be 1 to 8 digits".into());
+    }
+    Ok(NewNumber {
+        number: number
+            .parse()
+            .map_err(|error: NumberError| error.to_string())?,
+        extension,
+        kind,
+        source,
+    })
+}
+
+async fn answered(
+    mut change: Change,
+    caller: &Caller,
+    results: Vec<LineResult>,
+    dry_run: bool,
+) -> Result<Response, ApiError> {
+    let created = results.iter().filter(|result| result.created).count();
+    let failed = results.len() - created;
+    let is_taken =
+        |result: &LineResult| matches!(result.code, Some("number_in_use" | "number_exists"));
+    let all_taken = results.iter().all(is_taken);
+    let answer = NumbersAdded {
+        created,
+        failed,
+        dry_run,
+        results,
+    };
+    let status = match (created, failed) {
+        (0, _) if all_taken => StatusCode::CONFLICT,
+        (0, _) => StatusCode::UNPROCESSABLE_ENTITY,
+        (_, 0) if !dry_run => StatusCode::CREATED,
+        _ => StatusCode::OK,
+    };
+    if created > 0 && !dry_run {
+        caller
+            .audit(&mut change, "create", None, None::<&()>, Some(&answer))
+            .await?;
+        change.keep().await?;
+    }
+    Ok((status, Json(answer)).into_response())
 }

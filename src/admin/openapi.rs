@@ -1,7 +1,8 @@
 use super::error::Problem;
 use super::{
-    Admin, announcements, audit, calls, catalogues, cdrs, co_management, customers, diagnosis,
-    gateways, health, ladder, media, music, numbers, partners, regions, trunks, why,
+    Admin, action_items, announcements, audit, calls, catalogues, cdrs, co_management, customers,
+    diagnosis, events, gateways, health, ladder, media, music, numbers, partners, regions,
+    services, sync, trunks, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -16,7 +17,8 @@ use utoipa_axum::routes;
     info(
         title = "Tollgate",
         description = "Provisioning and operation of the Tollgate session border controller. Every write takes effect \
-                       at once; `Tollgate-Generation` names the directory by which calls obey it. Errors are problems \
+                       at once, but for numbers and users, which wait for the customer's Sync; `Tollgate-Generation` \
+                       names the directory by which calls obey it. Errors are problems \
                        (RFC 9457). PATCH takes a merge patch (RFC 7396); PATCH and DELETE need `If-Match`. A POST may \
                        carry an `Idempotency-Key`, which is remembered for a day."
     ),
@@ -120,6 +122,20 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(gateways::show, gateways::change, gateways::delete))
         .routes(routes!(numbers::list, numbers::create))
         .routes(routes!(numbers::show, numbers::change, numbers::delete))
+        .routes(routes!(numbers::list_inventory, numbers::stock))
+        .routes(routes!(numbers::discard))
+        .routes(routes!(sync::show, sync::begin))
+        .routes(routes!(events::list))
+        .routes(routes!(action_items::list))
+        .routes(routes!(sync::list_jobs))
+        .routes(routes!(sync::show_job))
+        .routes(routes!(sync::show_task, sync::cancel_task))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::create_many))
+        .routes(routes!(users::show, users::change, users::delete))
+        .routes(routes!(users::suggest))
+        .routes(routes!(services::list, services::create))
+        .routes(routes!(services::show, services::change, services::delete))
         .routes(routes!(trunks::list, trunks::create))
         .routes(routes!(trunks::show, trunks::change, trunks::delete))
         .routes(routes!(trunks::list_shared, trunks::create_shared))

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Ladders};
 use crate::b2bua::Calls;
+use crate::backend;
 use crate::base::Random;
 use crate::config::Config;
 use crate::directory::Ledger;
@@ -28,6 +29,7 @@ use crate::net::relay::{Relay, RelayError};
 use crate::net::{self, Addresses, NetError, Network, TlsErrors, TlsMaterial};
 use crate::sip::Endpoint;
 use crate::store::{self, Retention, Spool, SpoolError, Store, StoreError};
+use crate::sync::Syncs;
 use crate::telemetry::health::{Health, Part};
 use crate::telemetry::ladder::recorder::Recorder;
 use crate::telemetry::metrics::{self, MetricsError};
@@ -79,6 +81,9 @@ pub enum StartError {
     /// Sockets that media needs.
     #[error("{0}")]
     Limits(String),
+    /// The way to the carrier's system of seats.
+    #[error("seats: {0}")]
+    Seats(String),
     /// The relay threads.
     #[error("{0}")]
     Relay(#[from] RelayError),
@@ -197,8 +202,12 @@ impl Sbc {
             },
             ladders: ladders.clone(),
         };
+        store.recover_tasks().await?;
+        let seats = config.seats();
+        let backend = backend::open(&seats).map_err(StartError::Seats)?;
         let api = Admin {
             store: store.clone(),
+            syncs: Syncs::new(store.clone(), backend, seats.timeout),
             ledger: ledger.clone(),
             calls: live,
             health: health.clone(),

@@ -32,6 +32,7 @@ pub struct Config {
     pub why: Kept,
     pub audit: Kept,
     pub admin: Admin,
+    pub seats: Seats,
     pub ladder: Ladder,
     pub metrics: Metrics,
     pub log: log::Config,
@@ -226,6 +227,24 @@ pub struct Kept {
 pub struct Admin {
     pub listen: SocketAddr,
     pub redact_for: Vec<AccessRole>,
+}
+
+/// `[seats]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Seats {
+    #[serde(deserialize_with = "optional")]
+    pub folder: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub url: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub token_file: Option<PathBuf>,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
 }
 
 /// `[ladder]`

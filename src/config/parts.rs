@@ -4,7 +4,7 @@ use crate::net::{dev_certificates, relay};
 use crate::sip::{Hop, Identity, Realm, SentBy, Transport};
 use crate::store::Retention;
 use crate::telemetry::ladder::recorder;
-use crate::{b2bua, directory, doctor, net};
+use crate::{b2bua, backend, directory, doctor, net};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,6 +85,17 @@ impl Config {
             .path
             .clone()
             .unwrap_or_else(|| self.data_dir.join("tollgate.db"))
+    }
+
+    /// For [`backend::open`].
+    pub fn seats(&self) -> backend::Config {
+        let seats = &self.seats;
+        backend::Config {
+            folder: seats.folder.clone(),
+            url: seats.url.clone(),
+            token_file: seats.token_file.clone(),
+            timeout: seats.timeout,
+        }
     }
 
     /// For [`Recorder::new`](crate::telemetry::ladder::recorder::Recorder::new); none: it is off.

@@ -32,8 +32,26 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
             format!("{number:?} is not 1 to 15 digits, * or #"),
         );
     }
+    seats(config, report);
     if let Err(error) = log::check_level(&config.log.level) {
         report("log.level", error.to_string());
+    }
+}
+
+fn seats(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let seats = &config.seats;
+    if seats.folder.is_some() && seats.url.is_some() {
+        report(
+            "seats.url",
+            "seats.folder is set, too: there is one such system".to_owned(),
+        );
+    }
+    let is_http = |url: &&str| !url.starts_with("http://") && !url.starts_with("https://");
+    if let Some(url) = seats.url.as_deref().filter(is_http) {
+        report("seats.url", format!("{url:?} is no http or https address"));
+    }
+    if seats.token_file.is_some() && seats.url.is_none() {
+        report("seats.token_file", "goes with seats.url".to_owned());
     }
 }
 

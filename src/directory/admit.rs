@@ -202,7 +202,7 @@ impl Directory {
         };
         let customer = self.customer(trunk.customer?)?;
         let phone = trunk.number_format.read(called);
-        let phone = phone.and_then(|number| self.number(&number));
+        let phone = phone.and_then(|number| self.number_for(customer.id, &number));
         let is_own = phone.is_some_and(|phone| phone.customer == customer.id)
             && !self.is_emergency(customer, called);
         let may = trunk.role == Role::Pbx && trunk.profile.calls_out && !is_own;
@@ -261,9 +261,14 @@ impl Directory {
         trunks: &'a [Arc<Trunk>],
         called: &Dialled,
     ) -> Result<(&'a Arc<Trunk>, &'a PhoneNumber), Denial> {
-        let numbers = trunks
-            .iter()
-            .filter_map(|trunk| Some((trunk, self.number(&trunk.number_format.read(called)?)?)));
+        let numbers = trunks.iter().filter_map(|trunk| {
+            let number = trunk.number_format.read(called)?;
+            let phone = match trunk.customer {
+                Some(owner) => self.number_for(owner, &number),
+                None => self.number(&number),
+            };
+            Some((trunk, phone?))
+        });
         let fits = |(trunk, phone): &(&Arc<Trunk>, &PhoneNumber)| {
             trunk.customer.is_none_or(|owner| owner == phone.customer)
         };
@@ -330,7 +335,7 @@ impl Directory {
     }
 
     fn may_present(&self, customer: &Customer, number: Option<&Number>) -> bool {
-        let phone = number.and_then(|number| self.number(number));
+        let phone = number.and_then(|number| self.number_for(customer.id, number));
         phone.is_some_and(|phone| phone.customer == customer.id && phone.in_service)
     }
 
@@ -357,7 +362,7 @@ impl Directory {
 
     /// Whether a number is another customer's: from Teams nobody may present that, screened or not (TDR-1212).
     fn is_foreign(&self, customer: &Customer, number: Option<&Number>) -> bool {
-        let phone = number.and_then(|number| self.number(number));
+        let phone = number.and_then(|number| self.number_for(customer.id, number));
         phone.is_some_and(|phone| phone.customer != customer.id)
     }
 

@@ -43,6 +43,8 @@ pub struct Rows {
     pub gateways: Vec<Gateway>,
     /// Those that are to be known, in service or not.
     pub numbers: Vec<PhoneNumber>,
+    /// The same of identifiers that are written like numbers and are one customer's own: another may have the same.
+    pub extensions: Vec<PhoneNumber>,
     /// Disabled ones are left out.
     pub trunks: Vec<Trunk>,
     /// Announcements that are not the built-in ones.
@@ -119,6 +121,8 @@ pub struct Holding {
     pub gateways: Vec<Gateway>,
     /// In service or not.
     pub numbers: Vec<PhoneNumber>,
+    /// Identifiers that are written like numbers and are the customer's own.
+    pub extensions: Vec<PhoneNumber>,
     /// Disabled ones are left out.
     pub trunks: Vec<Trunk>,
 }
@@ -131,6 +135,7 @@ impl Holding {
             customer: None,
             gateways: Vec::new(),
             numbers: Vec::new(),
+            extensions: Vec::new(),
             trunks: Vec::new(),
         }
     }
@@ -159,6 +164,10 @@ impl Directory {
         }
         for number in rows.numbers {
             of(&mut holdings, number.customer).numbers.push(number);
+        }
+        for extension in rows.extensions {
+            let holding = of(&mut holdings, extension.customer);
+            holding.extensions.push(extension);
         }
         for trunk in owned {
             if let Some(customer) = trunk.customer {
@@ -221,6 +230,7 @@ impl Directory {
         }));
         self.put_gateways(&customer, holding.gateways, errors);
         self.put_numbers(customer.id, holding.numbers, errors);
+        self.put_extensions(customer.id, holding.extensions, errors);
         self.put_trunks(Some(customer.id), holding.trunks, errors);
         self.customers.insert(customer.id, Arc::new(customer));
     }
@@ -298,6 +308,23 @@ impl Directory {
         }
     }
 
+    fn put_extensions(
+        &mut self,
+        customer: Uuid,
+        rows: Vec<PhoneNumber>,
+        errors: &mut Vec<CompileError>,
+    ) {
+        let mut extensions = HashMap::with_capacity(rows.len());
+        for row in rows {
+            if let Some(taken) = extensions.insert(row.number, row) {
+                errors.push(twice("number", taken.number.to_string()));
+            }
+        }
+        if !extensions.is_empty() {
+            self.extensions.insert(customer, extensions.into());
+        }
+    }
+
     fn put_trunks(
         &mut self,
         owner: Option<Uuid>,
@@ -342,6 +369,7 @@ impl Directory {
         for number in numbers.iter().flat_map(|numbers| numbers.iter()) {
             self.numbers.remove(number);
         }
+        self.extensions.remove(&customer);
         let trunks = self.trunks_by_customer.remove(&Some(customer));
         for trunk in trunks.iter().flat_map(|trunks| trunks.iter()) {
             self.trunks.remove(&trunk.id);
@@ -372,6 +400,7 @@ fn orphans(holding: &Holding) -> impl Iterator<Item = CompileError> {
     let numbers = holding
         .numbers
         .iter()
+        .chain(&holding.extensions)
         .map(|n| ("number", n.number.to_string()));
     let trunks = holding.trunks.iter().map(|t| ("trunk", t.name.clone()));
     let unknown = |(what, name)| CompileError::UnknownCustomer {
@@ -558,6 +587,12 @@ mod tests {
                 .filter(|n| n.customer == id)
                 .cloned()
                 .collect(),
+            extensions: rows
+                .extensions
+                .iter()
+                .filter(|n| n.customer == id)
+                .cloned()
+                .collect(),
             trunks: rows
                 .trunks
                 .iter()
@@ -572,7 +607,8 @@ mod tests {
     #[test]
     fn a_replaced_customer_is_as_if_all_were_compiled() {
         type Change = fn(&mut Rows);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
+            ("extension gone", |rows| rows.extensions.clear()),
             ("limit", |rows| rows.customers[0].max_channels = 3),
             ("number gone", |rows| drop(rows.numbers.remove(0))),
             ("number moved", |rows| {
@@ -594,6 +630,7 @@ mod tests {
                 let gone = rows.customers.remove(0).id;
                 rows.gateways.retain(|g| g.customer != gone);
                 rows.numbers.retain(|n| n.customer != gone);
+                rows.extensions.retain(|n| n.customer != gone);
                 rows.trunks.retain(|t| t.customer != Some(gone));
             }),
             ("customer new", |rows| {
@@ -613,6 +650,10 @@ mod tests {
                 phone_number("+14255550100", &acme),
                 phone_number("+14255550101", &acme),
                 phone_number("+14255550102", &other),
+            ],
+            extensions: vec![
+                phone_number("+11001", &acme),
+                phone_number("+11001", &other),
             ],
             trunks: vec![
                 trunk("shared", None),

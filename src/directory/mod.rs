@@ -56,6 +56,7 @@ pub struct Directory {
     gateways_by_customer: imbl::HashMap<Uuid, HeldGateways>,
     numbers: imbl::HashMap<Number, PhoneNumber>,
     numbers_by_customer: imbl::HashMap<Uuid, Arc<[Number]>>,
+    extensions: imbl::HashMap<Uuid, Arc<HashMap<Number, PhoneNumber>>>,
     trunks: imbl::HashMap<Uuid, Arc<Trunk>>,
     /// All but disabled ones.
     trunks_by_customer: imbl::HashMap<Option<Uuid>, Arc<[Arc<Trunk>]>>,
@@ -122,6 +123,18 @@ impl Directory {
     pub fn announcement(&self, which: Announcement) -> Arc<Clip> {
         let brought = self.announcements.get(&which).cloned();
         brought.unwrap_or_else(|| which.built_in())
+    }
+
+    /// Emergency numbers everywhere, as dialled.
+    pub fn emergency_numbers(&self) -> &[String] {
+        &self.emergency_numbers
+    }
+
+    /// A number for one customer: its own identifiers come before numbers of everybody's.
+    pub fn number_for(&self, customer: Uuid, number: &Number) -> Option<&PhoneNumber> {
+        let own = self.extensions.get(&customer);
+        own.and_then(|own| own.get(number))
+            .or_else(|| self.number(number))
     }
 
     /// Who owns a number, in service or not.

@@ -1,6 +1,6 @@
 //! Who changed what.
 
-use super::rows::{self, id, micros, now, optional_int, parsed};
+use super::rows::{self, id, micros, now, optional_id, optional_int, parsed};
 use super::{Listed, Page, Store, StoreError};
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
@@ -26,6 +26,8 @@ pub struct AuditEvent<'a> {
     pub after: Option<serde_json::Value>,
     /// As in the answer.
     pub request_id: &'a str,
+    /// The customer whose own business it is, if somebody else did it.
+    pub on_behalf_of: Option<Uuid>,
 }
 
 /// What was done, as it is kept.
@@ -52,6 +54,8 @@ pub struct AuditRecord {
     pub request_id: String,
     /// Of the directory by which calls obey the change.
     pub generation: Option<u64>,
+    /// The customer whose own business it is, if somebody else did it.
+    pub on_behalf_of: Option<Uuid>,
 }
 
 /// Which events to list; what is none does not matter.
@@ -117,6 +121,7 @@ fn read(row: &SqliteRow) -> Result<AuditRecord, sqlx::Error> {
         after: value("after")?,
         request_id: row.try_get("request_id")?,
         generation: optional_int(row, "generation")?,
+        on_behalf_of: optional_id(row, "on_behalf_of")?,
     })
 }
 
@@ -133,8 +138,8 @@ pub(super) async fn insert(
     publishes: bool,
 ) -> Result<(), StoreError> {
     // A change publishes the next generation at its end.
-    const INSERT: &str = "INSERT INTO audit (at, token_id, role, action, object, before, after, request_id, generation)
-        SELECT ?, ?, ?, ?, ?, ?, ?, ?, generation + ? FROM directory_state";
+    const INSERT: &str = "INSERT INTO audit (at, token_id, role, action, object, before, after, request_id,
+        on_behalf_of, generation) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, generation + ? FROM directory_state";
     sqlx::query(INSERT)
         .bind(micros(now()))
         .bind(event.token_id.to_string())
@@ -144,6 +149,7 @@ pub(super) async fn insert(
         .bind(event.before.as_ref().map(ToString::to_string))
         .bind(event.after.as_ref().map(ToString::to_string))
         .bind(event.request_id)
+        .bind(event.on_behalf_of.map(|id| id.to_string()))
         .bind(i64::from(publishes))
         .execute(connection)
         .await?;

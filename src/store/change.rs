@@ -9,23 +9,35 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-/// A change of what is provisioned, under way. It is the only one; dropped without [`publish`](Self::publish) it
-/// never happened.
+/// A change of what is provisioned, under way. It is the only one; dropped without [`publish`](Self::publish) or
+/// [`keep`](Self::keep) it never happened.
 #[derive(Debug)]
 pub struct Change {
     store: Store,
+    /// Whether calls will obey it at once.
+    publishes: bool,
     transaction: Transaction<'static, Sqlite>,
     _writer: OwnedMutexGuard<()>,
 }
 
 impl Store {
-    /// Begins a change, when the one before is over.
+    /// Begins a change that calls will obey, when the one before is over.
     pub async fn change(&self) -> Result<Change, StoreError> {
+        self.begin(true).await
+    }
+
+    /// Begins a change of rows that calls do not obey, or not before a Sync; to be [kept](Change::keep).
+    pub async fn rows(&self) -> Result<Change, StoreError> {
+        self.begin(false).await
+    }
+
+    async fn begin(&self, publishes: bool) -> Result<Change, StoreError> {
         let writer = self.writer.clone().lock_owned().await;
         // Immediate: the command line may be writing to the same file, and a read that turns into a write cannot wait.
         let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         Ok(Change {
             store: self.clone(),
+            publishes,
             transaction,
             _writer: writer,
         })
@@ -35,7 +47,15 @@ impl Store {
 impl Change {
     /// Notes who did what.
     pub async fn audit(&mut self, event: &AuditEvent<'_>) -> Result<(), StoreError> {
-        audit::insert(self, event, true).await
+        let publishes = self.publishes;
+        audit::insert(self, event, publishes).await
+    }
+
+    /// Stores the change; calls go on as before. Once begun it ends, even if nobody waits for it any more.
+    pub async fn keep(self) -> Result<(), StoreError> {
+        let kept = tokio::spawn(async move { self.transaction.commit().await });
+        let kept = kept.await.expect("committing does not panic");
+        Ok(kept?)
     }
 
     /// Compiles the directory of the next generation, stores the change, and lets calls obey it. On
@@ -92,11 +112,13 @@ impl Change {
         let generation = generation(self).await?;
         let mut holdings = Vec::with_capacity(customers.len());
         for id in customers {
+            let (dids, extensions) = numbers::all(self, Some(id)).await?;
             holdings.push(Holding {
                 id,
                 customer: customers::all(self, Some(id), &music).await?.pop(),
                 gateways: gateways::all(self, Some(id)).await?,
-                numbers: numbers::all(self, Some(id)).await?,
+                numbers: dids,
+                extensions,
                 trunks: trunks::all(self, Some(id)).await?,
             });
         }
@@ -157,6 +179,7 @@ pub(super) async fn load(
 ) -> Result<Rows, StoreError> {
     let music = music.load(connection).await?;
     let announced = |which| Some((which, music.get(&Piece::Announcement(which).key())?.clone()));
+    let (dids, extensions) = numbers::all(connection, None).await?;
     Ok(Rows {
         announcements: Announcement::ALL
             .into_iter()
@@ -167,7 +190,8 @@ pub(super) async fn load(
         regions: regions::all(connection).await?,
         customers: customers::all(connection, None, &music).await?,
         gateways: gateways::all(connection, None).await?,
-        numbers: numbers::all(connection, None).await?,
+        numbers: dids,
+        extensions,
         trunks: trunks::all(connection, None).await?,
     })
 }

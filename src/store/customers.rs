@@ -116,6 +116,9 @@ pub struct CustomerRecord {
     pub updated_at: OffsetDateTime,
     /// Grows with every change; in quotes it is the ETag.
     pub version: i64,
+    /// Grows with every change that a Sync has to carry out.
+    #[serde(skip)]
+    pub sync_version: i64,
 }
 
 /// Whether carrier and partner may manage a customer's users, and who said so last.
@@ -329,6 +332,7 @@ fn record(row: &SqliteRow) -> Result<CustomerRecord, sqlx::Error> {
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         version: row.try_get("version")?,
+        sync_version: row.try_get("sync_version")?,
     })
 }
 
@@ -467,6 +471,49 @@ pub async fn set_co_management(
     written(connection, id).await
 }
 
+/// Notes that a customer has something that a Sync has to carry out.
+pub async fn touch(connection: &mut SqliteConnection, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE customers SET sync_version = sync_version + 1, version = version + (sync_state NOT IN ('dirty', 'running')),
+         sync_state = iif(sync_state = 'running', 'running', 'dirty') WHERE id = ?",
+    )
+    .bind(id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Says how far its Sync is.
+pub async fn set_sync_state(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    state: SyncState,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE customers SET sync_state = ?, version = version + 1 WHERE id = ?")
+        .bind(state.name())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Says how its Sync ended, which began when it had this `sync_version`; what came since waits for the next.
+pub async fn end_sync(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    state: SyncState,
+    seen: i64,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE customers SET sync_state = iif(sync_version = ?, ?, 'dirty'), version = version + 1 WHERE id = ?";
+    sqlx::query(sql)
+        .bind(seen)
+        .bind(state.name())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Removes one with its gateways, numbers and trunks.
 pub async fn delete(connection: &mut SqliteConnection, id: Uuid) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM customers WHERE id = ?")
@@ -598,7 +645,10 @@ pub(super) async fn all(
     const SELECT: &str =
         "SELECT id, partner_id, account_id, name, max_channels, regions, pbx_moh, caller_screening,
         emergency_numbers, admin_state, activation_state FROM customers";
-    let rows = of(SELECT, "id", only).build().fetch_all(connection).await?;
+    let rows = of(SELECT, " WHERE id = ", only)
+        .build()
+        .fetch_all(connection)
+        .await?;
     let customer = |row| {
         let of_partner =
             optional_id(row, "partner_id")?.and_then(|id| music.get(&Piece::of(Some(id)).key()));

@@ -211,7 +211,7 @@ pub(super) async fn all(
             state: settings.state,
         })
     };
-    of(SELECT, "customer_id", customer)
+    of(SELECT, " WHERE customer_id = ", customer)
         .build()
         .fetch_all(connection)
         .await?

@@ -10,7 +10,7 @@ pub struct Retention {
     pub cdrs: Option<Duration>,
     /// Traces of calls, after the call began.
     pub traces: Option<Duration>,
-    /// Audit events.
+    /// Audit events, and what happened to customers.
     pub audit: Option<Duration>,
 }
 
@@ -54,8 +54,11 @@ impl Store {
             "DELETE FROM traces WHERE id IN (SELECT id FROM traces WHERE start < ? LIMIT ?)";
         const AUDIT: &str =
             "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? LIMIT ?)";
+        const EVENTS: &str =
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? LIMIT ?)";
         let mut gone = 0;
         for (statement, keep) in [
+            (EVENTS, retention.audit),
             (CDRS, retention.cdrs),
             (TRACES, retention.traces),
             (AUDIT, retention.audit),

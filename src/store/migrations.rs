@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 8] = [
+const ALL: [(&str, &str, &str); 10] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -27,6 +27,8 @@ const ALL: [(&str, &str, &str); 8] = [
     migration!("0006", "identity"),
     migration!("0007", "music"),
     migration!("0008", "customers"),
+    migration!("0009", "numbers"),
+    migration!("0010", "services"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

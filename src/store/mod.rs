@@ -9,6 +9,7 @@ pub mod cdrs;
 mod change;
 pub mod customers;
 mod error;
+pub mod events;
 pub mod gateways;
 mod housekeeping;
 mod idempotency;
@@ -21,10 +22,13 @@ pub mod partners;
 pub mod pbx_types;
 pub mod regions;
 mod rows;
+pub mod services;
 mod spool;
+pub mod tasks;
 mod tokens;
 pub mod traces;
 pub mod trunks;
+pub mod users;
 
 pub use audit::{AuditEvent, AuditFilter, AuditRecord};
 pub use cdrs::CdrFilter;
@@ -34,19 +38,23 @@ pub use customers::{
     CustomerStates,
 };
 pub use error::{Fault, StoreError};
+pub use events::EventRecord;
 pub use gateways::{GatewayRecord, GatewaySettings};
 pub use housekeeping::{Retention, housekeeping};
 pub use idempotency::{Answer, Reservation};
 pub use music::MusicRecord;
-pub use numbers::{NumberRecord, NumberSettings};
+pub use numbers::{Added, Capabilities, NewNumber, NumberFilter, NumberRecord, NumberSettings};
 pub use partners::{PartnerRecord, PartnerSettings};
 pub use pbx_types::{PbxTypeRecord, PbxTypeSettings};
 pub use regions::{RegionRecord, RegionSettings};
 pub use rows::{Listed, Page};
+pub use services::{ServiceRecord, ServiceSettings};
 pub use spool::{Moved, Spool, SpoolError};
+pub use tasks::{TaskKind, TaskRecord, TaskState};
 pub use tokens::{AccessRole, NewToken, Token, Tokens};
 pub use traces::StoredTrace;
 pub use trunks::{NumberFormatName, Password, TransportName, TrunkRecord, TrunkSettings};
+pub use users::{Seated, UserRecord, UserSettings};
 
 use crate::directory::{self, Directory};
 use arc_swap::ArcSwap;

@@ -1,8 +1,14 @@
-//! Telephone numbers.
+//! Telephone numbers: customers' and those of nobody, which are the inventory.
 
-use super::rows::{id, micros, now, of, optional_time, parsed, time};
-use super::{Listed, Page, StoreError};
+use super::error::Faults;
+use super::rows::{
+    id, micros, named, now, of, optional_id, optional_named, optional_time, parsed, time,
+};
+use super::{Listed, Page, StoreError, customers};
 use crate::directory::{Number, PhoneNumber};
+use crate::provisioning::{
+    Assignment, Desired, Disposition, Held, NumberKind, NumberSource, NumberStatus, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -14,22 +20,80 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NumberSettings {
-    /// Whether calls to it and from it pass.
-    pub in_service: bool,
+    /// Who has it.
+    #[serde(default)]
+    pub user_id: Option<Uuid>,
+    /// What it is used for; `user` if and only if `user_id` is somebody.
+    #[serde(default)]
+    pub assignment: Assignment,
+    /// What it can do.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// Where emergency services should go; at most 128 characters.
+    #[serde(default)]
+    pub emergency_location: Option<String>,
+}
+
+/// What a number can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// Calls.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub voice: bool,
+    /// Short messages.
+    #[serde(default)]
+    pub sms: bool,
+    /// Faxes.
+    #[serde(default)]
+    pub fax: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            voice: true,
+            sms: false,
+            fax: false,
+        }
+    }
 }
 
 /// A stored number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = PhoneNumber)]
 pub struct NumberRecord {
-    /// In E.164 form, with `+`; unique over all customers.
+    /// In E.164 form, with `+`.
     #[schema(example = "+14255550100")]
     pub number: String,
-    /// Whose.
-    pub customer_id: Uuid,
+    /// Whether nobody else has it, or it is an identifier of the customer's own.
+    pub kind: NumberKind,
+    /// What Teams writes after `;ext=`.
+    pub extension: Option<String>,
+    /// Whose; none: it is in the inventory.
+    pub customer_id: Option<Uuid>,
     /// What can be changed.
     #[serde(flatten)]
     pub settings: NumberSettings,
+    /// Where it comes from.
+    pub source: NumberSource,
+    /// Whether it should be there after the next Sync.
+    pub desired: Desired,
+    /// What becomes of it when it goes.
+    pub disposition: Option<Disposition>,
+    /// What was made of it; null in the inventory, and for what is only listed from Microsoft.
+    pub status: Option<NumberStatus>,
+    /// The same for people.
+    pub status_text: Option<&'static str>,
+    /// More about it.
+    pub status_detail: Option<String>,
+    /// Whether calls to it and from it pass. A Sync puts it in service and takes it out.
+    pub in_service: bool,
     /// When it was last put in service.
     #[serde(with = "time::serde::rfc3339::option")]
     pub in_service_since: Option<OffsetDateTime>,
@@ -43,13 +107,82 @@ pub struct NumberRecord {
     pub version: i64,
 }
 
+/// A number to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNumber {
+    /// In E.164 form.
+    pub number: Number,
+    /// What Teams writes after `;ext=`.
+    pub extension: Option<String>,
+    /// Whether nobody else may have it.
+    pub kind: NumberKind,
+    /// Where it comes from.
+    pub source: NumberSource,
+}
+
+impl From<Number> for NewNumber {
+    fn from(number: Number) -> Self {
+        Self {
+            number,
+            extension: None,
+            kind: NumberKind::default(),
+            source: NumberSource::default(),
+        }
+    }
+}
+
+/// What became of a number that should be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is the customer's from now on, and waits for a Sync.
+    New,
+    /// Its removal was pending, and no longer is.
+    Kept,
+    /// The customer has it.
+    Exists,
+    /// Another customer has it.
+    Foreign,
+}
+
+/// Which numbers to list; what is none does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NumberFilter {
+    /// Whose; none of the inner option: nobody's.
+    pub customer: Option<Option<Uuid>>,
+    /// Somebody's.
+    pub taken: bool,
+    /// Of whom.
+    pub user: Option<Uuid>,
+    /// Stands so.
+    pub status: Option<NumberStatus>,
+    /// Begins so.
+    pub prefix: Option<String>,
+}
+
 fn record(row: &SqliteRow) -> Result<NumberRecord, sqlx::Error> {
+    let status: Option<NumberStatus> = optional_named(row, "status")?;
     Ok(NumberRecord {
         number: row.try_get("number")?,
-        customer_id: id(row, "customer_id")?,
+        kind: named(row, "kind")?,
+        extension: row.try_get("extension")?,
+        customer_id: optional_id(row, "customer_id")?,
         settings: NumberSettings {
-            in_service: row.try_get("in_service")?,
+            user_id: optional_id(row, "user_id")?,
+            assignment: named(row, "assignment")?,
+            capabilities: Capabilities {
+                voice: row.try_get("voice")?,
+                sms: row.try_get("sms")?,
+                fax: row.try_get("fax")?,
+            },
+            emergency_location: row.try_get("emergency_location")?,
         },
+        source: named(row, "source")?,
+        desired: named(row, "desired")?,
+        disposition: optional_named(row, "disposition")?,
+        status,
+        status_text: status.map(NumberStatus::text),
+        status_detail: row.try_get("status_detail")?,
+        in_service: row.try_get("in_service")?,
         in_service_since: optional_time(row, "in_service_since")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
@@ -57,20 +190,79 @@ fn record(row: &SqliteRow) -> Result<NumberRecord, sqlx::Error> {
     })
 }
 
-/// Adds one to a customer, in service. [`StoreError::Taken`] if any customer has it.
+/// Adds one to a customer, to serve after its next Sync; one of the inventory is taken from there.
 pub async fn insert(
     connection: &mut SqliteConnection,
     customer: Uuid,
-    number: &Number,
+    new: &NewNumber,
+) -> Result<Added, StoreError> {
+    let known = match new.kind {
+        NumberKind::Did => did(connection, &new.number).await?,
+        NumberKind::Extension => find(connection, customer, &new.number).await?,
+    };
+    if new.kind == NumberKind::Did
+        && known.is_none()
+        && find(connection, customer, &new.number).await?.is_some()
+    {
+        return Ok(Added::Exists);
+    }
+    let at = micros(now());
+    let Some(known) = known else {
+        create(connection, Some(customer), new).await?;
+        customers::touch(connection, customer).await?;
+        return Ok(Added::New);
+    };
+    let status = match known.in_service {
+        true => NumberStatus::InSync,
+        false => NumberStatus::NeedsSync,
+    };
+    let added = match (known.customer_id, known.desired) {
+        (Some(owner), _) if owner != customer => return Ok(Added::Foreign),
+        (Some(_), Desired::Present) => return Ok(Added::Exists),
+        (Some(_), Desired::Absent) => Added::Kept,
+        (None, _) => Added::New,
+    };
+    sqlx::query(
+        "UPDATE numbers SET customer_id = ?1, desired = 'present', disposition = NULL, status = ?2, status_detail = NULL,
+         extension = ifnull(?3, extension), updated_at = ?4, version = version + 1
+         WHERE number = ?5 AND kind = ?6 AND (customer_id = ?1 OR customer_id IS NULL)",
+    )
+    .bind(customer.to_string())
+    .bind(status.name())
+    .bind(&new.extension)
+    .bind(at)
+    .bind(new.number.as_str())
+    .bind(new.kind.name())
+    .execute(&mut *connection)
+    .await?;
+    customers::touch(connection, customer).await?;
+    Ok(added)
+}
+
+/// Adds one to the inventory. [`StoreError::Taken`] if it is known.
+pub async fn stock(connection: &mut SqliteConnection, new: &NewNumber) -> Result<(), StoreError> {
+    create(connection, None, new).await
+}
+
+async fn create(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    new: &NewNumber,
 ) -> Result<(), StoreError> {
     let at = micros(now());
+    let is_listed = new.source == NumberSource::Microsoft;
+    let status = customer.filter(|_| !is_listed);
     sqlx::query(
-        "INSERT INTO numbers (number, customer_id, in_service, in_service_since, created_at, updated_at, version)
-         VALUES (?, ?, TRUE, ?, ?, ?, 1)",
+        "INSERT INTO numbers (number, kind, extension, customer_id, assignment, source, voice, sms, fax, desired, status,
+         in_service, created_at, updated_at, version)
+         VALUES (?, ?, ?, ?, 'unassigned', ?, TRUE, FALSE, FALSE, 'present', ?, FALSE, ?, ?, 1)",
     )
-    .bind(number.as_str())
-    .bind(customer.to_string())
-    .bind(at)
+    .bind(new.number.as_str())
+    .bind(new.kind.name())
+    .bind(&new.extension)
+    .bind(customer.map(|id| id.to_string()))
+    .bind(new.source.name())
+    .bind(status.map(|_| NumberStatus::NeedsSync.name()))
     .bind(at)
     .bind(at)
     .execute(connection)
@@ -78,38 +270,149 @@ pub async fn insert(
     Ok(())
 }
 
-/// Puts it in service or takes it out.
+/// Changes what can be changed; the user must be the customer's.
 pub async fn update(
     connection: &mut SqliteConnection,
     customer: Uuid,
     number: &Number,
     settings: &NumberSettings,
 ) -> Result<NumberRecord, StoreError> {
-    let at = micros(now());
+    let mut faults = Faults::default();
+    faults.demand(
+        settings.user_id.is_some() == (settings.assignment == Assignment::User),
+        "assignment",
+        "user",
+        "must be user if and only if there is a user_id",
+    );
+    if let Some(place) = &settings.emergency_location {
+        faults.length("emergency_location", place, 1, 128);
+    }
+    if let Some(user) = settings.user_id {
+        let user = super::users::find(connection, customer, user).await?;
+        faults.demand(
+            user.is_some(),
+            "user_id",
+            "unknown_user",
+            "is no user of the customer",
+        );
+    }
+    faults.or(())?;
     sqlx::query(
-        "UPDATE numbers SET in_service_since = CASE WHEN in_service = ?1 THEN in_service_since WHEN ?1 THEN ?2 END,
-         in_service = ?1, updated_at = ?2, version = version + 1 WHERE customer_id = ?3 AND number = ?4",
+        "UPDATE numbers SET user_id = ?, assignment = ?, voice = ?, sms = ?, fax = ?, emergency_location = ?, updated_at = ?,
+         version = version + 1 WHERE customer_id = ? AND number = ?",
     )
-    .bind(settings.in_service)
-    .bind(at)
+    .bind(settings.user_id.map(|id| id.to_string()))
+    .bind(settings.assignment.name())
+    .bind(settings.capabilities.voice)
+    .bind(settings.capabilities.sms)
+    .bind(settings.capabilities.fax)
+    .bind(&settings.emergency_location)
+    .bind(micros(now()))
     .bind(customer.to_string())
     .bind(number.as_str())
     .execute(&mut *connection)
     .await?;
-    Ok(find(connection, customer, number)
-        .await?
-        .ok_or(sqlx::Error::RowNotFound)?)
+    customers::touch(connection, customer).await?;
+    written(connection, customer, number).await
 }
 
-/// Removes one.
-pub async fn delete(
+/// Marks one for removal by the next Sync.
+pub async fn release(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    number: &Number,
+    disposition: Disposition,
+) -> Result<NumberRecord, StoreError> {
+    sqlx::query(
+        "UPDATE numbers SET desired = 'absent', disposition = ?, status = 'pending_remove', status_detail = NULL,
+         updated_at = ?, version = version + 1 WHERE customer_id = ? AND number = ?",
+    )
+    .bind(disposition.name())
+    .bind(micros(now()))
+    .bind(customer.to_string())
+    .bind(number.as_str())
+    .execute(&mut *connection)
+    .await?;
+    customers::touch(connection, customer).await?;
+    written(connection, customer, number).await
+}
+
+/// Writes what a Sync made of a number.
+pub async fn settle(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    number: &Number,
+    verdict: Verdict,
+    detail: Option<&str>,
+) -> Result<(), StoreError> {
+    const STAND: &str = "UPDATE numbers SET status = ?1, status_detail = ?2,
+        in_service_since = CASE WHEN in_service = ?3 THEN in_service_since WHEN ?3 THEN ?4 END,
+        in_service = ?3, updated_at = ?4, version = version + 1 WHERE customer_id = ?5 AND number = ?6";
+    const DELETE: &str = "DELETE FROM numbers WHERE customer_id = ?1 AND number = ?2";
+    const RETAIN: &str = "UPDATE numbers SET customer_id = NULL, user_id = NULL, assignment = 'unassigned',
+        desired = 'present', disposition = NULL, status = NULL, status_detail = NULL, in_service = FALSE,
+        in_service_since = NULL, updated_at = ?3, version = version + 1 WHERE customer_id = ?1 AND number = ?2";
+    let (customer, number, at) = (customer.to_string(), number.as_str(), micros(now()));
+    let query = match verdict {
+        Verdict::Stand { status, in_service } => sqlx::query(STAND)
+            .bind(status.map(NumberStatus::name))
+            .bind(detail)
+            .bind(in_service)
+            .bind(at)
+            .bind(customer)
+            .bind(number),
+        Verdict::Leave(Disposition::Delete) => sqlx::query(DELETE).bind(customer).bind(number),
+        Verdict::Leave(Disposition::Retain) => {
+            sqlx::query(RETAIN).bind(customer).bind(number).bind(at)
+        }
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// Puts one in service as a Sync without a backend does, for who provisions without the API.
+pub async fn put_in_service(
     connection: &mut SqliteConnection,
     customer: Uuid,
     number: &Number,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query("DELETE FROM numbers WHERE customer_id = ? AND number = ?");
-    query
+    let verdict = Verdict::Stand {
+        status: Some(NumberStatus::InSync),
+        in_service: true,
+    };
+    settle(connection, customer, number, verdict, None).await
+}
+
+/// Gives a number to a user, as the carrier's system has it.
+pub async fn give(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    number: &Number,
+    user: Uuid,
+) -> Result<bool, StoreError> {
+    const GIVE: &str = "UPDATE numbers SET user_id = ?1, assignment = 'user', updated_at = ?2, version = version + 1
+        WHERE customer_id = ?3 AND number = ?4 AND user_id IS NOT ?1";
+    let query = sqlx::query(GIVE)
+        .bind(user.to_string())
+        .bind(micros(now()))
         .bind(customer.to_string())
+        .bind(number.as_str());
+    Ok(query.execute(connection).await?.rows_affected() > 0)
+}
+
+/// Takes a user's numbers away from it; they stay the customer's.
+pub async fn take_from(connection: &mut SqliteConnection, user: Uuid) -> Result<(), StoreError> {
+    const TAKE: &str =
+        "UPDATE numbers SET user_id = NULL, assignment = 'unassigned', updated_at = ?,
+        version = version + 1 WHERE user_id = ?";
+    let query = sqlx::query(TAKE).bind(micros(now())).bind(user.to_string());
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// Removes one of the inventory.
+pub async fn discard(connection: &mut SqliteConnection, number: &Number) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM numbers WHERE customer_id IS NULL AND number = ?")
         .bind(number.as_str())
         .execute(connection)
         .await?;
@@ -122,59 +425,129 @@ pub async fn find(
     customer: Uuid,
     number: &Number,
 ) -> Result<Option<NumberRecord>, StoreError> {
-    let query = sqlx::query("SELECT * FROM numbers WHERE customer_id = ? AND number = ?");
+    let query = sqlx::query("SELECT * FROM numbers WHERE number = ? AND customer_id = ?");
     let row = query
+        .bind(number.as_str())
         .bind(customer.to_string())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(record).transpose()?)
+}
+
+/// The one that the world can call, whoever has it.
+pub async fn did(
+    connection: &mut SqliteConnection,
+    number: &Number,
+) -> Result<Option<NumberRecord>, StoreError> {
+    let query = sqlx::query("SELECT * FROM numbers WHERE number = ? AND kind = 'did'");
+    let row = query
         .bind(number.as_str())
         .fetch_optional(connection)
         .await?;
     Ok(row.as_ref().map(record).transpose()?)
 }
 
-/// Whose a number is, whoever asks.
-pub async fn owner(
-    connection: &mut SqliteConnection,
-    number: &Number,
-) -> Result<Option<Uuid>, StoreError> {
-    let query =
-        sqlx::query("SELECT customer_id FROM numbers WHERE number = ?").bind(number.as_str());
-    let row = query.fetch_optional(connection).await?;
-    Ok(row.map(|row| id(&row, "customer_id")).transpose()?)
-}
-
-/// A customer's, in the order of creation.
+/// Those that the filter lets through, in the order of creation.
 pub async fn list(
     connection: &mut SqliteConnection,
-    customer: Uuid,
+    filter: &NumberFilter,
     page: Page,
 ) -> Result<Listed<NumberRecord>, StoreError> {
-    let query =
-        sqlx::query("SELECT * FROM numbers WHERE customer_id = ? AND seq > ? ORDER BY seq LIMIT ?");
-    let query = query
-        .bind(customer.to_string())
-        .bind(page.after.unwrap_or(0))
-        .bind(page.fetch());
-    Ok(page.cut(&query.fetch_all(connection).await?, record)?)
+    let mut query = sqlx::QueryBuilder::new("SELECT * FROM numbers WHERE seq > ");
+    query.push_bind(page.after.unwrap_or(0));
+    match filter.customer {
+        None => {}
+        Some(None) => {
+            query.push(" AND customer_id IS NULL");
+        }
+        Some(Some(customer)) => {
+            query
+                .push(" AND customer_id = ")
+                .push_bind(customer.to_string());
+        }
+    }
+    if filter.taken {
+        query.push(" AND customer_id IS NOT NULL");
+    }
+    if let Some(user) = filter.user {
+        query.push(" AND user_id = ").push_bind(user.to_string());
+    }
+    if let Some(status) = filter.status {
+        query.push(" AND status = ").push_bind(status.name());
+    }
+    if let Some(prefix) = &filter.prefix {
+        // Nothing that a number can hold sorts behind a colon.
+        query.push(" AND number >= ").push_bind(prefix.clone());
+        query.push(" AND number < ").push_bind(format!("{prefix}:"));
+    }
+    query.push(" ORDER BY seq LIMIT ").push_bind(page.fetch());
+    let rows = query.build().fetch_all(connection).await?;
+    Ok(page.cut(&rows, record)?)
 }
 
-/// All, or a customer's.
-pub(super) async fn all(
+/// What a Sync has to know of a customer's numbers.
+pub async fn held(
     connection: &mut SqliteConnection,
-    customer: Option<Uuid>,
-) -> Result<Vec<PhoneNumber>, StoreError> {
-    const SELECT: &str = "SELECT number, customer_id, in_service FROM numbers";
-    let phone_number = |row: &SqliteRow| {
-        Ok(PhoneNumber {
+    customer: Uuid,
+) -> Result<Vec<Held>, StoreError> {
+    const SELECT: &str = "SELECT number, desired, disposition, source, status, in_service,
+        assignment NOT IN ('unassigned', 'user') OR EXISTS (
+            SELECT 1 FROM users WHERE users.id = user_id AND users.state = 'enabled'
+        ) AS is_assigned FROM numbers WHERE customer_id = ? ORDER BY seq";
+    let held = |row: &SqliteRow| {
+        Ok(Held {
             number: parsed("number", row.try_get::<String, _>("number")?.parse())?,
-            customer: id(row, "customer_id")?,
+            desired: named(row, "desired")?,
+            disposition: optional_named(row, "disposition")?,
+            source: named(row, "source")?,
+            is_assigned: row.try_get("is_assigned")?,
+            status: optional_named(row, "status")?,
             in_service: row.try_get("in_service")?,
         })
     };
-    let rows = of(SELECT, "customer_id", customer)
+    let rows = sqlx::query(SELECT)
+        .bind(customer.to_string())
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.iter().map(held).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// What calls may go by, of all customers or of one: numbers of everybody's first, then those that are customers' own. What
+/// no Sync has seen is left out, so that nothing but a Sync changes what calls may go by.
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+) -> Result<(Vec<PhoneNumber>, Vec<PhoneNumber>), StoreError> {
+    const SELECT: &str =
+        "SELECT number, customer_id, in_service, kind = 'did' AS is_did FROM numbers
+        WHERE customer_id IS NOT NULL AND source <> 'microsoft' AND (in_service OR status IS NOT 'needs_sync')";
+    let rows = of(SELECT, " AND customer_id = ", customer)
         .build()
         .fetch_all(connection)
         .await?;
-    rows.iter().map(phone_number).collect()
+    let (mut dids, mut extensions) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in &rows {
+        let phone = PhoneNumber {
+            number: parsed("number", row.try_get::<String, _>("number")?.parse())?,
+            customer: id(row, "customer_id")?,
+            in_service: row.try_get("in_service")?,
+        };
+        match row.try_get("is_did")? {
+            true => dids.push(phone),
+            false => extensions.push(phone),
+        }
+    }
+    Ok((dids, extensions))
+}
+
+async fn written(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    number: &Number,
+) -> Result<NumberRecord, StoreError> {
+    Ok(find(connection, customer, number)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?)
 }
 
 #[cfg(test)]
@@ -184,47 +557,159 @@ mod tests {
     use super::super::open::tests::fresh;
     use super::*;
 
+    fn number() -> Number {
+        "+14255550100".parse().unwrap()
+    }
+
+    async fn two_customers(connection: &mut SqliteConnection) -> (Uuid, Uuid) {
+        let ours = customers::insert(connection, &acme()).await.unwrap().id;
+        let other = CustomerSettings {
+            account_id: "b".into(),
+            ..acme()
+        };
+        (
+            ours,
+            customers::insert(connection, &other).await.unwrap().id,
+        )
+    }
+
+    /// Added it waits, put in service it serves, released it serves on until it leaves.
     #[tokio::test]
-    async fn a_number_belongs_to_one_customer_and_knows_since_when_it_serves() {
+    async fn a_number_comes_serves_and_goes() {
         let (_folder, store) = fresh().await;
         let mut change = store.change().await.unwrap();
-        let ours = customers::insert(&mut change, &acme()).await.unwrap().id;
-        let theirs = customers::insert(
+        let (ours, theirs) = two_customers(&mut change).await;
+        let new = NewNumber::from(number());
+        assert_eq!(insert(&mut change, ours, &new).await.unwrap(), Added::New);
+        assert_eq!(
+            insert(&mut change, ours, &new).await.unwrap(),
+            Added::Exists
+        );
+        assert_eq!(
+            insert(&mut change, theirs, &new).await.unwrap(),
+            Added::Foreign
+        );
+        let now = async |change: &mut _| find(change, ours, &number()).await.unwrap().unwrap();
+        let added = now(&mut change).await;
+        assert_eq!(
+            (added.status, added.in_service),
+            (Some(NumberStatus::NeedsSync), false)
+        );
+
+        put_in_service(&mut change, ours, &number()).await.unwrap();
+        let serving = now(&mut change).await;
+        assert_eq!(
+            (serving.status, serving.in_service),
+            (Some(NumberStatus::InSync), true)
+        );
+        assert!(serving.in_service_since.is_some());
+        put_in_service(&mut change, ours, &number()).await.unwrap();
+        assert_eq!(
+            now(&mut change).await.in_service_since,
+            serving.in_service_since
+        );
+
+        release(&mut change, ours, &number(), Disposition::Retain)
+            .await
+            .unwrap();
+        let going = now(&mut change).await;
+        assert_eq!(
+            (going.status, going.in_service),
+            (Some(NumberStatus::PendingRemove), true)
+        );
+        assert_eq!(insert(&mut change, ours, &new).await.unwrap(), Added::Kept);
+        assert_eq!(now(&mut change).await.status, Some(NumberStatus::InSync));
+
+        let leave = |disposition| Verdict::Leave(disposition);
+        settle(
             &mut change,
-            &CustomerSettings {
-                account_id: "b".into(),
-                ..acme()
-            },
+            ours,
+            &number(),
+            leave(Disposition::Retain),
+            None,
         )
         .await
-        .unwrap()
-        .id;
-        let number: Number = "+14255550100".parse().unwrap();
-        insert(&mut change, ours, &number).await.unwrap();
-        assert!(matches!(
-            insert(&mut change, theirs, &number).await,
-            Err(StoreError::Taken(_))
-        ));
-        assert_eq!(find(&mut change, theirs, &number).await.unwrap(), None);
-        assert_eq!(owner(&mut change, &number).await.unwrap(), Some(ours));
-
-        let first = find(&mut change, ours, &number).await.unwrap().unwrap();
-        assert_eq!(first.in_service_since, Some(first.created_at));
-        let set = async |change: &mut _, in_service| {
-            update(change, ours, &number, &NumberSettings { in_service })
-                .await
-                .unwrap()
-        };
-        let same = set(&mut change, true).await;
+        .unwrap();
+        let kept = did(&mut change, &number()).await.unwrap().unwrap();
         assert_eq!(
-            (same.in_service_since, same.version),
-            (first.in_service_since, 2)
+            (kept.customer_id, kept.status, kept.in_service),
+            (None, None, false)
         );
-        assert_eq!(set(&mut change, false).await.in_service_since, None);
-        let again = set(&mut change, true).await;
-        assert!(again.in_service_since > first.in_service_since);
+        assert_eq!(insert(&mut change, theirs, &new).await.unwrap(), Added::New);
+        settle(
+            &mut change,
+            theirs,
+            &number(),
+            leave(Disposition::Delete),
+            None,
+        )
+        .await
+        .unwrap();
+        assert_eq!(did(&mut change, &number()).await.unwrap(), None);
+    }
 
+    /// T-33: an identifier that is no number may belong to two customers, a number may not.
+    #[tokio::test]
+    async fn extensions_are_unique_in_one_customer_only() {
+        let (_folder, store) = fresh().await;
+        let mut change = store.change().await.unwrap();
+        let (ours, theirs) = two_customers(&mut change).await;
+        let new = NewNumber {
+            kind: NumberKind::Extension,
+            ..NewNumber::from("+11000".parse::<Number>().unwrap())
+        };
+        for customer in [ours, theirs] {
+            assert_eq!(
+                insert(&mut change, customer, &new).await.unwrap(),
+                Added::New
+            );
+            assert_eq!(
+                insert(&mut change, customer, &new).await.unwrap(),
+                Added::Exists
+            );
+            put_in_service(&mut change, customer, &new.number)
+                .await
+                .unwrap();
+        }
+        let (dids, extensions) = all(&mut change).await.unwrap();
+        assert_eq!((dids.len(), extensions.len()), (0, 2));
+        change
+            .publish()
+            .await
+            .expect("they do not contradict each other");
+    }
+
+    /// What Microsoft has is listed and never reaches the directory.
+    #[tokio::test]
+    async fn a_number_from_microsoft_is_only_listed() {
+        let (_folder, store) = fresh().await;
+        let mut change = store.change().await.unwrap();
+        let (ours, _) = two_customers(&mut change).await;
+        let seen = NewNumber {
+            source: NumberSource::Microsoft,
+            ..NewNumber::from(number())
+        };
+        insert(&mut change, ours, &seen).await.unwrap();
+        put_in_service(&mut change, ours, &number()).await.unwrap();
         change.publish().await.unwrap();
-        assert!(store.directory().load().number(&number).unwrap().in_service);
+        assert!(store.directory().load().number(&number()).is_none());
+        let filter = NumberFilter {
+            customer: Some(Some(ours)),
+            prefix: Some("+1425".into()),
+            ..NumberFilter::default()
+        };
+        let mut connection = store.read().await.unwrap();
+        let listed = list(&mut connection, &filter, Page::default())
+            .await
+            .unwrap();
+        assert_eq!(listed.items.len(), 1);
+        let nobodys = NumberFilter {
+            customer: Some(None),
+            ..NumberFilter::default()
+        };
+        let listed = list(&mut connection, &nobodys, Page::default())
+            .await
+            .unwrap();
+        assert_eq!(listed.items, []);
     }
 }

@@ -102,16 +102,15 @@ pub(super) fn now() -> OffsetDateTime {
         .unwrap_or(now)
 }
 
-/// `select`, or only where `column` is this id.
+/// `select`, or only where the condition, which lacks an id at its end, holds for this one.
 pub(super) fn of(
     select: &'static str,
-    column: &'static str,
+    condition: &'static str,
     only: Option<Uuid>,
 ) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(select);
     if let Some(only) = only {
-        query.push(" WHERE ").push(column).push(" = ");
-        query.push_bind(only.to_string());
+        query.push(condition).push_bind(only.to_string());
     }
     query
 }

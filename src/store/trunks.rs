@@ -71,6 +71,9 @@ pub struct TrunkSettings {
     /// Lower is tried first.
     #[serde(default)]
     pub priority: u16,
+    /// The service of the customer that it serves; only for trunks of a customer.
+    #[serde(default)]
+    pub service_id: Option<Uuid>,
     /// Share among equal priorities.
     #[serde(default = "default_weight")]
     #[schema(default = 1)]
@@ -398,6 +401,7 @@ fn record(row: &SqliteRow) -> Result<TrunkRecord, sqlx::Error> {
         international_prefix: row.try_get("international_prefix")?,
         options_ping_s: optional_int(row, "options_ping_s")?,
         priority: int(row, "priority")?,
+        service_id: optional_id(row, "service_id")?,
         weight: int(row, "weight")?,
         state: named(row, "state")?,
         profile: json(row, "profile")?,
@@ -453,6 +457,29 @@ pub async fn update(
     write(connection, customer, id, settings, now()).await
 }
 
+/// A trunk serves a service of its own customer, if any.
+async fn check_service(
+    connection: &mut SqliteConnection,
+    customer: Option<Uuid>,
+    service: Option<Uuid>,
+) -> Result<(), StoreError> {
+    let Some(service) = service else {
+        return Ok(());
+    };
+    let found = match customer {
+        Some(customer) => super::services::find(connection, customer, service).await?,
+        None => None,
+    };
+    let mut faults = Faults::default();
+    faults.demand(
+        found.is_some(),
+        "service_id",
+        "unknown_service",
+        "is no service of the trunk's customer",
+    );
+    faults.or(())
+}
+
 async fn write(
     connection: &mut SqliteConnection,
     customer: Option<Uuid>,
@@ -460,6 +487,7 @@ async fn write(
     settings: &TrunkSettings,
     at: OffsetDateTime,
 ) -> Result<TrunkRecord, StoreError> {
+    check_service(connection, customer, settings.service_id).await?;
     let number_format = match settings.number_format {
         NumberFormatName::E164 => "e164",
         NumberFormatName::National => "national",
@@ -467,7 +495,7 @@ async fn write(
     sqlx::query(
         "UPDATE trunks SET name = ?, role = ?, transport = ?, host = ?, port = ?, auth = ?, username = ?, acl = ?,
          cac_max_sessions = ?, number_format = ?, country_code = ?, trunk_prefix = ?, international_prefix = ?,
-         options_ping_s = ?, priority = ?, weight = ?, state = ?, profile = ?, updated_at = ?, version = version + 1
+         options_ping_s = ?, priority = ?, service_id = ?, weight = ?, state = ?, profile = ?, updated_at = ?, version = version + 1
          WHERE id = ? AND customer_id IS ?",
     )
     .bind(&settings.name)
@@ -485,6 +513,7 @@ async fn write(
     .bind(&settings.international_prefix)
     .bind(settings.options_ping_s)
     .bind(settings.priority)
+    .bind(settings.service_id.map(|id| id.to_string()))
     .bind(settings.weight)
     .bind(settings.state.name())
     .bind(to_json(&settings.profile))
@@ -599,7 +628,7 @@ pub(super) async fn all(
         } = record(row)?;
         settings.trunk(id, customer_id, password)
     };
-    of(SELECT, "customer_id", customer)
+    of(SELECT, " WHERE customer_id = ", customer)
         .build()
         .fetch_all(connection)
         .await?

@@ -19,10 +19,12 @@ use tollgate::admin::{
 use tollgate::b2bua::{
     CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
 };
+use tollgate::backend::SeatBackend;
 use tollgate::directory::{self, Customer, Ledger};
 use tollgate::net::Addresses;
 use tollgate::sip::{Flow, SendTo, Source, Transport};
 use tollgate::store::{AccessRole, Spool, Store};
+use tollgate::sync::Syncs;
 use tollgate::telemetry::health::{Health, Part};
 use tollgate::telemetry::ladder::recorder::{Limits, Recorder};
 use uuid::Uuid;
@@ -42,6 +44,11 @@ pub struct Api {
 
 impl Api {
     pub async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// With this system of seats behind it.
+    pub async fn with(backend: Option<Arc<dyn SeatBackend>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(
             &folder.path().join("tollgate.db"),
@@ -104,8 +111,10 @@ impl Api {
             call_messages: 50,
             call_bytes: 50_000,
         });
+        let syncs = Syncs::new(store.clone(), backend, Duration::from_secs(5));
         let admin = Admin {
             store: store.clone(),
+            syncs,
             ledger: ledger.clone(),
             calls,
             health: health.clone(),
@@ -235,6 +244,27 @@ impl Api {
 }
 
 impl Api {
+    /// Has a customer's numbers put in service, as `path/sync` does: what came of it.
+    pub async fn sync(&self, path: &str) -> Value {
+        let request = self.carrier("POST", &format!("{path}/sync?wait=20")).await;
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 202, "{path}");
+        let task: Value = response.json().await.unwrap();
+        assert!(
+            !["queued", "running"].contains(&task["state"].as_str().unwrap()),
+            "{task}"
+        );
+        task["result"].clone()
+    }
+
+    /// Marks a number of a customer for removal, and its inventory's row, too.
+    pub async fn remove_number(&self, path: &str, number: &str) -> StatusCode {
+        self.delete(&format!(
+            "{path}/numbers/{number}?confirm=true&disposition=delete"
+        ))
+        .await
+    }
+
     /// An active partner that sells everything, and its token.
     pub async fn partner(&self, name: &str) -> (Uuid, String) {
         let body = json!({
@@ -393,6 +423,11 @@ async fn every_route_obeys_the_table_of_roles() {
     let api = Api::start().await;
     let (id, _) = api.customer("acme").await;
     let (partner, _) = api.partner("sales").await;
+    // So that what needs its consent does not hang on it.
+    let customer = api.token(CustomerAdmin, Some(id)).await;
+    let consent = format!("/api/v1/customers/{id}/co-management");
+    let granted = json!({ "state": "granted" });
+    assert_eq!(api.send(&customer, "PUT", &consent, granted).await.0, 200);
     let document = serde_json::to_value(openapi()).unwrap();
     let mut seen = 0;
     for (template, item) in document["paths"].as_object().unwrap() {
@@ -409,7 +444,11 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{gateway}", &Uuid::nil().to_string())
                 .replace("{trunk}", &Uuid::nil().to_string())
                 .replace("{partner}", &partner.to_string())
-                .replace("{announcement}", "limit_reached");
+                .replace("{announcement}", "limit_reached")
+                .replace("{user}", &Uuid::nil().to_string())
+                .replace("{service}", &Uuid::nil().to_string())
+                .replace("{job}", &Uuid::nil().to_string())
+                .replace("{task}", &Uuid::nil().to_string());
             let open = matches!(
                 template.as_str(),
                 "/healthz" | "/readyz" | "/api/v1/openapi.json"
@@ -441,7 +480,13 @@ async fn every_route_obeys_the_table_of_roles() {
                 let music = template.contains("/music") || announcements;
                 let partners = template.starts_with("/api/v1/partners");
                 let region = region || template.starts_with("/api/v1/pbx-types");
-                let consent = template.ends_with("/co-management");
+                let consent = template.ends_with("/co-management")
+                    || template.ends_with("/sync")
+                    || template.contains("/users")
+                    || template.starts_with("/api/v1/tasks")
+                    || template.ends_with("{id}/numbers/{number}") && method == "PATCH";
+                let inventory = template.starts_with("/api/v1/numbers");
+                let shared = shared || inventory;
                 let may = match role {
                     CarrierAdmin => true,
                     Noc => (!writes || calls) && !audit,
@@ -944,6 +989,7 @@ async fn a_customer_goes_when_nothing_of_it_is_in_use() {
         json!({ "numbers": ["+14255550100"] }),
     )
     .await;
+    api.sync(&path).await;
     assert_eq!(api.delete(&path).await, 409);
     assert_eq!(
         api.patch(&path, json!({ "admin_state": "disabled" }))
@@ -952,15 +998,9 @@ async fn a_customer_goes_when_nothing_of_it_is_in_use() {
         200
     );
     assert_eq!(api.delete(&path).await, 409, "a number is in service");
-    assert_eq!(
-        api.patch(
-            &format!("{path}/numbers/+14255550100"),
-            json!({ "in_service": false })
-        )
-        .await
-        .status(),
-        200
-    );
+    assert_eq!(api.remove_number(&path, "+14255550100").await, 202);
+    assert_eq!(api.delete(&path).await, 409, "until the next Sync");
+    api.sync(&path).await;
     assert_eq!(api.delete(&path).await, 204);
     assert_eq!(
         api.delete(&path).await,
@@ -1085,6 +1125,7 @@ async fn numbers_are_added_line_by_line() {
     assert_eq!(text(&other, "\n\n").await.0, 422);
     let listed = api.get(&format!("{path}/numbers")).await;
     assert_eq!(listed["items"].as_array().unwrap().len(), 4);
+    api.sync(&path).await;
     let directory = api.store.directory().load_full();
     assert_eq!(
         directory
@@ -1106,10 +1147,8 @@ async fn numbers_are_added_line_by_line() {
             .number(&"+4930123456".parse().unwrap())
             .is_some()
     );
-    assert_eq!(
-        api.delete(&format!("{path}/numbers/%2B4930123456")).await,
-        204
-    );
+    assert_eq!(api.remove_number(&path, "%2B4930123456").await, 202);
+    api.sync(&path).await;
     assert!(
         api.store
             .directory()

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use std::net::SocketAddr;
 use tempfile::TempDir;
 use tollgate::directory::*;
+use tollgate::provisioning::Verdict;
 use tollgate::sip::{Flow, PeerCertificate, Realm, Source, Transport};
 use tollgate::store::{
-    CustomerSettings, GatewaySettings, NumberSettings, RegionSettings, Store, TrunkSettings,
-    customers, gateways, numbers, regions, trunks,
+    CustomerSettings, GatewaySettings, RegionSettings, Store, TrunkSettings, customers, gateways,
+    numbers, regions, trunks,
 };
 use uuid::Uuid;
 
@@ -42,7 +43,11 @@ async fn provision(store: &Store, account: &str, number: &str) -> Uuid {
     let mut change = store.change().await.unwrap();
     let id = customers::insert(&mut change, &customer).await.unwrap().id;
     gateways::insert(&mut change, id, &gateway).await.unwrap();
-    numbers::insert(&mut change, id, &number.parse().unwrap())
+    let number: Number = number.parse().unwrap();
+    numbers::insert(&mut change, id, &number.clone().into())
+        .await
+        .unwrap();
+    numbers::put_in_service(&mut change, id, &number)
         .await
         .unwrap();
     trunks::insert(&mut change, Some(id), &trunk).await.unwrap();
@@ -183,7 +188,11 @@ async fn states_stop_calls_and_let_them_go_on() {
             ..settings
         };
         customers::update(&mut change, id, &settings).await.unwrap();
-        numbers::update(&mut change, id, &number, &NumberSettings { in_service })
+        let verdict = Verdict::Stand {
+            status: None,
+            in_service,
+        };
+        numbers::settle(&mut change, id, &number, verdict, None)
             .await
             .unwrap();
         change.publish().await.unwrap();

@@ -78,6 +78,11 @@ impl Api {
         self.post(&format!("{path}/gateways"), gateway).await;
         let numbers = json!({ "numbers": [TEAMS_NUMBER, TEAMS_COLLEAGUE] });
         self.post(&format!("{path}/numbers"), numbers).await;
+        let sync = format!("{path}/sync?wait=20");
+        let task = self
+            .ask(Method::POST, &sync, None, StatusCode::ACCEPTED)
+            .await;
+        assert_eq!(task["state"], "succeeded", "{task}");
         let trunk = json!({
             "name": "pbx", "role": "pbx", "transport": "udp", "host": pbx, "port": 5060, "acl": [pbx],
             // On loopback baresip's media comes from another address than it says.

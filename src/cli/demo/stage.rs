@@ -3,6 +3,7 @@
 
 use crate::app::Sbc;
 use crate::config;
+use crate::directory::Number;
 use crate::emulate::{Authority, Gateway, KeyKind, Pbx, PbxConfig, Teams, TeamsConfig, Usage};
 use crate::store::{self, Change, Store};
 use anyhow::Context;
@@ -251,7 +252,9 @@ async fn add_customer(
         .await?
         .id;
     store::gateways::insert(change, customer, &serde_json::from_value(gateway)?).await?;
-    store::numbers::insert(change, customer, &number.parse()?).await?;
+    let number: Number = number.parse()?;
+    store::numbers::insert(change, customer, &number.clone().into()).await?;
+    store::numbers::put_in_service(change, customer, &number).await?;
     store::trunks::insert(change, Some(customer), &serde_json::from_value(trunk)?).await?;
     Ok(())
 }

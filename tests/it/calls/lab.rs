@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tollgate::app::Sbc;
 use tollgate::config;
+use tollgate::directory::Number;
 use tollgate::emulate::{
     Authority, EmuCall, Gateway, KeyKind, Pbx, PbxCall, PbxConfig, Teams, TeamsCall, TeamsConfig,
     Usage,
@@ -41,6 +42,8 @@ pub struct Setup {
     pub media_bypass: bool,
     /// Where everybody is.
     pub at: IpAddr,
+    /// More of the configuration, where `{dir}` is a folder of the test's own.
+    pub more: &'static str,
 }
 
 impl Default for Setup {
@@ -52,6 +55,7 @@ impl Default for Setup {
             customer: json!({}),
             media_bypass: false,
             at: Ipv4Addr::LOCALHOST.into(),
+            more: "",
         }
     }
 }
@@ -94,7 +98,10 @@ impl Lab {
 
         std::fs::write(
             file("tollgate.toml"),
-            configuration(&directory, teams.address),
+            configuration(&directory, teams.address)
+                + &setup
+                    .more
+                    .replace("{dir}", &directory.path().display().to_string()),
         )
         .unwrap();
         let config = config::load(Some(&file("tollgate.toml")), []).unwrap();
@@ -132,6 +139,43 @@ impl Lab {
             .lines()
             .find_map(|line| line.strip_prefix("port_min = "));
         line.unwrap().parse().unwrap()
+    }
+
+    /// The folder that `{dir}` in [`Setup::more`] stands for.
+    pub fn folder(&self) -> &std::path::Path {
+        self._directory.path()
+    }
+
+    /// The customer, as the API's path.
+    pub fn customer(&self) -> String {
+        let directory = self.sbc.store().directory().load_full();
+        let customer = directory.customers().find(|c| c.account_id == "contoso");
+        format!("/api/v1/customers/{}", customer.unwrap().id)
+    }
+
+    /// The directory that calls obey.
+    pub fn generation(&self) -> u64 {
+        self.sbc.store().directory().load().generation
+    }
+
+    /// What the API answers to the carrier's administrator: the status, and the body, null if there is none.
+    pub async fn api(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let role = store::AccessRole::CarrierAdmin;
+        let tokens = self.sbc.store().tokens();
+        let token = tokens.create("test", role, None, None).await.unwrap();
+        let url = format!("http://{}{path}", self.sbc.listening().admin);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut request = client.request(method.parse().unwrap(), url);
+        request = request
+            .bearer_auth(token.text.expose())
+            .header("If-Match", "*");
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
     /// The SBC's configuration.
@@ -270,7 +314,11 @@ async fn provision(store: &store::Store, setup: &Setup, tls_port: u16, pbx: Sock
     )
     .await
     .unwrap();
-    store::numbers::insert(&mut change, customer, &TEAMS_NUMBER.parse().unwrap())
+    let number: Number = TEAMS_NUMBER.parse().unwrap();
+    store::numbers::insert(&mut change, customer, &number.clone().into())
+        .await
+        .unwrap();
+    store::numbers::put_in_service(&mut change, customer, &number)
         .await
         .unwrap();
     store::trunks::insert(

@@ -17,7 +17,8 @@ use tollgate::emulate::{
     Behaviour, By, CallError, Carrier, Credentials, EmuCall, Ended, Hold, Law, Phase,
 };
 
-async fn refused(call: &EmuCall) -> Ended {
+/// How a call that nobody took ended.
+pub async fn refused(call: &EmuCall) -> Ended {
     match call.answered().await {
         Err(CallError::Ended(ended)) => ended,
         other => panic!("{other:?}"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tollgate::app::Sbc;
 use tollgate::config;
+use tollgate::directory::Number;
 use tollgate::emulate::conform::{Bench, Customer, Facts, PBX_TONE, TEAMS_TONE};
 use tollgate::emulate::{
     Authority, Gateway, Identity, KeyKind, Pbx, PbxConfig, Teams, TeamsConfig, Usage,
@@ -175,8 +176,11 @@ async fn add_customer(change: &mut store::Change, name: &str, number: &str, pbx:
     store::gateways::insert(change, customer, &gateway)
         .await
         .unwrap();
-    let number = number.parse().unwrap();
-    store::numbers::insert(change, customer, &number)
+    let number: Number = number.parse().unwrap();
+    store::numbers::insert(change, customer, &number.clone().into())
+        .await
+        .unwrap();
+    store::numbers::put_in_service(change, customer, &number)
         .await
         .unwrap();
     let trunk = serde_json::from_value(trunk).unwrap();

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod across;
 mod s0_activation;
+mod s1_calls;
 mod s1_partner_portal;
 mod s2_enterprises;
+mod s3_upgrade;
 
 use serde_json::Value;
 

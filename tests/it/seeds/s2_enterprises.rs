@@ -287,3 +287,194 @@ async fn t_a_partner_sees_its_own_subtree() {
         422
     );
 }
+
+/// The limit is checked before a user is added; without one fifty are accepted.
+#[tokio::test]
+async fn t_10_the_user_limit_is_checked_first() {
+    let api = Api::start().await;
+    let (id, path) = api.customer("acme").await;
+    let customer = api.token(AccessRole::CustomerAdmin, Some(id)).await;
+    let users = format!("{path}/users");
+    let add = async |n: u32| {
+        let user = json!({ "upn": format!("u{n}@acme.example"), "display_name": n.to_string() });
+        api.send(&customer, "POST", &users, user).await
+    };
+    assert_eq!(
+        api.patch(&path, json!({ "user_limit": 2 })).await.status(),
+        200
+    );
+    assert_eq!((add(1).await.0, add(2).await.0), (201, 201));
+    let (status, body) = add(3).await;
+    assert_eq!((status, code(&body)), (409, "user_limit_reached"));
+    let count = async || {
+        let (_, list) = api
+            .send(&customer, "GET", &format!("{users}?limit=500"), json!(null))
+            .await;
+        list["items"].as_array().unwrap().len()
+    };
+    assert_eq!(count().await, 2, "nothing was stored");
+    assert_eq!(
+        api.patch(&path, json!({ "user_limit": null }))
+            .await
+            .status(),
+        200
+    );
+    for n in 3..=50 {
+        assert_eq!(add(n).await.0, 201);
+    }
+    assert_eq!(count().await, 50);
+}
+
+/// At most fifty users of a table, each row by itself.
+#[tokio::test]
+async fn t_10_users_come_as_a_table() {
+    let api = Api::start().await;
+    let (id, path) = api.customer("acme").await;
+    let customer = api.token(AccessRole::CustomerAdmin, Some(id)).await;
+    assert_eq!(
+        api.patch(
+            &path,
+            json!({ "can_add_extensions": true, "user_limit": 3 })
+        )
+        .await
+        .status(),
+        200
+    );
+    api.post(
+        &format!("{path}/numbers"),
+        json!({ "numbers": ["+14255550100", "+14255550101"] }),
+    )
+    .await;
+    let bulk = async |text: String| {
+        let request = api
+            .request("POST", &format!("{path}/users:bulk"))
+            .bearer_auth(&customer);
+        let response = request
+            .header("content-type", "text/csv")
+            .body(text)
+            .send()
+            .await
+            .unwrap();
+        (
+            response.status().as_u16(),
+            response.json::<Value>().await.unwrap(),
+        )
+    };
+    let rows = "upn,display_name,extension,default_did_index_number,did_list\n\
+                a@acme.example,A,1001,1,+14255550100;+14255550101\nbroken,B,,,\nc@acme.example,C,911,,\n\
+                d@acme.example,D,1001,,\ne@acme.example,,1002,,\nf@acme.example,F,,,\ng@acme.example,G,,,\n";
+    let (status, task) = bulk(rows.into()).await;
+    assert_eq!(
+        (status, &task["kind"], &task["state"]),
+        (202, &json!("users_bulk"), &json!("succeeded"))
+    );
+    assert_eq!(task["result"], json!({ "created": 3, "failed": 4 }));
+    let codes: Vec<_> = task["details"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["code"].clone())
+        .collect();
+    let expected = json!([
+        null,
+        "format",
+        "emergency_like",
+        "extension_in_use",
+        null,
+        null,
+        "user_limit_reached"
+    ]);
+    assert_eq!(json!(codes), expected);
+    let (_, users) = api
+        .send(&customer, "GET", &format!("{path}/users"), json!(null))
+        .await;
+    let first = &users["items"][0];
+    assert_eq!(
+        (&first["default_did"], &first["forwarded_dids"]),
+        (&json!("+14255550101"), &json!(["+14255550100"]))
+    );
+    assert_eq!(users["items"][1]["display_name"], "e@acme.example");
+    let (_, free) = api
+        .send(
+            &customer,
+            "GET",
+            &format!("{path}/extensions/suggest"),
+            json!(null),
+        )
+        .await;
+    assert_eq!(free, json!({ "extension": "1003" }));
+    let many: String = (0..51).map(|n| format!("u{n}@acme.example,U\n")).collect();
+    assert_eq!(bulk(format!("upn,display_name\n{many}")).await.0, 422);
+    assert_eq!(bulk("upn,display_name\n".into()).await.0, 422);
+}
+
+/// A customer gives its users extensions where it may, and uses only the carrier's numbers where it must.
+#[tokio::test]
+async fn t_what_a_customer_may_use_is_set_for_it() {
+    let api = Api::start().await;
+    let (_, partner) = api.partner("sales").await;
+    let mut body = new_customer("ours");
+    body["allow_external_numbers"] = json!(false);
+    let (_, ours) = api.send(&partner, "POST", "/api/v1/customers", body).await;
+    let id = ours["id"].as_str().unwrap();
+    let path = format!("/api/v1/customers/{id}");
+    let customer = api
+        .token(AccessRole::CustomerAdmin, Some(id.parse().unwrap()))
+        .await;
+    let user = json!({ "upn": "jo@ours.example", "display_name": "Jo", "extension": "1001" });
+    let (status, body) = api
+        .send(&customer, "POST", &format!("{path}/users"), user)
+        .await;
+    assert_eq!((status, code(&body)), (403, "can_add_extensions_off"));
+    let numbers = json!({ "numbers": ["+14255550100"] });
+    let (status, body) = api
+        .send(
+            &partner,
+            "POST",
+            &format!("{path}/numbers"),
+            numbers.clone(),
+        )
+        .await;
+    assert_eq!(
+        (status, &body["results"][0]["code"]),
+        (422, &json!("external_number"))
+    );
+    api.post("/api/v1/numbers", numbers.clone()).await;
+    let (status, _) = api
+        .send(&partner, "POST", &format!("{path}/numbers"), numbers)
+        .await;
+    assert_eq!(status, 201, "it is in the inventory now");
+}
+
+/// An identifier that is no number may belong to two customers, and serves in both; a number may not.
+#[tokio::test]
+async fn t_33_extensions_overlap_and_numbers_do_not() {
+    let api = Api::start().await;
+    let (first, path) = api.customer("acme").await;
+    let (second, other) = api.customer("other").await;
+    for path in [&path, &other] {
+        let body = json!({ "numbers": ["+11000"], "kind": "extension" });
+        api.post(&format!("{path}/numbers"), body).await;
+        api.sync(path).await;
+    }
+    let directory = api.store.directory().load_full();
+    let number = "+11000".parse().unwrap();
+    for customer in [first, second] {
+        let phone = directory.number_for(customer, &number).unwrap();
+        assert_eq!((phone.customer, phone.in_service), (customer, true));
+    }
+    assert!(
+        directory.number(&number).is_none(),
+        "the world has no such number"
+    );
+    let did = json!({ "numbers": ["+14255550100"] });
+    api.post(&format!("{path}/numbers"), did.clone()).await;
+    let carrier = api.token(AccessRole::CarrierAdmin, None).await;
+    let (status, body) = api
+        .send(&carrier, "POST", &format!("{other}/numbers"), did)
+        .await;
+    assert_eq!(
+        (status, &body["results"][0]["code"]),
+        (409, &json!("number_in_use"))
+    );
+}

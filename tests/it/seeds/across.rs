@@ -1,0 +1,101 @@
+//! What holds for all seeds: events, things to do.
+
+use crate::api::{Api, new_customer};
+use serde_json::json;
+use tollgate::store::AccessRole;
+
+/// Everybody sees what concerns them, from where they left off, as a list and as server-sent events.
+#[tokio::test]
+async fn events_are_told_to_whom_they_concern() {
+    let api = Api::start().await;
+    let (_, partner) = api.partner("sales").await;
+    let (_, stranger) = api.partner("other").await;
+    let (_, ours) = api
+        .send(&partner, "POST", "/api/v1/customers", new_customer("ours"))
+        .await;
+    let id = ours["id"].as_str().unwrap();
+    let path = format!("/api/v1/customers/{id}");
+    api.sync(&path).await;
+    let customer = api
+        .token(AccessRole::CustomerAdmin, Some(id.parse().unwrap()))
+        .await;
+    let seen = async |token: &str, since: u32| {
+        let path = format!("/api/v1/events?since={since}");
+        let (_, list) = api.send(token, "GET", &path, json!(null)).await;
+        let items = list["items"].as_array().unwrap().iter();
+        let kinds: Vec<_> = items.map(|event| event["kind"].as_str().unwrap()).collect();
+        kinds.join(" ")
+    };
+    for token in [&partner, &customer] {
+        assert_eq!(seen(token, 0).await, "customer.created sync.finished");
+        assert_eq!(seen(token, 1).await, "sync.finished");
+        assert_eq!(seen(token, 2).await, "");
+    }
+    assert_eq!(seen(&stranger, 0).await, "");
+    let stream = api.request("GET", "/api/v1/events").bearer_auth(&partner);
+    let stream = stream.header("Accept", "text/event-stream");
+    let stream = stream.header("Last-Event-ID", "1").send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let text = stream.text().await.unwrap();
+    assert!(text.contains("id: 2\nevent: sync.finished\n"), "{text}");
+}
+
+/// The customer's list of things to do grows with what is asked of it, and shrinks with what it does.
+#[tokio::test]
+async fn action_items_vanish_when_they_are_done() {
+    let api = Api::start().await;
+    let mut body = new_customer("ours");
+    body["request_co_management"] = json!(true);
+    let ours = api.post("/api/v1/customers", body).await;
+    assert_eq!(ours["co_management"]["state"], "pending");
+    let id = ours["id"].as_str().unwrap();
+    let path = format!("/api/v1/customers/{id}");
+    let customer = api
+        .token(AccessRole::CustomerAdmin, Some(id.parse().unwrap()))
+        .await;
+    let items = async || {
+        let (_, list) = api
+            .send(
+                &customer,
+                "GET",
+                &format!("{path}/action-items"),
+                json!(null),
+            )
+            .await;
+        let codes = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|i| i["code"].as_str().unwrap().to_owned());
+        codes.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(items().await, "grant_consent activate sync");
+    let granted = json!({ "state": "granted" });
+    api.send(&customer, "PUT", &format!("{path}/co-management"), granted)
+        .await;
+    api.sync(&path).await;
+    assert_eq!(items().await, "activate");
+    let active = json!({ "activation_state": "active", "activation_reason": "test" });
+    assert_eq!(api.patch(&path, active).await.status(), 200);
+    assert_eq!(items().await, "");
+    let user = json!({ "upn": "jo@ours.example", "display_name": "Jo" });
+    assert_eq!(
+        api.send(&customer, "POST", &format!("{path}/users"), user.clone())
+            .await
+            .0,
+        201
+    );
+    let mut other = user;
+    other["upn"] = json!("kim@ours.example");
+    assert_eq!(
+        api.send(&customer, "POST", &format!("{path}/users"), other)
+            .await
+            .0,
+        201
+    );
+    assert_eq!(
+        api.patch(&path, json!({ "user_limit": 1 })).await.status(),
+        200
+    );
+    assert_eq!(items().await, "sync free_licenses");
+}
