@@ -518,7 +518,11 @@ async fn p_syncs_of_a_customer_do_not_overlap() {
     assert_eq!((status, code(&body)), (409, "sync_running"));
     let joining = format!("{sync}?wait=20");
     let joined = api.send(&carrier, "POST", &joining, json!(null));
-    let release = async { slow.0.add_permits(1) };
+    // The request has to be there first: it would begin a Sync of its own otherwise.
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        slow.0.add_permits(1);
+    };
     let ((status, joined), ()) = tokio::join!(joined, release);
     assert_eq!(
         (status, &joined["id"], &joined["state"]),
