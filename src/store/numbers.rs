@@ -671,7 +671,7 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let (dids, extensions) = all(&mut change).await.unwrap();
+        let (dids, extensions) = all(&mut change, None).await.unwrap();
         assert_eq!((dids.len(), extensions.len()), (0, 2));
         change
             .publish()
