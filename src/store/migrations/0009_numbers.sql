@@ -12,7 +12,6 @@ CREATE TABLE users (
     extension          TEXT,
     sip_user           TEXT    COLLATE NOCASE,
     default_did        TEXT,
-    forwarded_dids     TEXT    NOT NULL,
     voice_route        TEXT    NOT NULL,
     caller_id_policy   TEXT    NOT NULL,
     caller_name_policy TEXT,
