@@ -48,7 +48,7 @@ impl Decoder {
     pub fn sample(&mut self, octet: u8) -> i16 {
         let code = usize::from(octet & 0x3f);
         let band = &mut self.0;
-        let heard = band.s + (band.det * QQ6[code] >> 15);
+        let heard = band.s + ((band.det * QQ6[code]) >> 15);
         band.lower_took(code >> 2);
         // Fifteen bits are what the lower band has.
         (heard.clamp(-16_384, 16_383) << 1) as i16
@@ -140,7 +140,7 @@ impl Band {
         // All are compared, for nobody can foretell where to stop.
         let crossed = Q6[1..]
             .iter()
-            .filter(|level| size >= **level * self.det >> 12);
+            .filter(|level| size >= (**level * self.det) >> 12);
         // Table 15: the two smallest steps below zero have codes out of the row.
         let code = match (difference < 0, 1 + crossed.count()) {
             (true, step @ ..=2) => 64 - step,
@@ -153,7 +153,7 @@ impl Band {
 
     /// INVQAL, LOGSCL and SCALEL.
     fn lower_took(&mut self, code: usize) {
-        let difference = self.det * QQ4[code] >> 15;
+        let difference = (self.det * QQ4[code]) >> 15;
         self.rescale(WL[code], 18_432, 8);
         self.predict(difference);
     }
@@ -161,21 +161,21 @@ impl Band {
     /// SUBTRA, QUANTH, INVQAH, LOGSCH and SCALEH.
     fn write_upper(&mut self, sample: i32) -> u8 {
         let difference = clip(sample - self.s);
-        let large = magnitude(difference) >= 564 * self.det >> 12;
+        let large = magnitude(difference) >= (564 * self.det) >> 12;
         let code = match (difference < 0, large) {
             (true, true) => 0,
             (true, false) => 1,
             (false, true) => 2,
             (false, false) => 3,
         };
-        let difference = self.det * QQ2[code] >> 15;
+        let difference = (self.det * QQ2[code]) >> 15;
         self.rescale(WH[code], 22_528, 10);
         self.predict(difference);
         code as u8
     }
 
     fn rescale(&mut self, step: i32, most: i32, shift: i32) {
-        self.nb = ((self.nb * 127 >> 7) + step).clamp(0, most);
+        self.nb = (((self.nb * 127) >> 7) + step).clamp(0, most);
         let (power, whole) = (ILB[(self.nb >> 6 & 31) as usize], shift - (self.nb >> 11));
         let scale = if whole < 0 {
             power << -whole
@@ -192,16 +192,16 @@ impl Band {
         // UPPOL2 and UPPOL1.
         let a1 = clip(self.a[0] << 2);
         let turn = (-toward(a1, p, self.p[0])).min(32_767) >> 7;
-        let a2 = turn + toward(128, p, self.p[1]) + (self.a[1] * 32_512 >> 15);
+        let a2 = turn + toward(128, p, self.p[1]) + ((self.a[1] * 32_512) >> 15);
         let a2 = a2.clamp(-12_288, 12_288);
-        let a1 = clip(toward(192, p, self.p[0]) + (self.a[0] * 32_640 >> 15));
+        let a1 = clip(toward(192, p, self.p[0]) + ((self.a[0] * 32_640) >> 15));
         let most = 15_360 - a2;
         self.a = [a1.clamp(-most, most), a2];
 
         // UPZERO.
         let step = if d == 0 { 0 } else { 128 };
         for (b, old) in self.b.iter_mut().zip(self.d) {
-            *b = clip(toward(step, d, old) + (*b * 32_640 >> 15));
+            *b = clip(toward(step, d, old) + ((*b * 32_640) >> 15));
         }
 
         // DELAYA.
@@ -211,7 +211,7 @@ impl Band {
         self.p = [p, self.p[0]];
 
         // FILTEP, FILTEZ and PREDIC.
-        let weighed = |(weight, value): (&i32, &i32)| weight * clip(value << 1) >> 15;
+        let weighed = |(weight, value): (&i32, &i32)| (weight * clip(value << 1)) >> 15;
         let poles: i32 = self.a.iter().zip(&self.r).map(weighed).sum();
         let zeros: i32 = self.b.iter().zip(&self.d).map(weighed).sum();
         self.sz = clip(zeros);

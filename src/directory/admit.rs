@@ -182,7 +182,7 @@ impl Directory {
         Ok(Admission {
             customer: customer.clone(),
             emergency: false,
-            called: called.with_base(&phone.number),
+            called: called.with_base(phone.number),
             caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),

@@ -610,7 +610,9 @@ mod tests {
         let changes: [(&str, Change); 10] = [
             ("extension gone", |rows| rows.extensions.clear()),
             ("limit", |rows| rows.customers[0].max_channels = 3),
-            ("number gone", |rows| drop(rows.numbers.remove(0))),
+            ("number gone", |rows| {
+                rows.numbers.remove(0);
+            }),
             ("number moved", |rows| {
                 rows.numbers[1].customer = rows.customers[1].id;
             }),

@@ -228,7 +228,7 @@ impl MicrosoftError {
         let request_id = headers.get("request-id").and_then(|id| id.to_str().ok());
         Self {
             code: Some(code.clone()).filter(|code| !code.is_empty()),
-            request_id: request_id.map(|id| short(id)),
+            request_id: request_id.map(short),
             retry_after: retry_after(headers),
             ..Self::new(graph_fault(status, &code, &message), short(&message))
         }

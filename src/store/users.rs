@@ -151,7 +151,7 @@ impl UserSettings {
         let mut numbers = BTreeSet::new();
         for (field, text) in named.chain(others) {
             match text.parse::<Number>() {
-                Ok(number) if numbers.insert(number.clone()) => {}
+                Ok(number) if numbers.insert(number) => {}
                 Ok(_) => faults.demand(false, field, "twice", "is named twice"),
                 Err(error) => faults.demand(false, field, "format", error.to_string()),
             }

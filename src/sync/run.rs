@@ -123,7 +123,7 @@ async fn ask(syncs: &Syncs, customer: &CustomerRecord, seen: &[Held]) -> Answer 
             problem: None,
         };
     };
-    let asked: Vec<Number> = seen.iter().map(|held| held.number.clone()).collect();
+    let asked: Vec<Number> = seen.iter().map(|held| held.number).collect();
     let question = backend.seats(&customer.settings.account_id, &asked);
     let problem = match tokio::time::timeout(syncs.0.timeout, question).await {
         Ok(Ok(seats)) => {

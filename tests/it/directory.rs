@@ -44,7 +44,7 @@ async fn provision(store: &Store, account: &str, number: &str) -> Uuid {
     let id = customers::insert(&mut change, &customer).await.unwrap().id;
     gateways::insert(&mut change, id, &gateway).await.unwrap();
     let number: Number = number.parse().unwrap();
-    numbers::insert(&mut change, id, &number.clone().into())
+    numbers::insert(&mut change, id, &number.into())
         .await
         .unwrap();
     numbers::put_in_service(&mut change, id, &number)

@@ -84,8 +84,8 @@ impl Api {
             .await;
         assert_eq!(task["state"], "succeeded", "{task}");
         let trunk = json!({
-            "name": "pbx", "role": "pbx", "transport": "udp", "host": pbx, "port": 5060, "acl": [pbx],
-            // On loopback baresip's media comes from another address than it says.
+            "name": "pbx", "role": "pbx", "transport": "udp", "host": pbx, "port": 5060, "acl": [pbx, "127.0.0.1"],
+            // On loopback baresip's media comes from another address than it says, and latching is for addresses of the list.
             "profile": { "latch": true, "refer": true },
         });
         self.post(&format!("{path}/trunks"), trunk).await;

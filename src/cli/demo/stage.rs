@@ -253,7 +253,7 @@ async fn add_customer(
         .id;
     store::gateways::insert(change, customer, &serde_json::from_value(gateway)?).await?;
     let number: Number = number.parse()?;
-    store::numbers::insert(change, customer, &number.clone().into()).await?;
+    store::numbers::insert(change, customer, &number.into()).await?;
     store::numbers::put_in_service(change, customer, &number).await?;
     store::trunks::insert(change, Some(customer), &serde_json::from_value(trunk)?).await?;
     Ok(())

@@ -315,7 +315,7 @@ async fn provision(store: &store::Store, setup: &Setup, tls_port: u16, pbx: Sock
     .await
     .unwrap();
     let number: Number = TEAMS_NUMBER.parse().unwrap();
-    store::numbers::insert(&mut change, customer, &number.clone().into())
+    store::numbers::insert(&mut change, customer, &number.into())
         .await
         .unwrap();
     store::numbers::put_in_service(&mut change, customer, &number)

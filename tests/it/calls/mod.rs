@@ -445,7 +445,7 @@ async fn digits_of_teams_reach_the_pbx_by_info() {
         let infos = messages
             .iter()
             .filter(|m| m.first_line.starts_with("INFO "));
-        let signals = infos.filter_map(|m| Some(m.text.split_once("Signal=")?.1.chars().next()?));
+        let signals = infos.filter_map(|m| m.text.split_once("Signal=")?.1.chars().next());
         let signals: String = signals.collect();
         (signals.len() >= 3).then_some(signals)
     });

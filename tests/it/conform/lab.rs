@@ -177,7 +177,7 @@ async fn add_customer(change: &mut store::Change, name: &str, number: &str, pbx:
         .await
         .unwrap();
     let number: Number = number.parse().unwrap();
-    store::numbers::insert(change, customer, &number.clone().into())
+    store::numbers::insert(change, customer, &number.into())
         .await
         .unwrap();
     store::numbers::put_in_service(change, customer, &number)

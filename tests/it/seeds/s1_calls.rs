@@ -214,11 +214,10 @@ async fn p_31_a_new_limit_holds_for_the_next_call() {
     calls.push(lab.call_from_pbx().await);
     set(&lab, json!({ "max_channels": 1 })).await;
     assert_eq!(in_use(&lab).await, 3, "nobody was cut off");
-    for gone in 0..3 {
+    for (up, (teams, _)) in [2, 1, 0].into_iter().zip(&calls) {
         is_full(&lab).await;
-        let (teams, _) = &calls[gone];
         teams.bye().await;
-        left(&lab, 2 - gone as u64).await;
+        left(&lab, up).await;
     }
     call_passes(&lab).await;
     lab.close().await;

@@ -315,7 +315,7 @@ fn nonsense_does_no_harm() {
             for _ in 0..3000 {
                 let mut packet = voice(random.u32() as u16);
                 packet[4..8].copy_from_slice(&(random.u32() % 5000).to_be_bytes());
-                if random.u32() % 2 == 0 {
+                if random.u32().is_multiple_of(2) {
                     packet[1] = 101;
                     let bytes = random.bytes::<4>();
                     packet.splice(HEADER.., bytes);
@@ -323,10 +323,10 @@ fn nonsense_does_no_harm() {
                 }
                 packet.truncate(HEADER + random.u32() as usize % 170);
                 bench.packet(A, Kind::Rtp, &packet);
-                if random.u32() % 20 == 0 {
+                if random.u32().is_multiple_of(20) {
                     dial(&mut bench, "5", u64::from(random.u32()));
                 }
-                if random.u32() % 10 == 0 {
+                if random.u32().is_multiple_of(10) {
                     bench.pass(FRAME);
                 }
                 bench.events();
