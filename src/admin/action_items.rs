@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// Something to do.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ToDo {
+pub(super) struct PendingAction {
     /// For programs; stable.
     code: ActionItem,
     /// For people.
@@ -27,13 +27,13 @@ pub(super) struct ToDo {
 #[utoipa::path(
     get, path = "/api/v1/customers/{id}/action-items", tag = "customers", operation_id = "list_action_items",
     params(("id" = Uuid, Path)),
-    responses((status = 200, body = List<ToDo>), (status = 404, body = Problem))
+    responses((status = 200, body = List<PendingAction>), (status = 404, body = Problem))
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
     caller: Caller,
     Path(id): Path<Uuid>,
-) -> Result<Json<List<ToDo>>, ApiError> {
+) -> Result<Json<List<PendingAction>>, ApiError> {
     let mut connection = admin.store.read().await?;
     let customer = caller.customer(&mut connection, id).await?;
     let bought = services::licensed_users(&mut connection, id).await?;
@@ -44,12 +44,12 @@ pub(super) async fn list(
         users: users::counted(&mut connection, id).await?,
         cap: user_cap(customer.settings.user_limit, bought),
     };
-    let to_do = |item: ActionItem| ToDo {
+    let pending = |item: ActionItem| PendingAction {
         code: item,
         text: item.text(),
         href: format!("/api/v1/customers/{id}{}", place(item)),
     };
-    let items = ActionItem::of(situation).into_iter().map(to_do).collect();
+    let items = ActionItem::of(situation).into_iter().map(pending).collect();
     Ok(Json(List::new(items, None)))
 }
 

@@ -3,9 +3,11 @@
 use super::code;
 use crate::api::{Api, new_customer};
 use serde_json::{Value, json};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::timeout;
 use tollgate::backend::{Asked, BackendError, HttpBackend, SeatBackend};
 use tollgate::directory::Number;
 use tollgate::provisioning::Seats;
@@ -517,13 +519,11 @@ async fn p_syncs_of_a_customer_do_not_overlap() {
     let (status, body) = api.send(&carrier, "POST", &sync, json!(null)).await;
     assert_eq!((status, code(&body)), (409, "sync_running"));
     let joining = format!("{sync}?wait=20");
-    let joined = api.send(&carrier, "POST", &joining, json!(null));
-    // The request has to be there first: it would begin a Sync of its own otherwise.
-    let release = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        slow.0.add_permits(1);
-    };
-    let ((status, joined), ()) = tokio::join!(joined, release);
+    let mut joined = pin!(api.send(&carrier, "POST", &joining, json!(null)));
+    let early = timeout(Duration::from_millis(500), &mut joined).await;
+    assert!(early.is_err(), "whoever joins waits for the other's end");
+    slow.0.add_permits(1);
+    let (status, joined) = joined.await;
     assert_eq!(
         (status, &joined["id"], &joined["state"]),
         (202, &task["id"], &json!("succeeded"))
