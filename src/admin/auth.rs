@@ -68,11 +68,19 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/customers/{id}/channels",           READ),
     ("GET",    "/api/v1/customers/{id}/cdrs",               READ),
 
+    ("GET",    "/api/v1/customers/{id}/activation",         READ),
+    ("PUT",    "/api/v1/customers/{id}/activation",         CONSENT),
+    ("POST",   "/api/v1/customers/{id}/activation",         CONSENT),
+    ("DELETE", "/api/v1/customers/{id}/activation",         CONSENT),
+    ("GET",    "/oauth/callback",                           Allowed::Anybody),
+    ("GET",    "/api/v1/events",                            READ),
+
     ("GET",    "/api/v1/customers/{id}/gateways",           READ),
     ("POST",   "/api/v1/customers/{id}/gateways",           EDIT),
     ("GET",    "/api/v1/customers/{id}/gateways/{gateway}", READ),
-    ("PATCH",  "/api/v1/customers/{id}/gateways/{gateway}", EDIT),
+    ("PATCH",  "/api/v1/customers/{id}/gateways/{gateway}", CONSENT),
     ("DELETE", "/api/v1/customers/{id}/gateways/{gateway}", EDIT),
+    ("GET",    "/api/v1/customers/{id}/gateways/{gateway}/powershell", READ),
 
     ("GET",    "/api/v1/gateways/{gateway}/diagnosis",      OPERATE),
 
@@ -151,6 +159,11 @@ impl AccessRole {
     /// Says that a customer is set up at Microsoft without our having done it.
     pub(super) fn may_activate(self) -> bool {
         self == CarrierAdmin
+    }
+
+    /// Says how far a gateway is; others give its verification code only.
+    pub(super) fn may_set_gateways(self) -> bool {
+        self != CustomerAdmin
     }
 
     /// Connects to carriers; others to PBXes only.
@@ -451,6 +464,10 @@ mod tests {
         ("POST", "/api/v1/customers/{id}/users/bulk"),
         ("PATCH", "/api/v1/customers/{id}/users/{user}"),
         ("DELETE", "/api/v1/customers/{id}/users/{user}"),
+        ("PUT", "/api/v1/customers/{id}/activation"),
+        ("POST", "/api/v1/customers/{id}/activation"),
+        ("DELETE", "/api/v1/customers/{id}/activation"),
+        ("PATCH", "/api/v1/customers/{id}/gateways/{gateway}"),
     ];
 
     fn documented() -> BTreeSet<(String, String)> {

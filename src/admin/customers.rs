@@ -492,6 +492,16 @@ fn check_activation(
     if settings.activation_state == before {
         return Ok(());
     }
+    if !matches!(
+        settings.activation_state,
+        ActivationState::Inactive | ActivationState::Active
+    ) {
+        return Err(ApiError::invalid_field(
+            "activation_state",
+            "not_settable",
+            "is set by the activation only",
+        ));
+    }
     if !caller.role().may_activate() {
         return Err(ApiError::forbidden(
             "activation_by_carrier",

@@ -4,12 +4,15 @@ use super::auth::Caller;
 use super::body::{Body, Search, patched};
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
-use crate::store::{GatewayRecord, GatewaySettings, gateways};
+use crate::directory::GatewayState;
+use crate::provisioning::activation::Method;
+use crate::store::{GatewayRecord, GatewaySettings, activations, gateways};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 /// Gateways of a customer, oldest first
@@ -46,6 +49,17 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let mut change = admin.store.change().await?;
     caller.customer(&mut change, id).await?;
+    check_state(&caller, settings.state)?;
+    if settings.verification_code.is_some() {
+        check_code(&mut change, id, &settings).await?;
+    }
+    let mut settings = settings;
+    if settings.verification_code.is_none()
+        && settings.state == GatewayState::Pending
+        && activations::method(&mut change, id).await? == Method::Manual
+    {
+        settings.state = GatewayState::CodeMissing;
+    }
     let record = gateways::insert(&mut change, id, &settings).await?;
     let location = format!("/api/v1/customers/{id}/gateways/{}", record.id);
     caller
@@ -114,6 +128,18 @@ pub(super) async fn change(
             return Err(ApiError::invalid_field(field, "immutable", "never changes"));
         }
     }
+    if settings.state != before.settings.state {
+        check_state(&caller, settings.state)?;
+    }
+    let mut settings = settings;
+    if settings.verification_code != before.settings.verification_code {
+        check_code(&mut change, id, &settings).await?;
+        settings.state = match (settings.state, settings.verification_code.is_some()) {
+            (GatewayState::CodeMissing, true) => GatewayState::Pending,
+            (GatewayState::Pending, false) => GatewayState::CodeMissing,
+            (state, _) => state,
+        };
+    }
     let record = gateways::update(&mut change, id, gateway, &settings).await?;
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
@@ -145,4 +171,46 @@ pub(super) async fn delete(
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
         .await?;
     Ok(deleted(change.publish_for(&[id]).await?))
+}
+
+/// By hand a gateway is put where an operator knows it to be; the rest is found out.
+fn check_state(caller: &Caller, state: GatewayState) -> Result<(), ApiError> {
+    use GatewayState::{Active, CodeMissing, Disabled, DnsPublished, Error, Pending, Verified};
+    if state != Pending && !caller.role().may_set_gateways() {
+        return Err(ApiError::forbidden(
+            "state_by_operator",
+            "only the operator sets a gateway's state",
+        ));
+    }
+    match state {
+        Pending | Verified | Active | Disabled => Ok(()),
+        CodeMissing | DnsPublished | Error => Err(ApiError::invalid_field(
+            "state",
+            "not_settable",
+            "is set by the activation only",
+        )),
+    }
+}
+
+/// A code is the customer's word in manual activation, before it begins.
+async fn check_code(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    settings: &GatewaySettings,
+) -> Result<(), ApiError> {
+    settings.check_code_alone()?;
+    if activations::method(connection, customer).await? != Method::Manual {
+        return Err(ApiError::conflict(
+            "not_manual",
+            "codes are given with the manual method only",
+        ));
+    }
+    let latest = activations::latest(connection, customer).await?;
+    match latest {
+        Some(latest) if latest.ended_at.is_none() => Err(ApiError::conflict(
+            "activation_started",
+            "the activation has been started",
+        )),
+        _ => Ok(()),
+    }
 }

@@ -7,6 +7,7 @@
 //! Who may use which route stands in one table, in `auth`.
 
 mod action_items;
+mod activation;
 mod announcements;
 mod answer;
 mod audit;
@@ -39,6 +40,7 @@ mod trunks;
 mod users;
 mod why;
 
+pub use activation::Activations;
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use ladder::Ladders;
 pub use openapi::openapi;
@@ -83,6 +85,8 @@ pub struct Admin {
     pub ladders: Ladders,
     /// Looks for what keeps calls away; none where there is no network.
     pub doctor: Option<Arc<Doctor>>,
+    /// What activations stand on.
+    pub activations: Activations,
 }
 
 /// The whole API. It needs a listener, nothing else.

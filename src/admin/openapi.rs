@@ -1,8 +1,8 @@
 use super::error::Problem;
 use super::{
-    Admin, action_items, announcements, audit, calls, catalogues, cdrs, co_management, customers,
-    diagnosis, events, gateways, health, ladder, media, music, numbers, partners, regions,
-    services, sync, trunks, users, why,
+    Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
+    customers, diagnosis, events, gateways, health, ladder, media, music, numbers, partners,
+    regions, services, sync, trunks, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -120,6 +120,15 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(cdrs::list_of_customer))
         .routes(routes!(gateways::list, gateways::create))
         .routes(routes!(gateways::show, gateways::change, gateways::delete))
+        .routes(routes!(
+            activation::show,
+            activation::choose,
+            activation::start,
+            activation::cancel
+        ))
+        .routes(routes!(activation::script))
+        .routes(routes!(activation::callback))
+        .routes(routes!(events::list))
         .routes(routes!(numbers::list, numbers::create))
         .routes(routes!(numbers::show, numbers::change, numbers::delete))
         .routes(routes!(numbers::list_inventory, numbers::stock))

@@ -1,5 +1,6 @@
 //! Builds every part from [`Config`], connects them, runs, drains and shuts down in order.
 
+mod activation;
 mod live;
 mod observe;
 mod renewal;
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin, Ladders};
+use crate::admin::{self, Activations, Admin, Ladders};
 use crate::b2bua::Calls;
 use crate::backend;
 use crate::base::Random;
@@ -24,8 +25,11 @@ use crate::config::Config;
 use crate::directory::Ledger;
 use crate::doctor::{self, Doctor};
 use crate::media::Ports;
+use crate::microsoft::ConfigError;
+use crate::net::clock::Clock;
 use crate::net::dev_certificates::{self, DevCertificatesError};
 use crate::net::relay::{Relay, RelayError};
+use crate::net::zone::Zones;
 use crate::net::{self, Addresses, NetError, Network, TlsErrors, TlsMaterial};
 use crate::sip::Endpoint;
 use crate::store::{self, Retention, Spool, SpoolError, Store, StoreError};
@@ -78,6 +82,9 @@ pub enum StartError {
         /// The operating system's words.
         error: std::io::Error,
     },
+    /// What is needed to speak to Microsoft.
+    #[error("microsoft: {0}")]
+    Microsoft(#[from] ConfigError),
     /// Sockets that media needs.
     #[error("{0}")]
     Limits(String),
@@ -94,6 +101,7 @@ pub struct Sbc {
     network: Network,
     store: Store,
     ledger: Ledger,
+    clock: Clock,
     health: Health,
     admin: SocketAddr,
     metrics: metrics::Exporter,
@@ -119,6 +127,8 @@ pub struct Listening {
 
 /// Questions about live calls that may wait.
 const QUESTIONS: usize = 64;
+/// Proven gateways that may wait to be noted.
+const PROVEN: usize = 64;
 /// Between two moves of call records into the database.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
@@ -179,6 +189,23 @@ impl Sbc {
             Instant::now(),
             OffsetDateTime::now_utc(),
         );
+        let runner = activation::Runner {
+            store: store.clone(),
+            microsoft: start::microsoft(config)?,
+            zones: Zones::new(config.zones()),
+            clock: Clock::default(),
+            wake: Arc::default(),
+            usage_location: config.microsoft.usage_location.clone(),
+        };
+        let activations = Activations {
+            microsoft: runner.microsoft.clone(),
+            zones: runner.zones.clone(),
+            clock: runner.clock.clone(),
+            wake: runner.wake.clone(),
+            portal: config.microsoft.portal.clone(),
+        };
+        let clock = runner.clock.clone();
+        let (prove, proven) = mpsc::channel(PROVEN);
         let (live, asked) = admin::Calls::new(QUESTIONS);
         let ladders = config.ladders().map_or_else(Recorder::off, Recorder::new);
         let (drain, drained) = mpsc::channel(1);
@@ -199,6 +226,7 @@ impl Sbc {
                 ledger: ledger.clone(),
                 max_calls: config.calls.max_calls,
                 max_announcements: config.calls.max_announcements,
+                proven: prove,
             },
             ladders: ladders.clone(),
         };
@@ -225,6 +253,7 @@ impl Sbc {
                 },
                 Ok(material),
             ))),
+            activations,
         };
         let tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),
@@ -234,6 +263,7 @@ impl Sbc {
                 config.retention(),
             )),
             tokio::spawn(serve_admin(listener, admin::router(api))),
+            tokio::spawn(runner.run(proven)),
         ];
         let shard = tokio::spawn(shard.run());
         health.up(Part::Program);
@@ -242,6 +272,7 @@ impl Sbc {
             network,
             store,
             ledger,
+            clock,
             health,
             admin: admin_address,
             metrics: exporter,
@@ -271,6 +302,11 @@ impl Sbc {
     /// Channels in use.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The time by which customers are activated; it can be put forward.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Reads certificates again (SIGHUP does this).

@@ -22,6 +22,8 @@ pub(super) struct Observer {
     pub ledger: Ledger,
     pub max_calls: usize,
     pub max_announcements: usize,
+    /// Gateways that a call has proven, for whoever activates customers.
+    pub proven: mpsc::Sender<Uuid>,
 }
 
 /// How full a queue into the shard is.
@@ -94,8 +96,16 @@ impl Observer {
                 }
                 metrics::CALLS_ACTIVE.set([], calls.active() as f64);
             }
+            Report::GatewayProven { gateway } => self.proven(*gateway),
             Report::Dropped { .. } => metrics::CALLS_REFUSED.add(["dropped"], 1),
             Report::PeerChanged => self.peers(calls),
+        }
+    }
+
+    /// The call does not wait. If there are too many the next call proves the gateway again.
+    fn proven(&self, gateway: Uuid) {
+        if self.proven.try_send(gateway).is_err() {
+            metrics::QUEUE_DROPPED.add(["proven_gateways"], 1);
         }
     }
 

@@ -6,6 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::StartError;
 use crate::config::Config;
+use crate::microsoft::{ConfigError, Microsoft};
 use crate::net::Addresses;
 use crate::sip::{Identity, SentBy, Transport};
 
@@ -60,6 +61,25 @@ pub(super) fn lock_data_dir(config: &Config) -> Result<File, StartError> {
             path: path(),
             error,
         }),
+    }
+}
+
+/// Microsoft's services. A machine without roots can do without them, as long as nobody wants them.
+pub(super) fn microsoft(config: &Config) -> Result<Option<Microsoft>, StartError> {
+    let settings = config.microsoft();
+    let settings =
+        settings.map_err(|error| ConfigError::Client(format!("client_secret_file: {error}")))?;
+    let is_wanted = !settings.client_id.is_empty();
+    match Microsoft::new(settings) {
+        Ok(microsoft) => Ok(Some(microsoft)),
+        Err(ConfigError::Roots(roots)) if !is_wanted => {
+            tracing::warn!(
+                roots,
+                "there are no root certificates: customers cannot be activated"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

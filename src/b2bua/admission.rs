@@ -21,7 +21,7 @@ use super::why::{LimitOutcome, Notes};
 use super::{Calls, Direction, Hints, Report};
 use crate::base::Redact;
 use crate::directory::{
-    Admission, Attempt, Customer, Denial, Denied, Dialled, Directory, NumberFormat,
+    Admission, Attempt, Customer, Denial, Denied, Dialled, Directory, GatewayState, NumberFormat,
 };
 use crate::sip::{Message, Name, ServerKey, Source, Uri};
 
@@ -128,12 +128,19 @@ impl Calls {
             outgoing: false,
         });
         let uri = Uri::parse(message.request_uri()).map_err(|e| malformed(&e))?;
-        let gateway = core.directory.gateway(uri.host);
+        let gateway = core.directory.gateway(uri.host).cloned();
         if known.is_none() {
             notes.add(now, explain::gateway(&core.directory, uri.host));
+            // Whatever becomes of the call.
+            if let Some(proven) = gateway
+                .as_ref()
+                .filter(|g| g.state == GatewayState::Verified)
+            {
+                core.report(Report::GatewayProven { gateway: proven.id });
+            }
         }
         let profile = core.config.teams_profile.clone();
-        let peer = known.or_else(|| gateway.map(|g| Peer::Teams(g.clone(), profile)));
+        let peer = known.or_else(|| gateway.map(|g| Peer::Teams(g, profile)));
         let with_peer = |refusal: Refusal| Refused {
             refusal,
             peer: peer.clone(),

@@ -179,6 +179,11 @@ pub enum Report {
         /// Why only one side was heard, if that was so.
         one_way: Option<Silence>,
     },
+    /// Teams sent a call to a gateway that was only verified: Microsoft knows the way to it.
+    GatewayProven {
+        /// Its id.
+        gateway: Uuid,
+    },
     /// A request of an unknown peer was dropped without an answer.
     Dropped {
         /// Whose.

@@ -1,5 +1,6 @@
 use super::address::{HostPort, networks};
 use crate::b2bua::UnknownPeers;
+use crate::directory::Secret;
 use crate::store::AccessRole;
 use crate::telemetry::log;
 use ipnet::IpNet;
@@ -24,6 +25,8 @@ pub struct Config {
     pub sip: Sip,
     pub tls: Tls,
     pub teams: Teams,
+    pub microsoft: Microsoft,
+    pub publish: Publish,
     pub media: Media,
     pub dns: Dns,
     pub calls: Calls,
@@ -128,6 +131,55 @@ pub struct Teams {
     #[serde(rename = "options_interval_s", deserialize_with = "seconds")]
     pub options_interval: Duration,
     pub transfer_ringback_s: u32,
+}
+
+/// `[microsoft]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Microsoft {
+    pub login_base: String,
+    pub graph_base: String,
+    #[serde(deserialize_with = "optional")]
+    pub teams_base: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub client_id: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub client_secret: Option<Secret>,
+    #[serde(deserialize_with = "optional")]
+    pub client_secret_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub redirect_uri: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub portal: Option<String>,
+    pub roots: String,
+    pub plain_http: bool,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
+    pub usage_location: String,
+}
+
+/// `[publish]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Publish {
+    #[serde(deserialize_with = "optional")]
+    pub primary: Option<SocketAddr>,
+    #[serde(deserialize_with = "optional")]
+    pub key_name: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub key: Option<Secret>,
+    pub servers: Vec<SocketAddr>,
+    pub ttl_s: u32,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
 }
 
 /// `[media]`
@@ -287,6 +339,11 @@ fn optional<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
     text.parse()
         .map(Some)
         .map_err(|error| de::Error::custom(format_args!("{text:?}: {error}")))
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(Some(text).filter(|text| !text.is_empty()).map(Secret::new))
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,5 +1,7 @@
 use super::{ClientCertificates, Config, HostPort};
-use crate::directory::Profile;
+use crate::directory::{Profile, Secret};
+use crate::microsoft::{self, Roots};
+use crate::net::zone::{ZoneConfig, ZoneKey};
 use crate::net::{dev_certificates, relay};
 use crate::sip::{Hop, Identity, Realm, SentBy, Transport};
 use crate::store::Retention;
@@ -224,6 +226,46 @@ impl Config {
             unknown_peers: self.sip.unknown_peers,
             product: format!("Tollgate/{version}"),
             x_ms_sbc: format!("Tollgate/Tollgate/{version}"),
+        }
+    }
+
+    /// For [`microsoft::Microsoft::new`](crate::microsoft::Microsoft::new).
+    ///
+    /// # Errors
+    /// The file with the secret cannot be read.
+    pub fn microsoft(&self) -> std::io::Result<microsoft::Config> {
+        let from = &self.microsoft;
+        let client_secret = match &from.client_secret_file {
+            None => from.client_secret.clone(),
+            Some(path) => Some(Secret::new(std::fs::read_to_string(path)?.trim())),
+        };
+        Ok(microsoft::Config {
+            login_base: from.login_base.clone(),
+            graph_base: from.graph_base.clone(),
+            teams_base: from.teams_base.clone(),
+            client_id: from.client_id.clone().unwrap_or_default(),
+            client_secret,
+            redirect_uri: from.redirect_uri.clone().unwrap_or_default(),
+            roots: match from.roots.as_str() {
+                "system" => Roots::System,
+                "built-in" => Roots::BuiltIn,
+                path => Roots::File(path.into()),
+            },
+            plain_http: from.plain_http,
+            timeout: from.timeout,
+        })
+    }
+
+    /// For [`net::zone::Zones`].
+    pub fn zones(&self) -> ZoneConfig {
+        let from = &self.publish;
+        let key = from.key_name.clone().zip(from.key.clone());
+        ZoneConfig {
+            primary: from.primary,
+            key: key.map(|(name, secret)| ZoneKey { name, secret }),
+            servers: from.servers.clone(),
+            ttl_s: from.ttl_s,
+            timeout: from.timeout,
         }
     }
 

@@ -8,7 +8,7 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 /// Every key that has a smallest and a largest value.
 #[rustfmt::skip]
 pub(super) fn ranges(config: &Config) -> Vec<Range> {
-    let Config { sip, tls, teams, media, dns, calls, cdr, why, audit, seats, ladder, .. } = config;
+    let Config { sip, tls, teams, microsoft, publish, media, dns, calls, cdr, why, audit, seats, ladder, .. } = config;
     let n = |count: usize| count as u64;
     let s = |duration: Duration| duration.as_secs();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -36,6 +36,10 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("teams.address_ranges", n(teams.address_ranges.len()), 1..=64),
         ("teams.options_interval_s", s(teams.options_interval), 10..=60),
         ("teams.transfer_ringback_s", teams.transfer_ringback_s.into(), 0..=60),
+        ("microsoft.timeout_s", s(microsoft.timeout), 1..=120),
+        ("publish.servers", n(publish.servers.len()), 0..=8),
+        ("publish.ttl_s", publish.ttl_s.into(), 1..=86_400),
+        ("publish.timeout_s", s(publish.timeout), 1..=30),
         ("media.cool_down_s", s(media.cool_down), 0..=600),
         ("media.dscp", media.dscp.into(), 0..=63),
         ("media.threads", n(media.threads), 0..=64),

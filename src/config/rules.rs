@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     sip(config, report);
     tls(config, report);
     media(config, report);
+    microsoft(config, report);
     for name in config.dns.hosts.keys().filter(|name| !is_host_name(name)) {
         report("dns.hosts", format!("{name:?} is no host name"));
     }
@@ -115,6 +116,29 @@ fn tls(config: &Config, report: &mut dyn FnMut(&str, String)) {
     }
 }
 
+fn microsoft(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let microsoft = &config.microsoft;
+    if microsoft.client_id.is_some() && microsoft.redirect_uri.is_none() {
+        let problem = "microsoft.client_id needs it: administrators must find back";
+        report("microsoft.redirect_uri", problem.to_owned());
+    }
+    if microsoft.client_secret.is_some() && microsoft.client_secret_file.is_some() {
+        let problem = "microsoft.client_secret is set, too";
+        report("microsoft.client_secret_file", problem.to_owned());
+    }
+    let location = microsoft.usage_location.as_bytes();
+    if location.len() != 2 || !location.iter().all(u8::is_ascii_uppercase) {
+        report(
+            "microsoft.usage_location",
+            format!("{:?} is not two capital letters", microsoft.usage_location),
+        );
+    }
+    if config.publish.key_name.is_some() != config.publish.key.is_some() {
+        let problem = "publish.key_name and publish.key belong together";
+        report("publish.key", problem.to_owned());
+    }
+}
+
 fn media(config: &Config, report: &mut dyn FnMut(&str, String)) {
     let media = &config.media;
     let told = media.advertised_address.unwrap_or(media.address);
@@ -208,6 +232,19 @@ mod tests {
                 &[("CALLS__EMERGENCY_NUMBERS", "112,+112")],
                 "calls.emergency_numbers",
             ),
+            (&[("MICROSOFT__CLIENT_ID", "a")], "microsoft.redirect_uri"),
+            (
+                &[
+                    ("MICROSOFT__CLIENT_SECRET", "a"),
+                    ("MICROSOFT__CLIENT_SECRET_FILE", "b"),
+                ],
+                "microsoft.client_secret_file",
+            ),
+            (
+                &[("MICROSOFT__USAGE_LOCATION", "Germany")],
+                "microsoft.usage_location",
+            ),
+            (&[("PUBLISH__KEY_NAME", "tollgate")], "publish.key"),
             (&[("LOG__LEVEL", "info,tollgate::net=loud")], "log.level"),
             (
                 &[("DNS__HOSTS", r#"{ "a b" = ["127.0.0.1"] }"#)],

@@ -59,8 +59,12 @@ pub enum ActivationState {
     /// Not yet, or no longer: no calls.
     #[default]
     Inactive,
+    /// Being set up: calls from Teams pass where a gateway is verified, which they prove by that; others wait.
+    Activating,
     /// Calls may pass.
     Active,
+    /// Calls may pass, but something is wrong at Microsoft.
+    Degraded,
 }
 
 impl ActivationState {
@@ -68,7 +72,14 @@ impl ActivationState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Inactive => "inactive",
+            Self::Activating => "activating",
             Self::Active => "active",
+            Self::Degraded => "degraded",
         }
+    }
+
+    /// Whether calls pass both ways.
+    pub fn is_in_service(self) -> bool {
+        matches!(self, Self::Active | Self::Degraded)
     }
 }

@@ -29,12 +29,18 @@ pub enum GatewayState {
     /// Not far enough for calls.
     #[default]
     Pending,
+    /// The customer has not given its verification code yet.
+    CodeMissing,
+    /// Its verification code stands in DNS.
+    DnsPublished,
     /// Microsoft knows the domain: calls from Teams pass, calls to Teams wait.
     Verified,
     /// Calls pass both ways.
     Active,
     /// Taken out by an operator.
     Disabled,
+    /// Microsoft will not have it.
+    Error,
 }
 
 impl GatewayState {
@@ -42,9 +48,12 @@ impl GatewayState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::CodeMissing => "code_missing",
+            Self::DnsPublished => "dns_published",
             Self::Verified => "verified",
             Self::Active => "active",
             Self::Disabled => "disabled",
+            Self::Error => "error",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether the numbers of a customer can be called.
 
 use super::Check;
-use crate::directory::{ActivationState, AdminState, Customer, Directory, GatewayState};
+use crate::directory::{AdminState, Customer, Directory, GatewayState};
 
 /// Name of the check.
 pub const NUMBERS: &str = "number plan";
@@ -23,9 +23,7 @@ pub fn plan(directory: &Directory, customer: &Customer) -> Check {
         .count();
     let evidence =
         format!("{account}: {in_service} of {all} numbers in service, {active} active gateways");
-    if customer.admin_state == AdminState::Disabled
-        || customer.activation_state == ActivationState::Inactive
-    {
+    if customer.admin_state == AdminState::Disabled || !customer.activation_state.is_in_service() {
         let evidence = format!(
             "{evidence}; the customer is {}, {}",
             customer.admin_state.name(),
@@ -54,6 +52,7 @@ pub fn plan(directory: &Directory, customer: &Customer) -> Check {
 mod tests {
     use super::super::Verdict;
     use super::*;
+    use crate::directory::ActivationState;
     use crate::directory::examples::{rows, trunk};
 
     /// Numbers in service behind an active gateway are fine; without one, or with none in service, they are not.

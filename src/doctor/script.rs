@@ -20,14 +20,43 @@ pub fn carrier(region: &Region) -> String {
     )
 }
 
+/// For a customer's tenant: the name of a gateway becomes a domain of it.
+pub fn domain(fqdn: &str, base: &str, code: Option<&str>) -> String {
+    let seen = match code {
+        Some(code) => {
+            format!("# {code:?} has been taken for the TXT record of {fqdn}; once it is in DNS:\n")
+        }
+        None => {
+            format!("# Give the text that this shows to whoever runs {base}; once it is in DNS:\n")
+        }
+    };
+    format!(
+        "# In the customer's tenant, as Global Administrator:\n\
+         Connect-MgGraph -Scopes Domain.ReadWrite.All,User.ReadWrite.All,Organization.Read.All\n\
+         New-MgDomain -Id {fqdn}\n\
+         Get-MgDomainVerificationDnsRecord -DomainId {fqdn} | Where-Object RecordType -eq Txt | ForEach-Object {{ $_.AdditionalProperties.text }}\n\
+         {seen}\
+         Confirm-MgDomain -DomainId {fqdn}\n\
+         # A user with a licence for Teams takes the domain into use:\n\
+         New-MgUser -AccountEnabled -DisplayName 'Gateway activation' -MailNickname activation -UserPrincipalName activation@{fqdn} \
+         -UsageLocation US -PasswordProfile @{{ Password = [guid]::NewGuid().ToString() + 'aA1!' }}\n\
+         Set-MgUserLicense -UserId activation@{fqdn} -AddLicenses @{{ SkuId = (Get-MgSubscribedSku | Where-Object {{ $_.ServicePlans.ServicePlanName -like 'TEAMS*' }} | Select-Object -First 1).SkuId }} -RemoveLicenses @()\n\n"
+    )
+}
+
 /// For a customer's tenant: usage, route and policy for its derived trunks, in the order of trial.
 pub fn customer(account: &str, gateways: &[&Gateway]) -> String {
-    let name = account.replace('\'', "''");
-    let list: Vec<_> = gateways
+    let fqdns: Vec<_> = gateways
         .iter()
-        .map(|gateway| gateway.fqdn.as_str())
+        .map(|gateway| gateway.fqdn.clone())
         .collect();
-    let list = list.join(",");
+    tenant(account, &fqdns)
+}
+
+/// The same by the gateways' names.
+pub fn tenant(account: &str, gateways: &[String]) -> String {
+    let name = account.replace('\'', "''");
+    let list = gateways.join(",");
     let mut text = format!(
         "# In the tenant of {account}, after its domains are verified and activated:\nConnect-MicrosoftTeams\n"
     );
@@ -68,6 +97,10 @@ mod tests {
         assert!(
             text.contains("Set-CsOnlineVoiceRoute")
                 && text.contains("New-CsOnlineVoiceRoutingPolicy")
+        );
+        let text = domain("acme.eu.example", "eu.example", Some("MS=ms1"));
+        assert!(
+            text.contains("Confirm-MgDomain -DomainId acme.eu.example") && text.contains("MS=ms1")
         );
     }
 }

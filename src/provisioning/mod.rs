@@ -3,6 +3,8 @@
 //! Pure rules. The rows they speak of are the store's, the requests that change them come through the API, and what
 //! calls obey is compiled into the [`directory`](crate::directory).
 
+pub mod activation;
+
 mod action_item;
 mod co_management;
 pub mod csv;

@@ -58,6 +58,12 @@ impl Change {
         Ok(kept?)
     }
 
+    /// Stores a change that calls have no part in: nothing of what the directory is compiled from.
+    pub async fn keep(self) -> Result<(), StoreError> {
+        self.transaction.commit().await?;
+        Ok(())
+    }
+
     /// Compiles the directory of the next generation, stores the change, and lets calls obey it. On
     /// [`StoreError::Contradiction`] nothing has changed. Once begun it ends, even if nobody waits for it any more:
     /// what is stored must not differ from what calls obey.

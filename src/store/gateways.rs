@@ -1,7 +1,7 @@
 //! Gateways.
 
 use super::error::{Faults, is_label};
-use super::rows::{id, int, micros, named, new_id, now, of, time};
+use super::rows::{id, int, micros, named, new_id, now, of, optional_time, time};
 use super::{Listed, Page, RegionRecord, StoreError};
 use crate::directory::{Gateway, GatewayState};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,10 @@ pub struct GatewaySettings {
     /// How far it has been set up at Microsoft.
     #[serde(default)]
     pub state: GatewayState,
+    /// The text that Microsoft wants to find in DNS, given by the customer in manual activation.
+    #[serde(default)]
+    #[schema(example = "MS=ms12345678")]
+    pub verification_code: Option<String>,
 }
 
 /// A stored gateway.
@@ -38,6 +42,14 @@ pub struct GatewayRecord {
     /// What can be changed.
     #[serde(flatten)]
     pub settings: GatewaySettings,
+    /// When its verification code was seen in DNS.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub dns_published_at: Option<OffsetDateTime>,
+    /// When Microsoft was seen to know it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub verified_at: Option<OffsetDateTime>,
+    /// What is wrong with it.
+    pub error: Option<String>,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -64,7 +76,35 @@ impl GatewaySettings {
             fqdn.len()
         );
         faults.demand(fqdn.len() <= 48, "label", "length", message);
+        self.check_code(&mut faults);
         faults.or(fqdn)
+    }
+
+    /// Whether the code can be one.
+    ///
+    /// # Errors
+    /// [`StoreError::Faults`] if not.
+    pub fn check_code_alone(&self) -> Result<(), StoreError> {
+        let mut faults = Faults::default();
+        self.check_code(&mut faults);
+        faults.or(())
+    }
+
+    /// `MS=ms` and digits, as Microsoft gives them out.
+    fn check_code(&self, faults: &mut Faults) {
+        let digits = self
+            .verification_code
+            .as_deref()
+            .map(|code| code.strip_prefix("MS=ms").unwrap_or_default());
+        let fits = digits.is_none_or(|digits| {
+            (6..=16).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit())
+        });
+        faults.demand(
+            fits,
+            "verification_code",
+            "bad_code",
+            "must be MS=ms and digits",
+        );
     }
 }
 
@@ -77,7 +117,11 @@ fn record(row: &SqliteRow) -> Result<GatewayRecord, sqlx::Error> {
             region: row.try_get("region")?,
             label: row.try_get("label")?,
             state: named(row, "state")?,
+            verification_code: row.try_get("verification_code")?,
         },
+        dns_published_at: optional_time(row, "dns_published_at")?,
+        verified_at: optional_time(row, "verified_at")?,
+        error: row.try_get("error")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         version: row.try_get("version")?,
@@ -104,8 +148,8 @@ pub async fn insert(
     let fqdn = settings.fqdn(&region)?;
     let (id, at) = (new_id(), now());
     sqlx::query(
-        "INSERT INTO gateways (id, customer_id, region, label, fqdn, state, created_at, updated_at, version)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+        "INSERT INTO gateways (id, customer_id, region, label, fqdn, state, verification_code, created_at, updated_at, version)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
     )
     .bind(id.to_string())
     .bind(customer.to_string())
@@ -113,6 +157,7 @@ pub async fn insert(
     .bind(&settings.label)
     .bind(fqdn)
     .bind(settings.state.name())
+    .bind(&settings.verification_code)
     .bind(micros(at))
     .bind(micros(at))
     .execute(&mut *connection)
@@ -120,16 +165,19 @@ pub async fn insert(
     written(connection, customer, id).await
 }
 
-/// Changes its state.
+/// Changes its state and code.
 pub async fn update(
     connection: &mut SqliteConnection,
     customer: Uuid,
     id: Uuid,
     settings: &GatewaySettings,
 ) -> Result<GatewayRecord, StoreError> {
-    const UPDATE: &str = "UPDATE gateways SET state = ?, updated_at = ?, version = version + 1 WHERE customer_id = ? AND id = ?";
+    const UPDATE: &str = "UPDATE gateways SET state = ?, verification_code = ?, updated_at = ?, version = version + 1
+        WHERE customer_id = ? AND id = ?";
+    settings.check_code_alone()?;
     let query = sqlx::query(UPDATE)
         .bind(settings.state.name())
+        .bind(&settings.verification_code)
         .bind(micros(now()));
     query
         .bind(customer.to_string())
@@ -137,6 +185,66 @@ pub async fn update(
         .execute(&mut *connection)
         .await?;
     written(connection, customer, id).await
+}
+
+/// What an activation finds out about a gateway, all of it at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayProgress {
+    /// Which.
+    pub id: Uuid,
+    /// How far it is.
+    pub state: GatewayState,
+    /// The text for DNS.
+    pub verification_code: Option<String>,
+    /// When the text was seen there.
+    pub dns_published_at: Option<OffsetDateTime>,
+    /// When Microsoft was seen to know it.
+    pub verified_at: Option<OffsetDateTime>,
+    /// What is wrong.
+    pub error: Option<String>,
+}
+
+impl From<&GatewayRecord> for GatewayProgress {
+    fn from(record: &GatewayRecord) -> Self {
+        Self {
+            id: record.id,
+            state: record.settings.state,
+            verification_code: record.settings.verification_code.clone(),
+            dns_published_at: record.dns_published_at,
+            verified_at: record.verified_at,
+            error: record.error.clone(),
+        }
+    }
+}
+
+/// Notes how far a gateway is.
+pub async fn progress(
+    connection: &mut SqliteConnection,
+    progress: &GatewayProgress,
+) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE gateways SET state = ?, verification_code = ?, dns_published_at = ?, verified_at = ?,
+        error = ?, updated_at = ?, version = version + 1 WHERE id = ?";
+    sqlx::query(UPDATE)
+        .bind(progress.state.name())
+        .bind(&progress.verification_code)
+        .bind(progress.dns_published_at.map(micros))
+        .bind(progress.verified_at.map(micros))
+        .bind(&progress.error)
+        .bind(micros(now()))
+        .bind(progress.id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The one of this id, whosever it is.
+pub async fn find_any(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+) -> Result<Option<GatewayRecord>, StoreError> {
+    let query = sqlx::query("SELECT * FROM gateways WHERE id = ?").bind(id.to_string());
+    let row = query.fetch_optional(connection).await?;
+    Ok(row.as_ref().map(record).transpose()?)
 }
 
 /// Removes one.
@@ -243,6 +351,7 @@ mod tests {
             region: region.into(),
             label: label.into(),
             state: GatewayState::Pending,
+            verification_code: None,
         }
     }
 

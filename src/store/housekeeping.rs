@@ -62,6 +62,7 @@ impl Store {
             (CDRS, retention.cdrs),
             (TRACES, retention.traces),
             (AUDIT, retention.audit),
+            (EVENTS, retention.audit),
         ] {
             let Some(keep) = keep else { continue };
             gone += self.delete_before(statement, now - keep).await?;

@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 10] = [
+const ALL: [(&str, &str, &str); 11] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -29,6 +29,7 @@ const ALL: [(&str, &str, &str); 10] = [
     migration!("0008", "customers"),
     migration!("0009", "numbers"),
     migration!("0010", "services"),
+    migration!("0011", "activation"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

@@ -4,6 +4,7 @@
 //! transaction and swaps the directory when that succeeded, so that what an answer of the API promises is what calls
 //! obey, and rows that contradict each other are never stored. Call detail records come through a [`Spool`] on disk.
 
+pub mod activations;
 pub mod audit;
 pub mod cdrs;
 mod change;
@@ -30,6 +31,7 @@ pub mod traces;
 pub mod trunks;
 pub mod users;
 
+pub use activations::ActivationRecord;
 pub use audit::{AuditEvent, AuditFilter, AuditRecord};
 pub use cdrs::CdrFilter;
 pub use change::Change;
@@ -39,7 +41,7 @@ pub use customers::{
 };
 pub use error::{Fault, StoreError};
 pub use events::EventRecord;
-pub use gateways::{GatewayRecord, GatewaySettings};
+pub use gateways::{GatewayProgress, GatewayRecord, GatewaySettings};
 pub use housekeeping::{Retention, housekeeping};
 pub use idempotency::{Answer, Reservation};
 pub use music::MusicRecord;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use time::macros::datetime;
 use tollgate::admin::{
-    Admin, CallRequest, Calls, Ladders, LiveCall, LiveLeg, LiveState, openapi, router,
+    Activations, Admin, CallRequest, Calls, Ladders, LiveCall, LiveLeg, LiveState, openapi, router,
 };
 use tollgate::b2bua::{
     CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
@@ -125,6 +125,7 @@ impl Api {
                 listening: Addresses::default(),
             },
             doctor: None,
+            activations: Activations::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -291,6 +291,65 @@ fn states_come_before_numbers() {
     }
 }
 
+/// While a customer is being set up the first call from Teams is the proof, so it passes where the gateway is verified;
+/// other calls wait. What is degraded is in service.
+#[test]
+fn a_customer_that_is_being_set_up_takes_calls_from_teams_only() {
+    let rows = |activation_state, state| {
+        let mut rows = two_customers();
+        rows.customers[0].activation_state = activation_state;
+        rows.gateways[0].state = state;
+        rows
+    };
+    let from_teams = |rows| teams(rows, "acme.eu.example", "+4930987654", OURS).err();
+    let from_carrier = |rows| {
+        from_trunk(rows, "carrier", OURS)
+            .err()
+            .map(|denial| denial.denied)
+    };
+    for (customer, gateway, theirs, ours) in [
+        (
+            ActivationState::Activating,
+            GatewayState::Verified,
+            None,
+            Some(Denied::CustomerInactive),
+        ),
+        (
+            ActivationState::Activating,
+            GatewayState::Active,
+            None,
+            Some(Denied::CustomerInactive),
+        ),
+        (
+            ActivationState::Activating,
+            GatewayState::DnsPublished,
+            Some(Denied::UnknownGateway),
+            Some(Denied::CustomerInactive),
+        ),
+        (ActivationState::Degraded, GatewayState::Active, None, None),
+        (
+            ActivationState::Active,
+            GatewayState::Error,
+            Some(Denied::UnknownGateway),
+            Some(Denied::GatewayNotActive),
+        ),
+    ] {
+        assert_eq!(
+            from_teams(rows(customer, gateway)),
+            theirs,
+            "{customer:?} {gateway:?}"
+        );
+        assert_eq!(
+            from_carrier(rows(customer, gateway)),
+            ours,
+            "{customer:?} {gateway:?}"
+        );
+    }
+    let mut disabled = rows(ActivationState::Activating, GatewayState::Verified);
+    disabled.customers[0].admin_state = AdminState::Disabled;
+    assert_eq!(from_teams(disabled), Some(Denied::CustomerDisabled));
+}
+
 #[test]
 fn a_call_from_a_trunk_goes_to_the_numbers_owner() {
     for name in ["carrier", "pbx"] {

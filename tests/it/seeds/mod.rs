@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
 mod across;
+mod activation_lab;
+pub mod nameserver;
+mod ooma_activation;
 mod s0_activation;
 mod s1_calls;
 mod s1_partner_portal;

@@ -255,6 +255,35 @@ fn no_customer_uses_what_is_anothers() {
     }
 }
 
+/// O-22: a call from Teams proves a gateway that is only verified, whatever becomes of the call; a trunk's proves none, nor
+/// does one for a gateway that was proven before.
+#[test]
+fn a_call_from_teams_proves_a_verified_gateway() {
+    for (state, who, number, caller, proven) in [
+        (GatewayState::Verified, TEAMS, OUTSIDE, ALICE, 1),
+        (GatewayState::Verified, TEAMS, OUTSIDE, "+4990", 1),
+        (GatewayState::Active, TEAMS, OUTSIDE, ALICE, 0),
+        (GatewayState::Pending, TEAMS, OUTSIDE, ALICE, 0),
+        (GatewayState::Verified, CARRIER, ALICE, OUTSIDE, 0),
+    ] {
+        let mut setup = Setup::default();
+        setup.rows.gateways[0].state = state;
+        let mut w = World::with(setup, 15);
+        let a = w.dial_uri(who, &at(number, ACME_FQDN), caller, |_| {});
+        w.pass(std::time::Duration::from_millis(100));
+        let is_it = |r: &&Report| matches!(r, Report::GatewayProven { .. });
+        assert_eq!(
+            w.reports.iter().filter(is_it).count(),
+            proven,
+            "{state:?} {caller}"
+        );
+        if !w.audit.invites.is_empty() {
+            w.cancel(a);
+        }
+        w.finish_all();
+    }
+}
+
 /// What is wrong with an INVITE itself, and what the answer adds to that.
 #[test]
 fn every_fault_of_an_invite() {
