@@ -73,7 +73,6 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("POST",   "/api/v1/customers/{id}/activation",         CONSENT),
     ("DELETE", "/api/v1/customers/{id}/activation",         CONSENT),
     ("GET",    "/oauth/callback",                           Allowed::Anybody),
-    ("GET",    "/api/v1/events",                            READ),
 
     ("GET",    "/api/v1/customers/{id}/gateways",           READ),
     ("POST",   "/api/v1/customers/{id}/gateways",           EDIT),

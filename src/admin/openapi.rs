@@ -128,7 +128,6 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         ))
         .routes(routes!(activation::script))
         .routes(routes!(activation::callback))
-        .routes(routes!(events::list))
         .routes(routes!(numbers::list, numbers::create))
         .routes(routes!(numbers::show, numbers::change, numbers::delete))
         .routes(routes!(numbers::list_inventory, numbers::stock))

@@ -51,17 +51,12 @@ impl Change {
         audit::insert(self, event, publishes).await
     }
 
-    /// Stores the change; calls go on as before. Once begun it ends, even if nobody waits for it any more.
+    /// Stores a change of nothing that the directory is compiled from: calls go on as before. Once begun it ends, even if
+    /// nobody waits for it any more.
     pub async fn keep(self) -> Result<(), StoreError> {
         let kept = tokio::spawn(async move { self.transaction.commit().await });
         let kept = kept.await.expect("committing does not panic");
         Ok(kept?)
-    }
-
-    /// Stores a change that calls have no part in: nothing of what the directory is compiled from.
-    pub async fn keep(self) -> Result<(), StoreError> {
-        self.transaction.commit().await?;
-        Ok(())
     }
 
     /// Compiles the directory of the next generation, stores the change, and lets calls obey it. On

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tollgate::app::Sbc;
 use tollgate::config;
+use tollgate::directory::Number;
 use tollgate::emulate::microsoft::{Microsoft, MicrosoftConfig, Tenant};
 use tollgate::emulate::{
     Authority, EmuCall, Gateway, KeyKind, Pbx, PbxCall, PbxConfig, Teams, TeamsCall, TeamsConfig,
@@ -391,7 +392,11 @@ async fn provision(
         .await
         .unwrap();
     }
-    store::numbers::insert(&mut change, customer, &TEAMS_NUMBER.parse().unwrap())
+    let number: Number = TEAMS_NUMBER.parse().unwrap();
+    store::numbers::insert(&mut change, customer, &number.into())
+        .await
+        .unwrap();
+    store::numbers::put_in_service(&mut change, customer, &number)
         .await
         .unwrap();
     let trunk = json!({ "name": "carrier", "role": "carrier", "transport": "udp", "host": carrier.ip(), "port": carrier.port(),
