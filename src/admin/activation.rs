@@ -224,14 +224,14 @@ pub(super) async fn start(
         }
         None => activations::begin(&mut change, id, method, &state, caller.token.id, now).await?,
     };
-    let mut urls = (None, None);
+    let mut pages = None;
     if state.step() == Some(Step::ConsentPending) {
         let microsoft = automatic(&admin)?;
         let tenant = tenant.ok_or_else(tenant_missing)?;
         activations::set_tenant(&mut change, id, tenant).await?;
         let (question, asked) = ask(microsoft, tenant, now)?;
         activations::ask(&mut change, record.id, &question).await?;
-        urls = asked;
+        pages = Some(asked);
     }
     activations::set_state(&mut change, id, ActivationState::Activating).await?;
     let detail = json!({ "method": method, "step": state.step() });
@@ -243,12 +243,14 @@ pub(super) async fn start(
     let activation = view(&admin, &mut change, &customer).await?;
     change.publish().await?;
     admin.activations.wake.notify_one();
-    let status = if urls.0.is_some() {
+    let status = if pages.is_some() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
     };
-    let (consent_url, admin_consent_url) = urls;
+    let (consent_url, admin_consent_url) = pages
+        .map(|pages| (pages.sign_in, pages.admin_consent))
+        .unzip();
     let started = ActivationStarted {
         consent_url,
         admin_consent_url,
@@ -463,12 +465,20 @@ fn tenant_missing() -> ApiError {
     ApiError::conflict("tenant_missing", "the customer's tenant_name is not known")
 }
 
+/// Where an administrator can consent.
+struct ConsentPages {
+    /// They sign in, and consent on the way.
+    sign_in: String,
+    /// They consent for the organisation.
+    admin_consent: String,
+}
+
 /// A question that cannot be guessed, and the two pages to take it to.
 fn ask(
     microsoft: &Microsoft,
     tenant: Uuid,
     now: OffsetDateTime,
-) -> Result<(ConsentQuestion, (Option<String>, Option<String>)), ApiError> {
+) -> Result<(ConsentQuestion, ConsentPages), ApiError> {
     let state = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let pkce = Pkce::new(rand::random());
     let (login, tenant) = (microsoft.login(), tenant.to_string());
@@ -483,20 +493,18 @@ fn ask(
     };
     let wrong =
         |error: MicrosoftError| ApiError::conflict("automatic_unavailable", &error.to_string());
-    let urls = (
-        Some(login.authorize_url(&wanted).map_err(wrong)?),
-        Some(
-            login
-                .admin_consent_url(&tenant, redirect_uri, &state)
-                .map_err(wrong)?,
-        ),
-    );
+    let pages = ConsentPages {
+        sign_in: login.authorize_url(&wanted).map_err(wrong)?,
+        admin_consent: login
+            .admin_consent_url(&tenant, redirect_uri, &state)
+            .map_err(wrong)?,
+    };
     let question = ConsentQuestion {
         state_hash: Sha256::digest(&state).into(),
         verifier: pkce.verifier,
         expires_at: now + CONSENT_LASTS,
     };
-    Ok((question, urls))
+    Ok((question, pages))
 }
 
 fn misplaced(why: Misplaced) -> ApiError {

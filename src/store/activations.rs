@@ -408,7 +408,7 @@ mod tests {
             Err(StoreError::Taken(_))
         ));
         let found = due(&mut connection, at, 9).await.unwrap();
-        assert_eq!(found, [first.clone()]);
+        assert_eq!(found, std::slice::from_ref(&first));
         assert!(
             save(&mut connection, &first, &State::Inactive(None), at)
                 .await
