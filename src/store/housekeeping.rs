@@ -58,7 +58,6 @@ impl Store {
             "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? LIMIT ?)";
         let mut gone = 0;
         for (statement, keep) in [
-            (EVENTS, retention.audit),
             (CDRS, retention.cdrs),
             (TRACES, retention.traces),
             (AUDIT, retention.audit),
