@@ -4,28 +4,25 @@ use super::Admin;
 use super::answer::shown;
 use super::auth::Caller;
 use super::body::Body;
+use super::consent;
 use super::error::{ApiError, Problem};
-use crate::directory::{ActivationState, GatewayState, Secret};
-use crate::microsoft::{Authorize, Fault, Login, Microsoft, MicrosoftError, Pkce, Reaction};
+use crate::directory::{ActivationState, GatewayState};
+use crate::doctor::script;
+use crate::microsoft::{Fault, Microsoft, Reaction};
 use crate::net::clock::Clock;
 use crate::net::zone::Zones;
-use crate::provisioning::activation::{
-    CONSENT_LASTS, Event, Failure, Method, Misplaced, State, Step,
-};
-use crate::store::activations::{self, ConsentQuestion};
+use crate::provisioning::activation::{Event, Failure, Method, Misplaced, State, Step};
+use crate::store::activations;
 use crate::store::{
-    ActivationRecord, CustomerRecord, EventRecord, GatewayProgress, GatewayRecord, Page,
-    StoreError, events, gateways, regions,
+    ActivationRecord, CustomerRecord, EventRecord, GatewayProgress, GatewayRecord, events,
+    gateways, regions,
 };
 use axum::Json;
 use axum::extract::{Path, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -161,11 +158,11 @@ pub(super) async fn choose(
     let customer = caller.customer(&mut change, id).await?;
     let latest = activations::latest(&mut change, id).await?;
     if !state_of(&customer, latest.as_ref()).is_inactive() {
-        return Err(misplaced(Misplaced::Started));
+        return Err(Misplaced::Started.into());
     }
     let before = activations::method(&mut change, id).await?;
     activations::choose(&mut change, id, choice.method).await?;
-    for gateway in all_gateways(&mut change, id).await? {
+    for gateway in gateways::of_customer(&mut change, id).await? {
         let missing =
             choice.method == Method::Manual && gateway.settings.verification_code.is_none();
         let state = match (gateway.settings.state, missing) {
@@ -187,7 +184,7 @@ pub(super) async fn choose(
         .audit(&mut change, "update", None, Some(&before), Some(&after))
         .await?;
     let view = view(&admin, &mut change, &customer).await?;
-    change.publish().await?;
+    change.publish_for(&[id]).await?;
     Ok(Json(view).into_response())
 }
 
@@ -214,9 +211,9 @@ pub(super) async fn start(
     let latest = activations::latest(&mut change, id).await?;
     let method = activations::method(&mut change, id).await?;
     let before = state_of(&customer, latest.as_ref());
-    let state = before.on(method, Event::Start, now).map_err(misplaced)?;
-    check_gateways(&all_gateways(&mut change, id).await?, method)?;
-    let open = latest.filter(|latest| latest.ended_at.is_none());
+    let state = before.on(method, Event::Start, now)?;
+    check_gateways(&gateways::of_customer(&mut change, id).await?, method)?;
+    let open = latest.filter(ActivationRecord::is_open);
     let record = match &open {
         Some(open) => {
             activations::save(&mut change, open, &state, now).await?;
@@ -226,10 +223,10 @@ pub(super) async fn start(
     };
     let mut pages = None;
     if state.step() == Some(Step::ConsentPending) {
-        let microsoft = automatic(&admin)?;
+        let microsoft = consent::automatic(&admin)?;
         let tenant = tenant.ok_or_else(tenant_missing)?;
         activations::set_tenant(&mut change, id, tenant).await?;
-        let (question, asked) = ask(microsoft, tenant, now)?;
+        let (question, asked) = consent::ask(microsoft, tenant, now)?;
         activations::ask(&mut change, record.id, &question).await?;
         pages = Some(asked);
     }
@@ -241,7 +238,7 @@ pub(super) async fn start(
         .await?;
     let customer = caller.customer(&mut change, id).await?;
     let activation = view(&admin, &mut change, &customer).await?;
-    change.publish().await?;
+    change.publish_for(&[id]).await?;
     admin.activations.wake.notify_one();
     let status = if pages.is_some() {
         StatusCode::OK
@@ -275,18 +272,14 @@ pub(super) async fn cancel(
     let now = admin.activations.clock.now();
     let mut change = admin.store.change().await?;
     caller.customer(&mut change, id).await?;
-    let latest = activations::latest(&mut change, id).await?;
-    let Some(open) = latest.filter(|latest| latest.ended_at.is_none()) else {
+    let Some(open) = activations::open(&mut change, id).await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let state = open
-        .state
-        .on(open.method, Event::Cancel, now)
-        .map_err(misplaced)?;
+    let state = open.state.on(open.method, Event::Cancel, now)?;
     activations::save(&mut change, &open, &state, now).await?;
     activations::keep_token(&mut change, id, None, now).await?;
     activations::set_state(&mut change, id, ActivationState::Inactive).await?;
-    for gateway in all_gateways(&mut change, id).await? {
+    for gateway in gateways::of_customer(&mut change, id).await? {
         if gateway.settings.state.takes_calls() {
             let progress = GatewayProgress {
                 state: GatewayState::Pending,
@@ -302,7 +295,7 @@ pub(super) async fn cancel(
         .await?;
     let customer = caller.customer(&mut change, id).await?;
     let view = view(&admin, &mut change, &customer).await?;
-    change.publish().await?;
+    change.publish_for(&[id]).await?;
     admin.activations.wake.notify_one();
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
@@ -310,7 +303,7 @@ pub(super) async fn cancel(
 /// Where a customer stands: a carrier may have said that it is set up elsewhere.
 fn state_of(customer: &CustomerRecord, latest: Option<&ActivationRecord>) -> State {
     match latest {
-        Some(latest) if latest.ended_at.is_none() => latest.state.clone(),
+        Some(latest) if latest.is_open() => latest.state.clone(),
         _ if customer.settings.activation_state.is_in_service() => {
             State::Active(customer.updated_at)
         }
@@ -326,7 +319,7 @@ async fn view(
 ) -> Result<ActivationView, ApiError> {
     let latest = activations::latest(connection, customer.id).await?;
     let state = state_of(customer, latest.as_ref());
-    let open = latest.as_ref().filter(|latest| latest.ended_at.is_none());
+    let open = latest.as_ref().filter(|latest| latest.is_open());
     let method = match open {
         Some(open) => open.method,
         None => activations::method(connection, customer.id).await?,
@@ -348,7 +341,7 @@ async fn view(
         fqdn: gateway.fqdn,
         error: gateway.error,
     };
-    let gateways = all_gateways(connection, customer.id)
+    let gateways = gateways::of_customer(connection, customer.id)
         .await?
         .into_iter()
         .map(gateway)
@@ -374,16 +367,6 @@ async fn view(
         events,
         version: latest.map_or(0, |latest| latest.version),
     })
-}
-
-/// A customer has one for each region, of which it has at most sixteen.
-async fn all_gateways(
-    connection: &mut SqliteConnection,
-    customer: Uuid,
-) -> Result<Vec<GatewayRecord>, StoreError> {
-    Ok(gateways::list(connection, customer, Page::default())
-        .await?
-        .items)
 }
 
 /// What must be there before anything begins.
@@ -428,7 +411,7 @@ async fn expected_tenant(
     if method == Method::Manual || tenant.id.is_some() {
         return Ok(tenant.id);
     }
-    let microsoft = automatic(admin)?;
+    let microsoft = consent::automatic(admin)?;
     let name = tenant.name.ok_or_else(tenant_missing)?;
     microsoft
         .login()
@@ -449,233 +432,8 @@ async fn expected_tenant(
         })
 }
 
-fn automatic(admin: &Admin) -> Result<&Microsoft, ApiError> {
-    let microsoft = admin.activations.microsoft.as_ref();
-    microsoft
-        .filter(|microsoft| !microsoft.config().client_id.is_empty())
-        .ok_or_else(|| {
-            ApiError::conflict(
-                "automatic_unavailable",
-                "no application is configured; choose the manual method",
-            )
-        })
-}
-
 fn tenant_missing() -> ApiError {
     ApiError::conflict("tenant_missing", "the customer's tenant_name is not known")
-}
-
-/// Where an administrator can consent.
-struct ConsentPages {
-    /// They sign in, and consent on the way.
-    sign_in: String,
-    /// They consent for the organisation.
-    admin_consent: String,
-}
-
-/// A question that cannot be guessed, and the two pages to take it to.
-fn ask(
-    microsoft: &Microsoft,
-    tenant: Uuid,
-    now: OffsetDateTime,
-) -> Result<(ConsentQuestion, ConsentPages), ApiError> {
-    let state = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-    let pkce = Pkce::new(rand::random());
-    let (login, tenant) = (microsoft.login(), tenant.to_string());
-    let redirect_uri = &microsoft.config().redirect_uri;
-    let wanted = Authorize {
-        tenant: &tenant,
-        redirect_uri,
-        scope: Login::GRAPH_SCOPE,
-        state: &state,
-        challenge: &pkce.challenge,
-        prompt: Some("select_account"),
-    };
-    let wrong =
-        |error: MicrosoftError| ApiError::conflict("automatic_unavailable", &error.to_string());
-    let pages = ConsentPages {
-        sign_in: login.authorize_url(&wanted).map_err(wrong)?,
-        admin_consent: login
-            .admin_consent_url(&tenant, redirect_uri, &state)
-            .map_err(wrong)?,
-    };
-    let question = ConsentQuestion {
-        state_hash: Sha256::digest(&state).into(),
-        verifier: pkce.verifier,
-        expires_at: now + CONSENT_LASTS,
-    };
-    Ok((question, pages))
-}
-
-fn misplaced(why: Misplaced) -> ApiError {
-    match why {
-        Misplaced::AlreadyActive => ApiError::conflict("already_active", "the customer is active"),
-        Misplaced::Started | Misplaced::Stale => {
-            ApiError::conflict("activation_started", "the activation has been started")
-        }
-    }
-}
-
-/// What Microsoft sends an administrator back with.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Callback {
-    /// What was sent along.
-    state: String,
-    /// To be redeemed.
-    code: Option<String>,
-    /// `True`, also where an error is told.
-    admin_consent: Option<String>,
-    /// The tenant of an administrator's consent.
-    tenant: Option<Uuid>,
-    /// Why there is no consent.
-    error: Option<String>,
-    /// The same in words.
-    error_description: Option<String>,
-}
-
-/// Where Microsoft sends administrators back to
-///
-/// Public: whoever comes shows the state that they were sent away with, which counts once, for a quarter of an hour.
-#[utoipa::path(
-    get, path = "/oauth/callback", tag = "activation", operation_id = "consent_callback", params(Callback), security(()),
-    responses((status = 200, content_type = "text/plain"), (status = 302), (status = 410, body = Problem))
-)]
-pub(super) async fn callback(
-    Shared(admin): Shared<Admin>,
-    super::body::Search(back): super::body::Search<Callback>,
-) -> Result<Response, ApiError> {
-    let now = admin.activations.clock.now();
-    let hash: [u8; 32] = Sha256::digest(&back.state).into();
-    let unknown = || {
-        let detail = "this link was used before, or its time is over";
-        ApiError::new(StatusCode::GONE, "state_unknown", detail)
-    };
-    if !activations::is_asked(&mut *admin.store.read().await?, &hash).await? {
-        return Err(unknown());
-    }
-    let mut change = admin.store.change().await?;
-    let found = activations::answer(&mut change, &hash, now).await?;
-    // Once, whatever comes of it.
-    change.keep().await?;
-    let (activation, verifier) = found.ok_or_else(unknown)?;
-    let customer = activation.customer_id;
-    let tenant = activations::tenant(&mut *admin.store.read().await?, customer)
-        .await?
-        .id;
-    let consent = consented(&admin, &back, tenant, &verifier).await;
-
-    let mut change = admin.store.change().await?;
-    let Some(open) = activations::find(&mut change, activation.id).await? else {
-        return Err(ApiError::new(
-            StatusCode::GONE,
-            "state_unknown",
-            "the customer is gone",
-        ));
-    };
-    let (event, refresh) = match consent {
-        Ok(refresh) => (Event::Consented, refresh),
-        Err(failure) => (Event::Refused(failure), None),
-    };
-    let state = open.state.on(open.method, event, now).map_err(misplaced)?;
-    activations::save(&mut change, &open, &state, now).await?;
-    if state.is_inactive() {
-        activations::set_state(&mut change, customer, ActivationState::Inactive).await?;
-    } else {
-        activations::keep_token(&mut change, customer, refresh.as_ref(), now).await?;
-    }
-    let detail = json!({ "step": state.step(), "error": state.failure() });
-    events::insert(&mut change, now, "activation.consent", customer, &detail).await?;
-    change.publish().await?;
-    admin.activations.wake.notify_one();
-    Ok(farewell(&admin, customer, &state))
-}
-
-/// Whether the expected tenant consented; what renews our access, if somebody signed in for it.
-async fn consented(
-    admin: &Admin,
-    back: &Callback,
-    expected: Option<Uuid>,
-    verifier: &Secret,
-) -> Result<Option<Secret>, Failure> {
-    // An administrator who declines comes back with `admin_consent=True` all the same: the error wins.
-    if let Some(error) = &back.error {
-        let description = back.error_description.as_deref().unwrap_or_default();
-        return Err(failure(MicrosoftError::of_login(error, description)));
-    }
-    let mismatch = || {
-        Failure::new(
-            "tenant_mismatch",
-            "the consent came from another tenant than the customer's",
-        )
-    };
-    let microsoft = automatic(admin)
-        .map_err(|_| Failure::new("automatic_unavailable", "no application is configured"))?;
-    let (tenant, refresh) = match &back.code {
-        Some(code) => {
-            let expected = expected.ok_or_else(mismatch)?.to_string();
-            let redirect_uri = &microsoft.config().redirect_uri;
-            let tokens = microsoft
-                .login()
-                .by_code(&expected, code, redirect_uri, verifier)
-                .await
-                .map_err(failure)?;
-            let identity = tokens.identity.ok_or_else(mismatch)?;
-            if identity.global_administrator == Some(false) {
-                return Err(Failure::new(
-                    "not_global_admin",
-                    "who signed in is no Global Administrator",
-                ));
-            }
-            (Some(identity.tenant_id), tokens.refresh)
-        }
-        None => (
-            back.tenant
-                .filter(|_| is_true(back.admin_consent.as_deref())),
-            None,
-        ),
-    };
-    match tenant {
-        Some(tenant) if Some(tenant) == expected => Ok(refresh),
-        _ => Err(mismatch()),
-    }
-}
-
-fn is_true(text: Option<&str>) -> bool {
-    text.is_some_and(|text| text.eq_ignore_ascii_case("true"))
-}
-
-/// As it is kept.
-fn failure(error: MicrosoftError) -> Failure {
-    tracing::info!(code = ?error.code, %error, "Microsoft did not give consent");
-    Failure {
-        code: error.fault.name().to_owned(),
-        detail: error.detail,
-        microsoft_request_id: error.request_id,
-    }
-}
-
-fn farewell(admin: &Admin, customer: Uuid, state: &State) -> Response {
-    let Some(portal) = &admin.activations.portal else {
-        let words = match state.failure() {
-            None => "Thank you. You may close this window; the activation goes on by itself.\n"
-                .to_owned(),
-            Some(why) => format!(
-                "The activation has not begun: {}. You may close this window.\n",
-                why.detail
-            ),
-        };
-        return words.into_response();
-    };
-    let error = state
-        .failure()
-        .map_or_else(String::new, |why| format!("&error={}", why.code));
-    let joint = if portal.contains('?') { '&' } else { '?' };
-    let location = format!(
-        "{portal}{joint}customer={customer}&activation={}{error}",
-        state.name()
-    );
-    (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
 }
 
 /// The script for the customer's administrator
@@ -686,7 +444,7 @@ fn farewell(admin: &Admin, customer: Uuid, state: &State) -> Response {
     operation_id = "show_gateway_script", params(("id" = Uuid, Path), ("gateway" = Uuid, Path)),
     responses((status = 200, content_type = "text/plain"), (status = 404, body = Problem))
 )]
-pub(super) async fn script(
+pub(super) async fn show_script(
     Shared(admin): Shared<Admin>,
     caller: Caller,
     Path((id, gateway)): Path<(Uuid, Uuid)>,
@@ -700,12 +458,12 @@ pub(super) async fn script(
     let base = region
         .map(|region| region.settings.base_fqdn)
         .unwrap_or_default();
-    let fqdns: Vec<_> = all_gateways(&mut connection, id)
+    let fqdns: Vec<_> = gateways::of_customer(&mut connection, id)
         .await?
         .into_iter()
         .map(|g| g.fqdn)
         .collect();
     let code = record.settings.verification_code.as_deref();
-    Ok(crate::doctor::script::domain(&record.fqdn, &base, code)
-        + &crate::doctor::script::tenant(&customer.settings.account_id, &fqdns))
+    Ok(script::domain(&record.fqdn, &base, code)
+        + &script::customer(&customer.settings.account_id, &fqdns))
 }

@@ -1,5 +1,6 @@
 use super::request::RequestId;
 use crate::directory::CompileError;
+use crate::provisioning::activation::Misplaced;
 use crate::store::{Fault, StoreError};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -133,6 +134,17 @@ impl ApiError {
             _ => ("bad_request", "the request is malformed"),
         };
         Self::new(status, code, detail)
+    }
+}
+
+impl From<Misplaced> for ApiError {
+    fn from(why: Misplaced) -> Self {
+        match why {
+            Misplaced::AlreadyActive => Self::conflict("already_active", "the customer is active"),
+            Misplaced::Started | Misplaced::Stale => {
+                Self::conflict("activation_started", "the activation has been started")
+            }
+        }
     }
 }
 

@@ -205,12 +205,11 @@ async fn check_code(
             "codes are given with the manual method only",
         ));
     }
-    let latest = activations::latest(connection, customer).await?;
-    match latest {
-        Some(latest) if latest.ended_at.is_none() => Err(ApiError::conflict(
+    if activations::open(connection, customer).await?.is_some() {
+        return Err(ApiError::conflict(
             "activation_started",
             "the activation has been started",
-        )),
-        _ => Ok(()),
+        ));
     }
+    Ok(())
 }

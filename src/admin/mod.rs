@@ -17,6 +17,7 @@ mod calls;
 mod catalogues;
 mod cdrs;
 mod co_management;
+mod consent;
 mod customers;
 mod diagnosis;
 mod error;

@@ -1,8 +1,8 @@
 use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
-    customers, diagnosis, events, gateways, health, ladder, media, music, numbers, partners,
-    regions, services, sync, trunks, users, why,
+    consent, customers, diagnosis, events, gateways, health, ladder, media, music, numbers,
+    partners, regions, services, sync, trunks, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -126,8 +126,8 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
             activation::start,
             activation::cancel
         ))
-        .routes(routes!(activation::script))
-        .routes(routes!(activation::callback))
+        .routes(routes!(activation::show_script))
+        .routes(routes!(consent::callback))
         .routes(routes!(numbers::list, numbers::create))
         .routes(routes!(numbers::show, numbers::change, numbers::delete))
         .routes(routes!(numbers::list_inventory, numbers::stock))

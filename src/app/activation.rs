@@ -20,7 +20,7 @@ use crate::net::clock::Clock;
 use crate::net::zone::Zones;
 use crate::provisioning::activation::{Event, State, Step};
 use crate::store::activations::{self, ActivationRecord};
-use crate::store::{GatewayProgress, Page, Store, StoreError, events, gateways};
+use crate::store::{GatewayProgress, Store, StoreError, events, gateways};
 use steps::Found;
 
 /// Steps that are worked on at once: each may wait for Microsoft for as long as a request may take.
@@ -138,7 +138,7 @@ impl Runner {
             gateways::progress(&mut change, progress).await?;
         }
         self.tell(&mut change, record, &state).await?;
-        change.publish().await?;
+        change.publish_for(&[record.customer_id]).await?;
         Ok(())
     }
 
@@ -181,8 +181,7 @@ impl Runner {
             return Ok(());
         }
         let customer = found.customer_id;
-        let latest = activations::latest(&mut change, customer).await?;
-        let open = latest.filter(|latest| latest.ended_at.is_none());
+        let open = activations::open(&mut change, customer).await?;
         let in_service = crate::store::customers::find(&mut change, customer)
             .await?
             .is_some_and(|customer| {
@@ -207,9 +206,7 @@ impl Runner {
         )
         .await?;
         if let Some(open) = open {
-            let all = gateways::list(&mut change, customer, Page::default())
-                .await?
-                .items;
+            let all = gateways::of_customer(&mut change, customer).await?;
             let settled = |state| matches!(state, GatewayState::Active | GatewayState::Disabled);
             let all = all.iter().all(|gateway| settled(gateway.settings.state));
             if let Ok(state) = open.state.on(open.method, Event::Proven { all }, now) {
@@ -217,7 +214,7 @@ impl Runner {
                 self.tell(&mut change, &open, &state).await?;
             }
         }
-        change.publish().await?;
+        change.publish_for(&[customer]).await?;
         Ok(())
     }
 }

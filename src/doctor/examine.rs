@@ -162,10 +162,8 @@ impl Doctor {
         for customer in customers {
             checks.push(numbers::plan(directory, customer));
             let own = gateways.iter().filter(|g| g.customer == customer.id);
-            scripts.push(script::customer(
-                &customer.account_id,
-                &own.map(|g| &**g).collect::<Vec<_>>(),
-            ));
+            let fqdns: Vec<_> = own.map(|g| g.fqdn.clone()).collect();
+            scripts.push(script::customer(&customer.account_id, &fqdns));
         }
         if let (Some(last), 1..) = (gateways.last(), left_out) {
             checks.push(Check::not_checked(

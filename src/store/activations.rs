@@ -52,6 +52,13 @@ pub struct TenantOf {
     pub id: Option<Uuid>,
 }
 
+impl ActivationRecord {
+    /// Whether it goes on, or is in service.
+    pub fn is_open(&self) -> bool {
+        self.ended_at.is_none()
+    }
+}
+
 fn record(row: &SqliteRow) -> Result<ActivationRecord, sqlx::Error> {
     Ok(ActivationRecord {
         id: id(row, "id")?,
@@ -112,6 +119,15 @@ pub async fn latest(
         .fetch_optional(connection)
         .await?;
     Ok(row.as_ref().map(record).transpose()?)
+}
+
+/// The one that a customer has begun and not ended.
+pub async fn open(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+) -> Result<Option<ActivationRecord>, StoreError> {
+    let latest = latest(connection, customer).await?;
+    Ok(latest.filter(ActivationRecord::is_open))
 }
 
 /// The one of this id.

@@ -247,6 +247,19 @@ pub async fn find_any(
     Ok(row.as_ref().map(record).transpose()?)
 }
 
+/// All that a customer has: one in each of its regions at most.
+pub async fn of_customer(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+) -> Result<Vec<GatewayRecord>, StoreError> {
+    let query = sqlx::query("SELECT * FROM gateways WHERE customer_id = ? ORDER BY seq");
+    let rows = query
+        .bind(customer.to_string())
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.iter().map(record).collect::<Result<_, _>>()?)
+}
+
 /// Removes one.
 pub async fn delete(
     connection: &mut SqliteConnection,

@@ -56,7 +56,7 @@ pub(super) async fn carry_out(
     customers::end_sync(&mut change, customer, state, record.sync_version).await?;
     finish(&mut change, customer, task, state, &report).await?;
     match serves_differently {
-        true => change.publish().await.map(drop),
+        true => change.publish_for(&[customer]).await.map(drop),
         false => change.keep().await,
     }
 }

@@ -11,9 +11,7 @@ use crate::microsoft::{
 use crate::net::zone::ZoneError;
 use crate::provisioning::activation::{Event, Failure, Method, State, Step};
 use crate::store::activations::{self, ActivationRecord};
-use crate::store::{
-    GatewayProgress, GatewayRecord, Page, StoreError, customers, gateways, regions,
-};
+use crate::store::{GatewayProgress, StoreError, customers, gateways, regions};
 
 /// What a step found out.
 pub(super) struct Found {
@@ -87,11 +85,8 @@ impl Runner {
             .await?
             .map(|found| found.settings.account_id);
         let tenant = activations::tenant(&mut connection, customer).await?;
-        let all: Vec<GatewayRecord> = gateways::list(&mut connection, customer, Page::default())
-            .await?
-            .items;
         let mut known = Vec::new();
-        for gateway in all {
+        for gateway in gateways::of_customer(&mut connection, customer).await? {
             if gateway.settings.state == GatewayState::Disabled {
                 continue;
             }

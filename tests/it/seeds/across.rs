@@ -2,6 +2,7 @@
 
 use crate::api::{Api, new_customer};
 use serde_json::json;
+use std::sync::Arc;
 use tollgate::store::AccessRole;
 
 /// Everybody sees what concerns them, from where they left off, as a list and as server-sent events.
@@ -98,4 +99,36 @@ async fn action_items_vanish_when_they_are_done() {
         200
     );
     assert_eq!(items().await, "sync free_licenses");
+}
+
+/// What changes for one customer is compiled for that one: of all others calls go on by the very same objects, however many
+/// there are.
+#[tokio::test]
+async fn a_change_of_one_customer_compiles_no_other() {
+    let api = Api::start().await;
+    let (acme, path) = api.customer("acme").await;
+    let (rival, _) = api.customer("rival").await;
+    let now = |id| api.store.directory().load().customer(id).unwrap().clone();
+    let (before, others) = (now(acme), now(rival));
+    let numbers = json!({ "numbers": ["+14255550100"] });
+    api.post(&format!("{path}/numbers"), numbers).await;
+    assert_eq!(api.sync(&path).await["counts"]["added"], 1);
+    assert!(Arc::ptr_eq(&others, &now(rival)), "after a Sync");
+
+    let gateway = json!({ "region": "EU", "label": "acme" });
+    let gateway = api.post(&format!("{path}/gateways"), gateway).await;
+    let gateway = format!("{path}/gateways/{}", gateway["id"].as_str().unwrap());
+    let activation = format!("{path}/activation");
+    let send = async |method, path: &str, body| {
+        let request = api.carrier(method, path).await.header("If-Match", "*");
+        request.json(&body).send().await.unwrap().status().as_u16()
+    };
+    let manual = json!({ "method": "manual" });
+    assert_eq!(send("PUT", &activation, manual).await, 200);
+    let code = json!({ "verification_code": "MS=ms12345678" });
+    assert_eq!(send("PATCH", &gateway, code).await, 200);
+    assert_eq!(send("POST", &activation, json!(null)).await, 202);
+    assert_eq!(send("DELETE", &activation, json!(null)).await, 202);
+    assert!(Arc::ptr_eq(&others, &now(rival)), "after an activation");
+    assert!(!Arc::ptr_eq(&before, &now(acme)), "its own is another");
 }
