@@ -1,13 +1,15 @@
 //! Offer and answer of an emulated party (RFC 3264): descriptions in the manner of Teams or of a plain PBX.
 
-use std::net::{IpAddr, SocketAddr};
+mod keys;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+pub use keys::{Key, Keys, Suite};
+
+use std::net::{IpAddr, SocketAddr};
 
 use super::g711::Law;
 use super::ice::{Credentials, Pair};
 use super::sdp::{Crypto, Direction, Sdp};
+use keys::{IDENTIFIER, identifier};
 
 /// How a party describes itself and what it accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,86 +48,6 @@ pub enum Shape {
     KeyIdentifier,
     /// No `a=rtcp-mux`: RTCP has a port of its own (TDR-816).
     NoMux,
-}
-
-/// RFC 4568 §6.2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suite {
-    /// `AES_CM_128_HMAC_SHA1_80`.
-    Sha1Tag80,
-    /// `AES_CM_128_HMAC_SHA1_32`.
-    Sha1Tag32,
-}
-
-impl Suite {
-    const ALL: [Self; 2] = [Self::Sha1Tag80, Self::Sha1Tag32];
-
-    /// The length of the authentication tag in octets.
-    pub fn tag(self) -> usize {
-        match self {
-            Self::Sha1Tag80 => 10,
-            Self::Sha1Tag32 => 4,
-        }
-    }
-
-    fn text(self) -> &'static str {
-        match self {
-            Self::Sha1Tag80 => "AES_CM_128_HMAC_SHA1_80",
-            Self::Sha1Tag32 => "AES_CM_128_HMAC_SHA1_32",
-        }
-    }
-}
-
-/// A master key of 16 and a master salt of 14 octets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key(pub [u8; 30]);
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
-    }
-}
-
-impl Key {
-    fn random() -> Self {
-        Self(rand::random())
-    }
-
-    fn read(crypto: &Crypto) -> Option<Self> {
-        let text = crypto.inline.strip_prefix("inline:")?.split('|').next()?;
-        Some(Self(STANDARD.decode(text).ok()?.try_into().ok()?))
-    }
-
-    fn inline(&self) -> String {
-        format!("inline:{}|2^31", STANDARD.encode(self.0))
-    }
-
-    /// The same with the identifier that [`Keys::identifier`] tells of.
-    fn inline_with_identifier(&self) -> String {
-        format!("{}|{IDENTIFIER}:1", self.inline())
-    }
-}
-
-/// The keys of one stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keys {
-    /// What both sides use.
-    pub suite: Suite,
-    /// For what we send.
-    pub ours: Key,
-    /// For what the peer sends.
-    pub theirs: Key,
-    /// The octet before the authentication tag of every packet of ours, and of the peer's (RFC 3711 §3.1).
-    pub identifier: (Option<u8>, Option<u8>),
-}
-
-/// The master key identifier of [`Shape::KeyIdentifier`].
-const IDENTIFIER: u8 = 1;
-
-/// The identifier of one octet in a crypto line, if there is one.
-fn identifier(inline: &str) -> Option<u8> {
-    let (value, length) = inline.rsplit('|').next()?.split_once(':')?;
-    (length == "1").then(|| value.parse().ok())?
 }
 
 /// What offer and answer came to.
@@ -740,128 +662,4 @@ fn without(law: Law) -> impl Fn(String) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn party(manner: Manner, port: u16) -> Negotiation {
-        Negotiation::new(
-            manner,
-            [127, 0, 0, 1].into(),
-            (port, if manner.is_secure() { port } else { port + 1 }),
-        )
-    }
-
-    /// Teams' offer is answered by its second crypto line and its first G.711, which is PCMU; each sends with its own key.
-    #[test]
-    fn the_offer_of_teams_is_answered() {
-        let (mut a, mut b) = (party(Manner::Teams, 4000), party(Manner::SecurePbx, 5000));
-        let offer = a.offer(Direction::SendRecv);
-        let (answer, at_b) = b.answer(offer.as_bytes(), false).unwrap();
-        let at_a = a.accept(answer.as_bytes()).unwrap();
-        let (keys_a, keys_b) = (at_a.keys.unwrap(), at_b.keys.unwrap());
-        assert!(answer.contains("a=crypto:1 AES_CM_128_HMAC_SHA1_80 "));
-        assert_eq!(
-            (keys_a.ours, keys_a.theirs, keys_a.suite),
-            (keys_b.theirs, keys_b.ours, Suite::Sha1Tag80)
-        );
-        assert_eq!(
-            (at_a.rtp.port(), at_b.rtp.port(), at_a.law),
-            (5000, 4000, Law::Mu)
-        );
-        assert!(at_a.send && at_b.send);
-    }
-
-    /// What TDR says Teams refuses is refused, each for its own reason.
-    #[test]
-    fn teams_refuses_what_it_must() {
-        let good = party(Manner::SecurePbx, 4000).offer(Direction::SendRecv);
-        let judge = |offer: String| {
-            party(Manner::Teams, 5000)
-                .answer(offer.as_bytes(), false)
-                .map(|_| ())
-        };
-        assert_eq!(judge(good.clone()), Ok(()));
-        assert_eq!(
-            judge(good.replace("RTP/SAVP", "RTP/AVP")),
-            Err(Objection::PlainRtp)
-        );
-        assert_eq!(
-            judge(good.replace("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0")),
-            Err(Objection::ZeroAddress)
-        );
-        assert_eq!(
-            judge(good.replace("SHA1_80", "SHA1_99")),
-            Err(Objection::NoSuite)
-        );
-        assert_eq!(
-            judge(good.replace(" 8 0 101", " 101")),
-            Err(Objection::NoCodec)
-        );
-        assert_eq!(
-            judge(good.replace("a=ptime:20", "a=ice-ufrag:x")),
-            Err(Objection::Ice)
-        );
-    }
-
-    /// An answer must choose a line that was offered, and one only.
-    #[test]
-    fn an_answer_must_fit_the_offer() {
-        let mut a = party(Manner::Teams, 4000);
-        let offer = a.offer(Direction::SendRecv);
-        let (answer, _) = party(Manner::SecurePbx, 5000)
-            .answer(offer.as_bytes(), false)
-            .unwrap();
-        assert_eq!(
-            a.accept(answer.replace("crypto:1", "crypto:2").as_bytes()),
-            Err(Objection::WrongCrypto)
-        );
-        let line = answer.lines().find(|l| l.starts_with("a=crypto")).unwrap();
-        assert_eq!(
-            a.accept(format!("{answer}{line}\r\n").as_bytes()),
-            Err(Objection::ManyCryptos(2))
-        );
-    }
-
-    /// A refresh is identical; a hold changes the direction and the version only; resuming changes them again.
-    #[test]
-    fn a_refresh_is_identical_and_a_hold_is_not() {
-        let mut a = party(Manner::Teams, 4000);
-        let first = a.offer(Direction::SendRecv);
-        assert_eq!(a.offer(Direction::SendRecv), first);
-        let held = a.offer(Direction::Inactive);
-        assert!(
-            held.contains(" 1 IN IP4")
-                && held.contains("a=inactive")
-                && !held.contains("a=sendrecv")
-        );
-        assert!(a.offer(Direction::SendRecv).contains(" 2 IN IP4"));
-    }
-
-    /// Teams goes on sending to where the call began (TDR-804); a PBX follows.
-    #[test]
-    fn teams_does_not_follow_a_moved_address() {
-        for (manner, port) in [(Manner::Teams, 4000), (Manner::SecurePbx, 6000)] {
-            let mut peer = party(manner, 5000);
-            let offer = |port| party(Manner::SecurePbx, port).offer(Direction::SendRecv);
-            peer.answer(offer(4000).as_bytes(), false).unwrap();
-            assert!(peer.moved(offer(6000).as_bytes()));
-            let (_, agreed) = peer.answer(offer(6000).as_bytes(), false).unwrap();
-            assert_eq!(agreed.rtp.port(), port);
-        }
-    }
-
-    /// An all-zero address is answered by receiving only, and nothing is sent to it.
-    #[test]
-    fn a_pbx_can_be_held_by_address() {
-        let (mut a, mut b) = (party(Manner::Pbx, 4000), party(Manner::Pbx, 5000));
-        let first = a.offer(Direction::SendRecv);
-        b.answer(first.as_bytes(), false).unwrap();
-        let (answer, agreed) = b.answer(a.zero_offer().as_bytes(), false).unwrap();
-        assert!(!agreed.send, "{answer}");
-        let (_, agreed) = b
-            .answer(a.offer(Direction::SendRecv).as_bytes(), false)
-            .unwrap();
-        assert!(agreed.send);
-        assert_eq!(agreed.rtp.port(), 4000);
-    }
-}
+mod tests;
