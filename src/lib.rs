@@ -14,7 +14,7 @@
 //! | 5 | `telemetry`, `doctor`, `sync` | metrics, logs, ladders, what is up and what is down; what keeps calls away; Sync |
 //! | 4 | `net`, `store`, `microsoft`, `backend` | sockets, TLS, DNS and relay threads; the database; sign-in and Graph as a client; the carrier's system of seats |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
-//! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records |
+//! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records; registrations at exchanges |
 //! | 3 | `provisioning` | partners, customers, their activation, numbers, users, licences, Sync: rules and state machines |
 //! | 2 | `directory`, `media` | the immutable snapshot that calls obey; anchoring, relay rules |
 //! | 1 | `sip`, `sdp`, `rtp`, `audio` | the protocols; voice as samples, tones, the built-in music |

@@ -117,6 +117,19 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/customers/{id}/services/{service}", EDIT),
     ("DELETE", "/api/v1/customers/{id}/services/{service}", EDIT),
 
+    ("GET",    "/api/v1/customers/{id}/pbxs",               READ),
+    ("POST",   "/api/v1/customers/{id}/pbxs",               EDIT),
+    ("GET",    "/api/v1/customers/{id}/pbxs/{pbx}",         READ),
+    ("PATCH",  "/api/v1/customers/{id}/pbxs/{pbx}",         EDIT),
+    ("DELETE", "/api/v1/customers/{id}/pbxs/{pbx}",         EDIT),
+
+    ("GET",    "/api/v1/customers/{id}/pbx-registrations",  READ),
+    ("POST",   "/api/v1/customers/{id}/pbx-registrations",  CONSENT),
+    ("GET",    "/api/v1/customers/{id}/pbx-registrations/{registration}", READ),
+    ("PATCH",  "/api/v1/customers/{id}/pbx-registrations/{registration}", CONSENT),
+    ("DELETE", "/api/v1/customers/{id}/pbx-registrations/{registration}", CONSENT),
+    ("POST",   "/api/v1/customers/{id}/pbx-registrations/{registration}/restart", CONSENT),
+
     ("GET",    "/api/v1/customers/{id}/trunks",             READ),
     ("POST",   "/api/v1/customers/{id}/trunks",             EDIT),
     ("GET",    "/api/v1/customers/{id}/trunks/{trunk}",     READ),

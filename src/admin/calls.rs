@@ -10,7 +10,7 @@ use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use super::sight;
-use crate::b2bua::{CallWhy, Counting, Direction, Hints};
+use crate::b2bua::{CallWhy, Counting, Direction, Hints, RegistrationView};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -138,6 +138,20 @@ pub enum CallRequest {
         /// Which.
         id: Uuid,
         /// Where the answer goes: whether there was one to end.
+        answer: oneshot::Sender<bool>,
+    },
+    /// How registrations at exchanges stand.
+    Registrations {
+        /// Which.
+        ids: Vec<Uuid>,
+        /// Where the answer goes: nothing of those that nobody wants.
+        answer: oneshot::Sender<Vec<RegistrationView>>,
+    },
+    /// Ask an exchange now.
+    RestartRegistration {
+        /// For which registration.
+        id: Uuid,
+        /// Where the answer goes: whether there is one.
         answer: oneshot::Sender<bool>,
     },
 }

@@ -191,6 +191,18 @@ fn taken(constraint: &str) -> ApiError {
         "users.customer_id, users.sip_user" => {
             ("sip_user_in_use", "another user has this sip_user")
         }
+        "pbxs.customer_id, pbxs.location" => (
+            "location_in_use",
+            "another exchange of the customer has this location",
+        ),
+        "pbx_registrations.pbx_id, pbx_registrations.username" => (
+            "sip_user_in_use",
+            "another registration at the exchange has this username",
+        ),
+        "pbx_registrations.pbx_id, pbx_registrations.user_id" => (
+            "user_registered",
+            "the user has a registration at the exchange",
+        ),
         "services.folded_name" => ("short_name_in_use", "another service has this short_name"),
         "pbx_types.code" => ("pbx_type_in_use", "another PBX type has this code"),
         "gateways.fqdn" => ("fqdn_in_use", "another gateway has this name"),

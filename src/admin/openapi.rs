@@ -2,7 +2,7 @@ use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
     consent, customers, diagnosis, events, gateways, health, ladder, media, music, numbers,
-    partners, regions, services, sync, trunks, users, why,
+    partners, pbxs, regions, registrations, services, sync, trunks, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -144,6 +144,15 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(users::suggest))
         .routes(routes!(services::list, services::create))
         .routes(routes!(services::show, services::change, services::delete))
+        .routes(routes!(pbxs::list, pbxs::create))
+        .routes(routes!(pbxs::show, pbxs::change, pbxs::delete))
+        .routes(routes!(registrations::list, registrations::create))
+        .routes(routes!(
+            registrations::show,
+            registrations::change,
+            registrations::delete
+        ))
+        .routes(routes!(registrations::restart))
         .routes(routes!(trunks::list, trunks::create))
         .routes(routes!(trunks::show, trunks::change, trunks::delete))
         .routes(routes!(trunks::list_shared, trunks::create_shared))

@@ -41,6 +41,12 @@ pub(super) fn answer(calls: &mut Calls, request: CallRequest) {
         CallRequest::HangUp { id, answer } => {
             let _ = answer.send(calls.hang_up(id, Instant::now()));
         }
+        CallRequest::Registrations { ids, answer } => {
+            let _ = answer.send(calls.registrations(&ids));
+        }
+        CallRequest::RestartRegistration { id, answer } => {
+            let _ = answer.send(calls.restart_registration(id, Instant::now()));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod activation;
 mod live;
 mod observe;
+mod registrations;
 mod renewal;
 mod shard;
 mod start;
@@ -129,6 +130,8 @@ pub struct Listening {
 const QUESTIONS: usize = 64;
 /// Proven gateways that may wait to be noted.
 const PROVEN: usize = 64;
+/// Events about registrations that may wait to be noted.
+const TOLD: usize = 1024;
 /// Between two moves of call records into the database.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
 
@@ -206,6 +209,7 @@ impl Sbc {
         };
         let clock = runner.clock.clone();
         let (prove, proven) = mpsc::channel(PROVEN);
+        let (tell, told) = mpsc::channel(TOLD);
         let (live, asked) = admin::Calls::new(QUESTIONS);
         let ladders = config.ladders().map_or_else(Recorder::off, Recorder::new);
         let (drain, drained) = mpsc::channel(1);
@@ -227,6 +231,7 @@ impl Sbc {
                 max_calls: config.calls.max_calls,
                 max_announcements: config.calls.max_announcements,
                 proven: prove,
+                registrations: tell,
             },
             ladders: ladders.clone(),
         };
@@ -264,6 +269,7 @@ impl Sbc {
             )),
             tokio::spawn(serve_admin(listener, admin::router(api))),
             tokio::spawn(runner.run(proven)),
+            tokio::spawn(registrations::keep(store.clone(), told)),
         ];
         let shard = tokio::spawn(shard.run());
         health.up(Part::Program);

@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::b2bua::{Calls, Cdr, Down, Health, Report};
+use super::registrations::Noted;
+use crate::b2bua::{Calls, Cdr, Down, Health, RegistrationState, Report};
 use crate::directory::{Directory, Ledger};
 use crate::media;
 use crate::net::relay::RelayHandle;
@@ -24,6 +25,8 @@ pub(super) struct Observer {
     pub max_announcements: usize,
     /// Gateways that a call has proven, for whoever activates customers.
     pub proven: mpsc::Sender<Uuid>,
+    /// Registrations that failed or stand again, for whoever keeps events.
+    pub registrations: mpsc::Sender<Noted>,
 }
 
 /// How full a queue into the shard is.
@@ -36,6 +39,24 @@ pub(super) fn queue<T>(name: &'static str, receiver: &mpsc::Receiver<T>) {
 pub(super) fn ladders(recorder: &Recorder) {
     metrics::LADDER_BYTES.set([], recorder.bytes() as f64);
     metrics::LADDER_EVICTED.total([], recorder.evicted());
+}
+
+/// How registrations at exchanges stand, and what they have done.
+fn registrations(calls: &Calls) {
+    let (states, failing) = calls.registration_census();
+    for state in RegistrationState::KNOWN {
+        let count = states.get(&state).copied().unwrap_or_default();
+        metrics::REGISTRATIONS.set([state.name()], count.into());
+    }
+    for (code, count) in failing {
+        metrics::REGISTRATIONS_FAILING.set([&code.to_string()], count.into());
+    }
+    let counts = calls.registration_counts();
+    metrics::REGISTERS_SENT.total([], counts.sent);
+    for (code, count) in &counts.answers {
+        metrics::REGISTERS_ANSWERED.total([&code.to_string()], *count);
+    }
+    metrics::REGISTERS_ANSWERED.total(["none"], counts.unanswered);
 }
 
 /// Methods that are counted by name.
@@ -99,6 +120,7 @@ impl Observer {
             Report::GatewayProven { gateway } => self.proven(*gateway),
             Report::Dropped { .. } => metrics::CALLS_REFUSED.add(["dropped"], 1),
             Report::PeerChanged => self.peers(calls),
+            Report::Registration { .. } => self.registration(report),
         }
     }
 
@@ -106,6 +128,15 @@ impl Observer {
     fn proven(&self, gateway: Uuid) {
         if self.proven.try_send(gateway).is_err() {
             metrics::QUEUE_DROPPED.add(["proven_gateways"], 1);
+        }
+    }
+
+    /// Calls do not wait for the database. What it has no room for is counted, and stands in the API all the same.
+    fn registration(&self, report: &Report) {
+        if let Some(noted) = Noted::of(report)
+            && self.registrations.try_send(noted).is_err()
+        {
+            metrics::QUEUE_DROPPED.add(["registration_events"], 1);
         }
     }
 
@@ -147,6 +178,7 @@ impl Observer {
             );
         }
         self.peers(calls);
+        registrations(calls);
         self.endpoint(calls);
         self.network(network);
         self.relay(relay);

@@ -22,6 +22,7 @@ use super::{Calls, Direction, Hints, Report};
 use crate::base::Redact;
 use crate::directory::{
     Admission, Attempt, Customer, Denial, Denied, Dialled, Directory, GatewayState, NumberFormat,
+    Route,
 };
 use crate::sip::{Message, Name, ServerKey, Source, Uri};
 
@@ -115,7 +116,7 @@ impl Calls {
         let now = core.now;
         let malformed =
             |error: &dyn std::fmt::Display| Refused::new(Refusal::Malformed(error.to_string()));
-        let origin = core.directory.origin(source).map_err(Refused::new)?;
+        let origin = core.origin(message, source).map_err(Refused::new)?;
         notes.add(now, explain::peer(&origin, source));
         let known = origin
             .trunks()
@@ -182,13 +183,13 @@ impl Calls {
                 trunk: trunk.name.clone(),
             });
         }
+        // An emergency call tries what there is; any other goes by the caller's own exchange or not at all.
+        if !admission.emergency && is_unregistered(core, &admission) {
+            return Err(refused_of(&peer, &customer, Refusal::PbxUnregistered).into());
+        }
         // Of several trunks at one address, the called number decided.
         let peer = admission.trunk.clone().map(Peer::Trunk).or(peer);
-        let refused = |refusal: Refusal| Refused {
-            refusal,
-            peer: peer.clone(),
-            customer: Some(customer.clone()),
-        };
+        let refused = |refusal: Refusal| refused_of(&peer, &customer, refusal);
         let Some(peer) = peer.clone() else {
             return Err(refused(Denied::UnknownGateway.into()).into());
         };
@@ -277,6 +278,26 @@ impl Calls {
         self.calls.insert(call_key, call);
         Ok(Some(call_key))
     }
+}
+
+fn refused_of(peer: &Option<Peer>, customer: &Arc<Customer>, refusal: Refusal) -> Refused {
+    Refused {
+        refusal,
+        peer: peer.clone(),
+        customer: Some(customer.clone()),
+    }
+}
+
+/// Whether a call could go by users of exchanges only, of whom none is registered.
+fn is_unregistered(core: &Core, admission: &Admission) -> bool {
+    let is_away = |route: &Route| match route {
+        Route::Trunk(trunk) => {
+            let line = trunk.line.as_ref();
+            line.is_some_and(|line| core.standing.at(line.id).is_none())
+        }
+        Route::Teams(_) => false,
+    };
+    admission.routes.iter().all(is_away)
 }
 
 /// What the directory says. A caller whose own number may not be presented may all the same have been put through by one

@@ -105,7 +105,7 @@ impl Calls {
 
     fn proof(&mut self, message: &Message, source: &Source) -> Proven {
         let core = &mut self.core;
-        let Ok(origin) = core.directory.origin(source) else {
+        let Ok(origin) = core.origin(message, source) else {
             return Proven::NotAsked;
         };
         let trunks = origin.trunks().iter();

@@ -11,16 +11,17 @@ use time::OffsetDateTime;
 use super::call::{Call, CallKey};
 use super::leg::{Leg, Peer};
 use super::refusal::{Answer, Refusal, q850_text};
+use super::registrations::{RegistrationConfig, Standing};
 use super::transfer::Join;
 use super::watch::Watch;
 use super::{Cdr, Output, Report};
 use crate::base::Random;
-use crate::directory::{Directory, Ledger, Profile};
+use crate::directory::{Denied, Directory, Ledger, Origin, Profile};
 use crate::media::{Command, LegId, Ports};
 use crate::sip::auth::{Algorithm, Challenger};
 use crate::sip::{
     Builder, ClientKey, Endpoint, Hop, Identity, Message, Name, ResolveId, SentBy, ServerKey,
-    Transport,
+    Source, Transport, Uri,
 };
 
 /// How calls behave; times and limits.
@@ -53,6 +54,8 @@ pub struct Config {
     pub options_interval: Duration,
     /// What an unknown peer hears.
     pub unknown_peers: UnknownPeers,
+    /// How users of exchanges are registered there.
+    pub registrations: RegistrationConfig,
     /// User-Agent and Server.
     pub product: String,
     /// `X-MS-SBC` towards Teams (TDR-420): vendor/model/version.
@@ -79,6 +82,8 @@ pub(super) struct Core {
     pub ports: Ports,
     pub random: Random,
     pub watch: Watch,
+    /// Where users of exchanges are registered.
+    pub standing: Standing,
     pub now: Instant,
     wall: (Instant, OffsetDateTime),
     pub outputs: VecDeque<Output>,
@@ -134,6 +139,7 @@ impl Core {
             ports,
             random,
             watch: Watch::default(),
+            standing: Standing::default(),
             now,
             wall: (now, wall),
             outputs: VecDeque::new(),
@@ -156,7 +162,32 @@ impl Core {
 
     /// The wall clock as it stands now, for records. Differences are never taken from it.
     pub fn wall(&self) -> OffsetDateTime {
-        self.wall.1 + (self.now - self.wall.0)
+        self.wall_at(self.now)
+    }
+
+    /// The same at another time.
+    pub fn wall_at(&self, at: Instant) -> OffsetDateTime {
+        match at.checked_duration_since(self.wall.0) {
+            Some(after) => self.wall.1 + after,
+            None => self.wall.1 - (self.wall.0 - at),
+        }
+    }
+
+    /// Who sent a request outside a dialog: whoever calls the Contact of a registration is its exchange, if it is where
+    /// that stands; others are known by their address and certificate.
+    pub fn origin(&self, message: &Message, source: &Source) -> Result<Origin, Denied> {
+        let uri = Uri::parse(message.request_uri()).ok();
+        let user = uri.and_then(|uri| uri.user);
+        let line = user.and_then(|user| self.directory.registration_of_token(user));
+        let Some(line) = line else {
+            return self.directory.origin(source);
+        };
+        let trunk = line.trunk(self.standing.at(line.id));
+        let address = source.remote.ip().to_canonical();
+        match trunk.acl.iter().any(|network| network.contains(&address)) {
+            true => Ok(Origin::Trunk(trunk.into())),
+            false => Err(Denied::UnknownPeer),
+        }
     }
 
     /// Sets the wall clock right, as NTP moves it.
@@ -279,8 +310,9 @@ impl Core {
                 "<sip:{user}@{}:{};transport=tls>",
                 gateway.fqdn, gateway.sip_port
             ),
-            Peer::Trunk(_) => {
+            Peer::Trunk(trunk) => {
                 let own = self.own(transport);
+                let user = trunk.line.as_ref().map_or(&*user, |line| &*line.token);
                 let parameter = match transport {
                     Transport::Udp => "",
                     Transport::Tcp => ";transport=tcp",

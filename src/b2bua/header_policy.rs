@@ -100,8 +100,13 @@ impl Crossing {
 }
 
 impl Passage<'_> {
+    /// Whether the peer may know who hides: it is trusted with identities, or is the exchange whose user calls.
     fn is_trusted(&self) -> bool {
-        self.peer.profile().asserted_identity != AssertedIdentity::Drop
+        self.peer.profile().asserted_identity != AssertedIdentity::Drop || self.is_own_exchange()
+    }
+
+    fn is_own_exchange(&self) -> bool {
+        self.peer.trunk().is_some_and(|trunk| trunk.line.is_some())
     }
 
     /// A number as the peer writes it.
@@ -145,12 +150,14 @@ impl Passage<'_> {
         }
         if self.is_trusted() {
             self.copy(Name::Privacy, lines);
-            let ours = self.peer.profile().asserted_identity == AssertedIdentity::Rewrite;
+            let ours = self.peer.profile().asserted_identity == AssertedIdentity::Rewrite
+                || self.is_own_exchange();
             if ours
                 && self.caller.shown == Shown::Nothing
                 && self.invite.header(Name::Privacy).is_none()
             {
-                // The number in our P-Asserted-Identity is one that From does not show.
+                // The number in our P-Asserted-Identity, or the user in our From, is one that the caller's From does not
+                // show.
                 lines.push((Name::Privacy, Bytes::from_static(b"id")));
             }
             return;

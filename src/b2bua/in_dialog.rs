@@ -11,11 +11,9 @@ use super::session_timer::Due;
 use super::teardown::Ended;
 use crate::media::LegId;
 use crate::sdp::Direction;
-use crate::sip::auth::{Challenge, Credentials, MAX_REALMS};
+use crate::sip::auth::Credentials;
 use crate::sip::{Builder, ClientKey, Dialog, Message, Method, Name, ServerKey};
 
-/// How often one request is sent again with credentials: once, once more for a stale nonce, and as often for a proxy.
-const MAX_CHALLENGES: u8 = 4;
 impl Call {
     /// A request inside a dialog of this leg.
     pub(super) fn on_request(
@@ -115,7 +113,7 @@ impl Call {
                 Purpose::Prack { tag, rack } => leg.send_prack(core, &tag, rack),
             };
         }
-        leg.challenged = 0;
+        leg.prover.settle();
         match purpose {
             Purpose::Invite => {}
             Purpose::Reinvite(reinvite) => {
@@ -268,11 +266,8 @@ impl Leg {
             username: username.clone(),
             password: password.expose().to_owned(),
         };
-        let (uri, body) = (draft.uri().to_owned(), draft.body_bytes().to_owned());
-        for challenge in &mut self.challenges {
-            let value = challenge.answer(&credentials, method, &uri, &body, &mut core.random);
-            draft.header(challenge.header(), value);
-        }
+        self.prover
+            .write(&credentials, method, draft, &mut core.random);
     }
 
     /// Takes a challenge, if we have credentials for it and have not tried often enough.
@@ -281,24 +276,7 @@ impl Leg {
             .peer
             .trunk()
             .is_some_and(|t| t.username.is_some() && t.password.is_some());
-        if !has || self.challenged >= MAX_CHALLENGES {
-            return false;
-        }
-        let asked = Challenge::all(message);
-        // What was just answered and is asked for again, not because of a stale nonce, means wrong credentials.
-        let refused = |challenge: &Challenge| {
-            let answered = self.challenges.iter().find(|c| c.is_for_same(challenge));
-            !challenge.is_worth_answering(answered.filter(|_| self.challenged > 0))
-        };
-        if asked.is_empty() || asked.iter().any(refused) {
-            return false;
-        }
-        self.challenged += 1;
-        self.challenges
-            .retain(|known| !asked.iter().any(|new| new.is_for_same(known)));
-        self.challenges.extend(asked);
-        self.challenges.truncate(MAX_REALMS);
-        true
+        has && self.prover.take(message).is_ok()
     }
 
     /// 422: the interval that the peer wants, once (RFC 4028 §7.3, TDR-414).

@@ -15,7 +15,7 @@ use super::identity::ANONYMOUS;
 use super::leg::{Leg, Outgoing, Peer, Purpose, State};
 use super::refusal::Refusal;
 use super::why::LimitOutcome;
-use crate::directory::{CallHistory, NumberFormat, Route};
+use crate::directory::{CallHistory, NumberFormat, Route, bracketed};
 use crate::media::LegId;
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Hop, Message, Method, Name, Transport, Uri};
@@ -328,7 +328,12 @@ fn request_uri(peer: &Peer, hop: &Hop, called: &str, extras: &Extras) -> (String
             } else {
                 ""
             };
-            let to = format!("sip:{}@{host}{port}{phone}", escape(&number));
+            // What a user of an exchange calls is in the exchange's domain, wherever the request is sent.
+            let place = match &trunk.line {
+                Some(line) => bracketed(&line.pbx.domain),
+                None => format!("{host}{port}"),
+            };
+            let to = format!("sip:{}@{place}{phone}", escape(&number));
             let parameter = match trunk.transport {
                 Transport::Udp => "",
                 Transport::Tcp => ";transport=tcp",
@@ -369,14 +374,17 @@ fn from(
         );
         value.extend_from_slice(b"\" ");
     }
-    let uri = match (caller, peer) {
-        (ANONYMOUS, _) => "<sip:anonymous@anonymous.invalid>".to_owned(),
-        (_, Peer::Teams(..)) => format!(
+    let line = peer.trunk().and_then(|trunk| trunk.line.as_ref());
+    let uri = match (caller, peer, line) {
+        // An exchange knows its user, whom it alone can hide from others.
+        (_, _, Some(line)) => format!("<{}>", line.aor()),
+        (ANONYMOUS, ..) => "<sip:anonymous@anonymous.invalid>".to_owned(),
+        (_, Peer::Teams(..), _) => format!(
             "<sip:{}@{};user=phone>",
             escape(caller),
             own_host(core, peer, transport)
         ),
-        (_, Peer::Trunk(trunk)) => format!(
+        (_, Peer::Trunk(trunk), _) => format!(
             "<sip:{}@{}>",
             escape(&trunk.number_format.write(caller)),
             own_host(core, peer, transport)

@@ -24,7 +24,7 @@ use crate::media::{
     Sound, SrtpPolicy, Suite,
 };
 use crate::sdp::{Codec, Direction};
-use crate::sip::auth::Challenge;
+use crate::sip::auth::Prover;
 use crate::sip::{
     Builder, ClientKey, Dialog, Hop, Message, NextHop, Realm, ServerKey, Source, Transport,
 };
@@ -261,9 +261,8 @@ pub(super) struct Leg {
     pub pending: Vec<(ClientKey, Purpose)>,
     /// INVITEs of the peer that may yet be cancelled or lack an ACK.
     pub invites: Vec<ServerKey>,
-    /// The digest challenges that this peer sent last, one for each realm; credentials go into all later requests.
-    pub challenges: Vec<Challenge>,
-    pub challenged: u8,
+    /// The digest challenges that this peer sent last; credentials go into all later requests.
+    pub prover: Prover,
     /// The address that the dialog's requests come from, besides what the directory says of the peer.
     pub remote: Option<IpAddr>,
     /// Where the peer's first message came from, a response too.
@@ -362,8 +361,7 @@ impl Leg {
             keys: VecDeque::new(),
             pending: Vec::new(),
             invites: Vec::new(),
-            challenges: Vec::new(),
-            challenged: 0,
+            prover: Prover::default(),
             remote: None,
             heard_from: None,
             party: String::new(),

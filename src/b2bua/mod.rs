@@ -6,7 +6,7 @@
 //!
 //! `setup` leads from the first INVITE to an answer, `invite` writes ours, `in_dialog` and `modify` deal with what comes
 //! within a call, `keys` with INFO, `bridge` has each side hear the right thing, `transfer` obeys REFER, `replaces` INVITEs that go on with a
-//! call, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
+//! call, `registrations` has us called by customers' exchanges, `teardown` ends calls; `refusal` is the one place where *why* becomes a status.
 
 mod admission;
 mod announcement;
@@ -31,6 +31,7 @@ mod moh;
 mod quality;
 mod record;
 mod refusal;
+mod registrations;
 mod reliable;
 mod replaces;
 mod session_timer;
@@ -54,6 +55,9 @@ pub use self::core::{Config, UnknownPeers};
 pub use self::hints::Hints;
 pub use self::quality::{Counting, LiveMedia};
 pub use self::refusal::{Answer, Refusal, Towards};
+pub use self::registrations::{
+    RegistrationConfig, RegistrationCounts, RegistrationState, RegistrationView,
+};
 pub use self::view::{CallState, CallView, CallWhy, LegState, LegView};
 pub use self::watch::{Down, Health};
 pub use self::why::{
@@ -65,6 +69,7 @@ use self::announcement::Announcements;
 use self::call::{Call, CallKey, Stage};
 use self::challenges::Challenges;
 use self::core::Core;
+use self::registrations::Registrations;
 use self::teardown::Ended;
 use crate::base::Random;
 use crate::directory::{Directory, Ledger};
@@ -191,6 +196,21 @@ pub enum Report {
     },
     /// A peer went up or down: see [`Calls::peers`].
     PeerChanged,
+    /// A registration at an exchange is in another state than before.
+    Registration {
+        /// Whose.
+        customer: Uuid,
+        /// Which.
+        id: Uuid,
+        /// Before.
+        was: RegistrationState,
+        /// Now.
+        is: RegistrationState,
+        /// The exchange's last answer, if there was one.
+        code: Option<u16>,
+        /// The same in words.
+        reason: Option<String>,
+    },
 }
 
 /// All calls of one process, and the transaction layer under them.
@@ -201,6 +221,7 @@ pub struct Calls {
     registered: HashMap<CallKey, Instant>,
     challenges: Challenges,
     announcements: Announcements,
+    registrations: Registrations,
     next_call: u64,
     draining: bool,
 }
@@ -219,9 +240,11 @@ impl Calls {
         now: Instant,
         wall: OffsetDateTime,
     ) -> Self {
-        let core = Core::new(
+        let settings = config.registrations;
+        let mut core = Core::new(
             config, endpoint, sent_by, directory, ledger, ports, random, now, wall,
         );
+        let registrations = Registrations::new(&settings, now, &mut core.random);
         let mut calls = Self {
             core,
             calls: HashMap::new(),
@@ -229,10 +252,13 @@ impl Calls {
             registered: HashMap::new(),
             challenges: Challenges::default(),
             announcements: Announcements::default(),
+            registrations,
             next_call: 0,
             draining: false,
         };
         calls.watch_directory();
+        let nobody = Directory::default();
+        calls.registrations.follow(&mut calls.core, &nobody);
         calls
     }
 
@@ -242,7 +268,7 @@ impl Calls {
         // A response may come from an address of a trunk that its list does not name; it finds its transaction or not.
         let drops =
             self.core.config.unknown_peers == UnknownPeers::Drop && !bytes.starts_with(b"SIP/2.0 ");
-        if drops && self.core.directory.origin(&source).is_err() {
+        if drops && self.is_unknown(&bytes, &source) {
             return self.core.report(Report::Dropped { source });
         }
         self.core.endpoint.receive(bytes, source, now);
@@ -307,8 +333,9 @@ impl Calls {
     /// A newer snapshot. Running calls keep what they were admitted by; limits apply to the next call.
     pub fn set_directory(&mut self, directory: Arc<Directory>, now: Instant) {
         self.core.now = now;
-        self.core.directory = directory;
+        let before = std::mem::replace(&mut self.core.directory, directory);
         self.watch_directory();
+        self.registrations.follow(&mut self.core, &before);
         self.run();
     }
 
@@ -333,6 +360,8 @@ impl Calls {
     pub fn drain(&mut self) {
         self.draining = true;
         self.give_up_challenges();
+        self.registrations.stop(&mut self.core);
+        self.run();
     }
 
     /// Ends all calls.
@@ -365,6 +394,7 @@ impl Calls {
         }
         self.on_challenge_time();
         self.on_announcement_time();
+        self.registrations.expire(&mut self.core);
         self.run();
     }
 
@@ -376,7 +406,11 @@ impl Calls {
         } else {
             self.core.watch.deadline()
         };
-        let waiting = [self.challenges.deadline(), self.announcements.deadline()];
+        let waiting = [
+            self.challenges.deadline(),
+            self.announcements.deadline(),
+            self.registrations.deadline(),
+        ];
         [calls, watch, self.core.endpoint.deadline()]
             .into_iter()
             .chain(waiting)
@@ -402,9 +436,9 @@ impl Calls {
         self.announcements.len()
     }
 
-    /// Whether nothing is left that wants an answer.
+    /// Whether nothing is left that wants an answer: while draining, that no registrar is left to be told either.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.announcements.len() == 0
+        self.calls.is_empty() && self.announcements.len() == 0 && self.registrations.is_idle()
     }
 
     /// Entries in the indexes by which an event finds its call; none where there is no call.
@@ -502,6 +536,10 @@ impl Calls {
                 if self.on_options_outcome(key, Ok(&message)) {
                     return;
                 }
+                let core = &mut self.core;
+                if self.registrations.on_response(core, key, &message, &source) {
+                    return;
+                }
                 let Some(leg) = self.core.clients.get(&key).copied() else {
                     return;
                 };
@@ -526,6 +564,9 @@ impl Calls {
             }
             Event::Failed { key, failure } => {
                 if self.on_options_outcome(key, Err(&failure)) {
+                    return;
+                }
+                if self.registrations.on_failure(&mut self.core, key, &failure) {
                     return;
                 }
                 let Some(leg) = self.core.clients.get(&key).copied() else {
@@ -604,7 +645,9 @@ impl Calls {
     /// Are you there? Teams is answered in the name that it asked for (TDR-207); strangers as the policy says.
     fn on_options(&mut self, key: ServerKey, message: &Message, source: &Source) {
         let core = &mut self.core;
-        if core.directory.origin(source).is_err() {
+        // An exchange asks whether the Contact of a registration is still there.
+        let registrar = core.standing.is_registrar(source.remote.ip());
+        if core.directory.origin(source).is_err() && !registrar {
             return core.answer(key, message, 403, false);
         }
         if self.draining {
@@ -653,6 +696,19 @@ impl Calls {
             }
         };
         core.endpoint.respond(key, draft, core.now);
+    }
+
+    /// Whether a message comes from nobody that we know, and is no call to the Contact of a registration.
+    fn is_unknown(&self, bytes: &Bytes, source: &Source) -> bool {
+        let core = &self.core;
+        if core.directory.origin(source).is_ok() || core.standing.is_registrar(source.remote.ip()) {
+            return false;
+        }
+        let user = bytes.strip_prefix(b"INVITE sip:").and_then(|rest| {
+            let end = rest.iter().position(|byte| *byte == b'@')?;
+            str::from_utf8(&rest[..end]).ok()
+        });
+        user.is_none_or(|user| core.directory.registration_of_token(user).is_none())
     }
 
     fn home(&self, leg: LegId) -> Option<CallKey> {

@@ -32,6 +32,9 @@ pub enum Refusal {
     /// The trunk's `cac_max_sessions` are in use.
     #[error("all channels of the trunk are busy")]
     TrunkBusy,
+    /// The caller is a user of an exchange where we are not registered in its name.
+    #[error("the user is not registered at its exchange")]
+    PbxUnregistered,
     /// No trunk or proxy that could take the call answered it.
     #[error("no trunk that could take the call is reachable: {0}")]
     Unreachable(String),
@@ -142,6 +145,7 @@ impl Refusal {
             Self::Unproven(AuthFailure::Malformed | AuthFailure::Wrong) => (403, Some(21)),
             // Not 503: the call would slip in at the next SBC, and a carrier would stop using the trunk.
             Self::ChannelsBusy | Self::TrunkBusy => (486, Some(34)),
+            Self::PbxUnregistered => (480, Some(20)),
             Self::Unreachable(_) => (503, Some(38)),
             Self::Media(_) | Self::OfferInPrack => (488, Some(88)),
             Self::NoPrack => (504, Some(102)),
@@ -198,6 +202,7 @@ impl Refusal {
             },
             Self::Unproven(_) => "credentials",
             Self::ChannelsBusy | Self::TrunkBusy => "limit",
+            Self::PbxUnregistered => "pbx_unregistered",
             Self::Unreachable(_) => "route",
             Self::Media(_) | Self::OfferInPrack => "media",
             Self::NoPrack => "no_prack",
@@ -293,6 +298,11 @@ mod tests {
             (Denied::NumberNotInService.into(), [404, 404, 404], "number"),
             (Refusal::ChannelsBusy, [486, 486, 486], "limit"),
             (Refusal::TrunkBusy, [486, 486, 486], "limit"),
+            (
+                Refusal::PbxUnregistered,
+                [480, 480, 480],
+                "pbx_unregistered",
+            ),
             (
                 Refusal::Unreachable("down".into()),
                 [503, 503, 503],

@@ -115,6 +115,10 @@ impl Calls {
             (Peer::Teams(..), Peer::Teams(gateway, _)) => {
                 gateway.customer == call.customer.id && gateway.state.takes_calls()
             }
+            // Who calls the Contact of a registration has been found to be its exchange.
+            (Peer::Trunk(trunk), Peer::Trunk(by)) if trunk.line.is_some() => {
+                by.line.is_some() && trunk.id == by.id
+            }
             // Several trunks may share an address.
             (Peer::Trunk(trunk), Peer::Trunk(_)) => {
                 let origin: Option<Origin> = self.core.directory.origin(source).ok();

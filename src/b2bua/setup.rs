@@ -1,6 +1,7 @@
 //! From an admitted INVITE to an answer: attempts one after the other, and what the caller hears meanwhile.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::{debug, info};
@@ -16,7 +17,7 @@ use super::refusal::{Refusal, Towards};
 use super::reliable;
 use super::watch::{Down, retry_after};
 use super::why::{Fact, Failing};
-use crate::directory::Route;
+use crate::directory::{Route, Trunk};
 use crate::media::{LegId, MediaError};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Dialog, Failure, Message, Method, Name, NextHop};
@@ -27,7 +28,7 @@ pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
     for route in routes {
         match route {
             Route::Trunk(trunk) => attempts.push(Attempt {
-                route: route.clone(),
+                route: Route::Trunk(standing(core, trunk)),
                 hop: trunk.hop(),
             }),
             Route::Teams(_) => {
@@ -43,11 +44,25 @@ pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
     attempts.into()
 }
 
+/// An exchange as the registration of a user there lets us know it: its dialogs' requests come from where that stands.
+fn standing(core: &Core, trunk: &Arc<Trunk>) -> Arc<Trunk> {
+    match &trunk.line {
+        Some(line) => line.trunk(core.standing.at(line.id)).into(),
+        None => Arc::clone(trunk),
+    }
+}
+
 /// Whether an attempt is made before others: its peer can take calls, at Teams in the name of the gateway's region.
 pub(super) fn is_up(core: &Core, attempt: &Attempt) -> bool {
     let region = match &attempt.route {
         Route::Teams(gateway) => core.directory.region(&gateway.region),
-        Route::Trunk(_) => None,
+        Route::Trunk(trunk) => {
+            let line = trunk.line.as_ref();
+            if line.is_some_and(|line| core.standing.at(line.id).is_none()) {
+                return false;
+            }
+            None
+        }
     };
     let own = region.map(|region| region.base_fqdn.as_str());
     core.watch.is_up(&attempt.hop, own, core.now)
@@ -150,7 +165,7 @@ impl Call {
         let status = message.status();
         let Some(leg) = self.leg_mut(id) else { return };
         if status >= 200 && !matches!(status, 401 | 407) {
-            leg.challenged = 0;
+            leg.prover.settle();
             core.report(Report::Response {
                 peer: leg.peer.name().to_owned(),
                 outgoing: false,

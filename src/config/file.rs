@@ -30,6 +30,7 @@ pub struct Config {
     pub media: Media,
     pub dns: Dns,
     pub calls: Calls,
+    pub registrations: Registrations,
     pub store: Store,
     pub cdr: Kept,
     pub why: Kept,
@@ -244,6 +245,18 @@ pub struct Calls {
     pub max_announcements: usize,
     #[serde(rename = "announcement_max_s", deserialize_with = "seconds")]
     pub announcement_max: Duration,
+}
+
+/// `[registrations]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Registrations {
+    pub per_second: u32,
+    pub max: usize,
 }
 
 /// `[store]`

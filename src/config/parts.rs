@@ -224,6 +224,10 @@ impl Config {
             teams_domains: teams.names.iter().filter_map(|name| domain(name)).collect(),
             options_interval: teams.options_interval,
             unknown_peers: self.sip.unknown_peers,
+            registrations: b2bua::RegistrationConfig {
+                per_second: self.registrations.per_second,
+                most: self.registrations.max,
+            },
             product: format!("Tollgate/{version}"),
             x_ms_sbc: format!("Tollgate/Tollgate/{version}"),
         }

@@ -1,6 +1,6 @@
 use super::{
     ActivationState, AdminState, Callers, Customer, Dialled, Directory, Gateway, GatewayState,
-    Number, NumberFormat, Origin, PhoneNumber, Role, Trunk, TrunkState,
+    Number, NumberFormat, Origin, PhoneNumber, Registration, Role, Trunk, TrunkState,
 };
 use std::sync::Arc;
 
@@ -140,7 +140,15 @@ impl Directory {
                 return Err(Denial::of(Denied::CallerNotAllowed, customer));
             }
         }
-        let routes = self.trunk_routes(customer, attempt.random);
+        // Who is a user of an exchange calls as that user, and in no other name; an emergency call takes what there is.
+        let line = caller_number.and_then(|n| self.registration_of_number(customer.id, &n));
+        let mut routes: Vec<_> = line
+            .map(|line| Route::Trunk(line.trunk([]).into()))
+            .into_iter()
+            .collect();
+        if routes.is_empty() || emergency {
+            routes.extend(self.trunk_routes(customer, attempt.random));
+        }
         if routes.is_empty() {
             return Err(Denial::of(Denied::NoRoute, customer));
         }
@@ -155,7 +163,39 @@ impl Directory {
         })
     }
 
+    /// A call to the Contact of a registration, which stands for one user.
+    fn admit_on_line(
+        &self,
+        attempt: &Attempt,
+        trunk: &Arc<Trunk>,
+        line: &Registration,
+    ) -> Result<Admission, Denial> {
+        let customer = self
+            .customer(line.customer)
+            .ok_or_else(|| Denial::of_nobody(Denied::NumberNotInService))?;
+        check_states(customer)?;
+        let serves = |number: &&Number| self.may_present(customer, Some(number));
+        let number = line.numbers.iter().find(serves);
+        let number = number.filter(|_| *attempt.called == *line.token);
+        let number = number.ok_or_else(|| Denial::of(Denied::NumberNotInService, customer))?;
+        let caller = Dialled::parse(attempt.caller);
+        Ok(Admission {
+            customer: customer.clone(),
+            emergency: false,
+            called: number.to_string(),
+            caller: trunk.number_format.canonical(&caller),
+            gateway: None,
+            trunk: Some(trunk.clone()),
+            routes: self.teams_routes(customer)?,
+        })
+    }
+
     fn admit_from_trunk(&self, attempt: &Attempt) -> Result<Admission, Denial> {
+        if let Origin::Trunk(trunk) = attempt.origin
+            && let Some(line) = &trunk.line
+        {
+            return self.admit_on_line(attempt, trunk, line);
+        }
         let called = Dialled::parse(attempt.called);
         if let Some((trunk, customer)) = self.caller_out(attempt.origin, &called) {
             return self.admit_out(attempt, trunk, customer, &called);
@@ -172,6 +212,19 @@ impl Directory {
         if !self.may_come_in(trunk, customer, &caller) {
             return Err(Denial::of(Denied::CallerNotAllowed, customer));
         }
+        Ok(Admission {
+            customer: customer.clone(),
+            emergency: false,
+            called: called.with_base(phone.number),
+            caller: trunk.number_format.canonical(&caller),
+            gateway: None,
+            trunk: Some(trunk.clone()),
+            routes: self.teams_routes(customer)?,
+        })
+    }
+
+    /// The customer's gateways that take calls to Teams.
+    fn teams_routes(&self, customer: &Arc<Customer>) -> Result<Vec<Route>, Denial> {
         let gateways = self.gateways_by_customer.get(&customer.id);
         let active = gateways
             .iter()
@@ -183,15 +236,7 @@ impl Directory {
         if routes.is_empty() {
             return Err(Denial::of(Denied::GatewayNotActive, customer));
         }
-        Ok(Admission {
-            customer: customer.clone(),
-            emergency: false,
-            called: called.with_base(phone.number),
-            caller: trunk.number_format.canonical(&caller),
-            gateway: None,
-            trunk: Some(trunk.clone()),
-            routes,
-        })
+        Ok(routes)
     }
 
     /// The exchange that calls out, and whose it is: one that may do so, belongs to a customer and shares its address with

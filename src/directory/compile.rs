@@ -1,4 +1,7 @@
-use super::{Customer, Directory, Gateway, HeldGateways, PhoneNumber, Region, Trunk, TrunkState};
+use super::{
+    AdminState, Customer, Directory, Gateway, HeldGateways, PhoneNumber, Region, Registration,
+    Trunk, TrunkState,
+};
 use crate::audio::{Announcement, Clip};
 use ipnet::IpNet;
 use std::collections::HashMap;
@@ -47,6 +50,8 @@ pub struct Rows {
     pub extensions: Vec<PhoneNumber>,
     /// Disabled ones are left out.
     pub trunks: Vec<Trunk>,
+    /// Users of exchanges in whose names we register.
+    pub registrations: Vec<Registration>,
     /// Announcements that are not the built-in ones.
     pub announcements: HashMap<Announcement, Arc<Clip>>,
 }
@@ -57,7 +62,7 @@ pub enum CompileError {
     /// Two rows claim what only one may have.
     #[error("{what} {name} occurs twice")]
     Twice {
-        /// `region`, `customer`, `gateway`, `number` or `trunk`.
+        /// `region`, `customer`, `gateway`, `number`, `trunk` or `registration`.
         what: &'static str,
         /// Its code, id, domain name or number.
         name: String,
@@ -125,6 +130,8 @@ pub struct Holding {
     pub extensions: Vec<PhoneNumber>,
     /// Disabled ones are left out.
     pub trunks: Vec<Trunk>,
+    /// Those of a customer that may not call are left out.
+    pub registrations: Vec<Registration>,
 }
 
 impl Holding {
@@ -137,6 +144,7 @@ impl Holding {
             numbers: Vec::new(),
             extensions: Vec::new(),
             trunks: Vec::new(),
+            registrations: Vec::new(),
         }
     }
 }
@@ -173,6 +181,10 @@ impl Directory {
             if let Some(customer) = trunk.customer {
                 of(&mut holdings, customer).trunks.push(trunk);
             }
+        }
+        for registration in rows.registrations {
+            let holding = of(&mut holdings, registration.customer);
+            holding.registrations.push(registration);
         }
 
         let mut directory = Self {
@@ -232,6 +244,7 @@ impl Directory {
         self.put_numbers(customer.id, holding.numbers, errors);
         self.put_extensions(customer.id, holding.extensions, errors);
         self.put_trunks(Some(customer.id), holding.trunks, errors);
+        self.put_registrations(&customer, holding.registrations, errors);
         self.customers.insert(customer.id, Arc::new(customer));
     }
 
@@ -356,6 +369,43 @@ impl Directory {
         }
     }
 
+    /// Nobody registers for a customer whose calls would be refused.
+    fn put_registrations(
+        &mut self,
+        customer: &Customer,
+        mut rows: Vec<Registration>,
+        errors: &mut Vec<CompileError>,
+    ) {
+        let may_call = customer.admin_state == AdminState::Enabled
+            && customer.activation_state.is_in_service();
+        if !may_call || rows.is_empty() {
+            return;
+        }
+        rows.sort_unstable_by_key(|row| row.id);
+        let mut held = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (id, token) = (row.id, row.token.clone());
+            let is_known = self.registrations.contains_key(&id)
+                || self.registrations_by_token.contains_key(&token);
+            if is_known {
+                errors.push(twice("registration", id.to_string()));
+                continue;
+            }
+            let row = Arc::new(row);
+            for number in row.numbers.iter() {
+                // A number of several users calls by the first.
+                self.registrations_by_number
+                    .entry((customer.id, *number))
+                    .or_insert_with(|| Arc::clone(&row));
+            }
+            self.registrations_by_token.insert(token, Arc::clone(&row));
+            self.registrations.insert(id, Arc::clone(&row));
+            held.push(row);
+        }
+        self.registrations_by_customer
+            .insert(customer.id, held.into());
+    }
+
     /// Forgets a customer with all that it has.
     fn take(&mut self, customer: Uuid) {
         self.customers.remove(&customer);
@@ -374,6 +424,14 @@ impl Directory {
         for trunk in trunks.iter().flat_map(|trunks| trunks.iter()) {
             self.trunks.remove(&trunk.id);
             self.access.remove(trunk);
+        }
+        let registrations = self.registrations_by_customer.remove(&customer);
+        for row in registrations.iter().flat_map(|rows| rows.iter()) {
+            self.registrations.remove(&row.id);
+            self.registrations_by_token.remove(&row.token);
+            for number in row.numbers.iter() {
+                self.registrations_by_number.remove(&(customer, *number));
+            }
         }
     }
 }
@@ -403,12 +461,18 @@ fn orphans(holding: &Holding) -> impl Iterator<Item = CompileError> {
         .chain(&holding.extensions)
         .map(|n| ("number", n.number.to_string()));
     let trunks = holding.trunks.iter().map(|t| ("trunk", t.name.clone()));
+    let registrations = holding.registrations.iter();
+    let registrations = registrations.map(|r| ("registration", r.id.to_string()));
     let unknown = |(what, name)| CompileError::UnknownCustomer {
         what,
         name,
         customer: holding.id,
     };
-    gateways.chain(numbers).chain(trunks).map(unknown)
+    gateways
+        .chain(numbers)
+        .chain(trunks)
+        .chain(registrations)
+        .map(unknown)
 }
 
 fn regions_of(

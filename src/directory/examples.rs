@@ -1,7 +1,7 @@
 //! Rows for tests: customer `acme` with what a test adds.
 
 use super::*;
-use crate::sip::{Flow, PeerCertificate, Realm, Source, Transport};
+use crate::sip::{Flow, Hop, PeerCertificate, Realm, Source, Transport};
 use std::net::SocketAddr;
 
 /// An id that depends on nothing but the name.
@@ -84,6 +84,38 @@ pub fn trunk(name: &str, customer: Option<Uuid>) -> Trunk {
         weight: 1,
         state: TrunkState::InService,
         profile: Profile::trunk(),
+        line: None,
+    }
+}
+
+/// A user of an exchange at `pbx.example`, with these numbers at Teams.
+pub fn registration(user: &str, customer: &Customer, numbers: &[&str]) -> Registration {
+    let pbx = Pbx {
+        id: id("exchange"),
+        name: "exchange".into(),
+        kind: PbxKind::Generic,
+        domain: "pbx.example".into(),
+        registrar: "pbx.example".into(),
+        hop: Hop {
+            host: "pbx.example".into(),
+            port: None,
+            transport: Some(Transport::Udp),
+            realm: Realm::Trunk,
+        },
+        expires_s: 3600,
+        keep_alive: None,
+        acl: Vec::new(),
+        profile: PbxKind::Generic.profile(),
+    };
+    Registration {
+        id: id(user),
+        customer: customer.id,
+        numbers: numbers.iter().map(|n| n.parse().unwrap()).collect(),
+        username: user.into(),
+        auth_name: format!("auth-{user}").into(),
+        password: Secret::new("s3same"),
+        token: format!("tok{user}").into(),
+        pbx: pbx.into(),
     }
 }
 

@@ -13,8 +13,10 @@ mod compile;
 mod customer;
 mod gateway;
 mod number;
+mod pbx_kind;
 mod profile;
 mod region;
+mod registration;
 mod trunk;
 
 pub use acl::Origin;
@@ -24,11 +26,14 @@ pub use compile::{CompileError, Config, Holding, Rows};
 pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
+pub use pbx_kind::PbxKind;
 pub use profile::{
     Announcements, AssertedIdentity, CallHistory, Callers, Dtmf, Hold, MohMethod, Profile,
     ReliableProvisionals, Srtp, SrtpSuite, UdpToTcp,
 };
 pub use region::Region;
+pub(crate) use registration::bracketed;
+pub use registration::{Pbx, Registration};
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};
 
 use crate::audio::{Announcement, Clip};
@@ -61,6 +66,12 @@ pub struct Directory {
     /// All but disabled ones.
     trunks_by_customer: imbl::HashMap<Option<Uuid>, Arc<[Arc<Trunk>]>>,
     access: AccessList,
+    /// Ordered, so that what two generations have in common is passed over where they are compared.
+    registrations: imbl::OrdMap<Uuid, Arc<Registration>>,
+    registrations_by_token: imbl::HashMap<Box<str>, Arc<Registration>>,
+    /// By a customer and one of its numbers.
+    registrations_by_number: imbl::HashMap<(Uuid, Number), Arc<Registration>>,
+    registrations_by_customer: imbl::HashMap<Uuid, Arc<[Arc<Registration>]>>,
     announcements: HashMap<Announcement, Arc<Clip>>,
 }
 
@@ -112,6 +123,25 @@ impl Directory {
     /// All trunks but disabled ones, in no order.
     pub fn trunks(&self) -> impl Iterator<Item = &Arc<Trunk>> {
         self.trunks.values()
+    }
+
+    /// Everybody in whose name we register at an exchange: of customers that may call only.
+    pub fn registrations(&self) -> &imbl::OrdMap<Uuid, Arc<Registration>> {
+        &self.registrations
+    }
+
+    /// Whose Contact has this user part.
+    pub fn registration_of_token(&self, token: &str) -> Option<&Arc<Registration>> {
+        self.registrations_by_token.get(token)
+    }
+
+    /// By which user of its exchange a customer's number calls, if by any.
+    pub fn registration_of_number(
+        &self,
+        customer: Uuid,
+        number: &Number,
+    ) -> Option<&Arc<Registration>> {
+        self.registrations_by_number.get(&(customer, *number))
     }
 
     /// All numbers, in no order.

@@ -1,8 +1,9 @@
-use super::{NumberFormat, Profile};
+use super::{NumberFormat, Profile, Registration};
 use crate::sip::{Hop, Realm, Transport};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -47,6 +48,8 @@ pub struct Trunk {
     pub state: TrunkState,
     /// How it differs from others.
     pub profile: Profile,
+    /// The user of an exchange as whom we speak to it; none on a trunk, where we are ourselves.
+    pub line: Option<Arc<Registration>>,
 }
 
 impl Trunk {

@@ -54,6 +54,8 @@ pub struct PbxConfig {
     pub credentials: Option<Credentials>,
     /// Users that may register, and their passwords.
     pub users: HashMap<String, String>,
+    /// Users that prove themselves by another name than their own, by that name; `users` has their passwords under it too.
+    pub auth_ids: HashMap<String, String>,
     /// Whether an INVITE from the SBC must be by one of the users.
     pub challenge_calls: bool,
     /// Challenges ask for SHA-256 instead of MD5.
@@ -79,6 +81,7 @@ impl PbxConfig {
             secure: false,
             credentials: None,
             users: HashMap::new(),
+            auth_ids: HashMap::new(),
             challenge_calls: false,
             sha256: false,
             behaviour: Behaviour::Answer(Duration::from_millis(200)),
@@ -133,6 +136,7 @@ impl Pbx {
             },
             credentials: config.credentials,
             users: config.users,
+            auth_ids: config.auth_ids,
             challenge_calls: config.challenge_calls,
             challenger: Challenger::new("pbx", config.sha256),
             bindings: Mutex::default(),
@@ -216,6 +220,7 @@ struct Rules {
     pool: tokio::sync::Mutex<HashMap<SocketAddr, Wire>>,
     credentials: Option<Credentials>,
     users: HashMap<String, String>,
+    auth_ids: HashMap<String, String>,
     challenge_calls: bool,
     challenger: Challenger,
     bindings: Mutex<Vec<Binding>>,
@@ -230,8 +235,10 @@ impl Rules {
     }
 
     fn authenticated(&self, message: &Message) -> Option<String> {
-        self.challenger
-            .check(message, |user| self.users.get(user).cloned())
+        let name = self
+            .challenger
+            .check(message, |user| self.users.get(user).cloned())?;
+        Some(self.auth_ids.get(&name).cloned().unwrap_or(name))
     }
 
     /// RFC 3261 §10.3, for one contact in a request.

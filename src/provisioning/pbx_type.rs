@@ -72,6 +72,28 @@ pub enum HoldMethod {
     Refer,
 }
 
+impl DnsLookup {
+    /// As in the API and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Srv => "srv",
+            Self::A => "a",
+            Self::Naptr => "naptr",
+        }
+    }
+}
+
+impl PbxTransport {
+    /// As in the API and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 impl PbxDefaults {
     /// The first field that is out of range, and what would be in.
     pub fn fault(&self) -> Option<(&'static str, &'static str)> {

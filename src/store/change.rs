@@ -1,6 +1,9 @@
 use super::music::{Piece, Pieces};
 use super::rows::int;
-use super::{AuditEvent, Store, StoreError, audit, customers, gateways, numbers, regions, trunks};
+use super::{
+    AuditEvent, Store, StoreError, audit, customers, gateways, numbers, regions, registrations,
+    trunks,
+};
 use crate::audio::Announcement;
 use crate::directory::{CompileError, Config, Directory, Holding, Rows};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
@@ -121,6 +124,7 @@ impl Change {
                 numbers: dids,
                 extensions,
                 trunks: trunks::all(self, Some(id)).await?,
+                registrations: registrations::all(self, Some(id)).await?,
             });
         }
         let before = self.store.directory.load_full();
@@ -194,6 +198,7 @@ pub(super) async fn load(
         numbers: dids,
         extensions,
         trunks: trunks::all(connection, None).await?,
+        registrations: registrations::all(connection, None).await?,
     })
 }
 

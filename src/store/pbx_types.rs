@@ -148,8 +148,8 @@ mod tests {
         let (_folder, store) = fresh().await;
         let mut change = store.change().await.unwrap();
         let mut settings = PbxTypeSettings {
-            code: "netsapiens".into(),
-            label: "NetSapiens".into(),
+            code: "ringlogix".into(),
+            label: "Ringlogix".into(),
             defaults: PbxDefaults {
                 expires_s: 60,
                 ..PbxDefaults::default()
@@ -160,7 +160,7 @@ mod tests {
         settings.defaults.port = 5070;
         let second = update(&mut change, &settings).await.unwrap();
         assert_eq!((&second.settings, second.version), (&settings, 2));
-        settings.code = "NETSAPIENS".into();
+        settings.code = "RINGLOGIX".into();
         let twice = insert(&mut change, &settings).await.unwrap_err();
         assert!(matches!(twice, StoreError::Taken(what) if what == "pbx_types.code"));
         settings.code = "a b".into();

@@ -210,9 +210,9 @@ impl TrunkSettings {
                 "must be 10 to 3600",
             );
         }
-        let acl = self.networks(&mut faults);
+        let acl = networks(&self.acl, &mut faults);
         let number_format = self.format(&mut faults);
-        self.check_profile(&mut faults);
+        check_profile(&self.profile, &mut faults);
         faults.or(Trunk {
             id,
             customer,
@@ -234,39 +234,8 @@ impl TrunkSettings {
             weight: self.weight,
             state: self.state,
             profile: self.profile.clone(),
+            line: None,
         })
-    }
-
-    fn networks(&self, faults: &mut Faults) -> Vec<IpNet> {
-        faults.demand(
-            self.acl.len() <= 64,
-            "acl",
-            "too_many",
-            "must be at most 64",
-        );
-        let mut networks = Vec::with_capacity(self.acl.len());
-        for (index, text) in self.acl.iter().enumerate() {
-            let network = text
-                .parse::<IpNet>()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            let field = || format!("acl[{index}]");
-            faults.demand(
-                network.is_ok(),
-                field(),
-                "network",
-                "must be an address or a network such as 198.51.100.0/24",
-            );
-            if let Ok(network) = network {
-                faults.demand(
-                    network.prefix_len() > 0,
-                    field(),
-                    "open",
-                    "must not hold every address",
-                );
-                networks.push(network);
-            }
-        }
-        networks
     }
 
     fn format(&self, faults: &mut Faults) -> NumberFormat {
@@ -302,81 +271,109 @@ impl TrunkSettings {
             international_prefix: self.international_prefix.clone().unwrap_or_default(),
         }
     }
+}
 
-    fn check_profile(&self, faults: &mut Faults) {
-        let profile = &self.profile;
+/// An access list, as far as it is sound.
+pub(super) fn networks(acl: &[String], faults: &mut Faults) -> Vec<IpNet> {
+    faults.demand(acl.len() <= 64, "acl", "too_many", "must be at most 64");
+    let mut networks = Vec::with_capacity(acl.len());
+    for (index, text) in acl.iter().enumerate() {
+        let network = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let field = || format!("acl[{index}]");
         faults.demand(
-            profile.min_se_s >= 90,
-            "profile.min_se_s",
-            "range",
-            "must be at least 90 (RFC 4028 §5)",
+            network.is_ok(),
+            field(),
+            "network",
+            "must be an address or a network such as 198.51.100.0/24",
         );
-        if let Some(seconds) = profile.session_expires_s {
-            let fits = (profile.min_se_s..=86_400).contains(&seconds);
+        if let Ok(network) = network {
             faults.demand(
-                fits,
-                "profile.session_expires_s",
-                "range",
-                "must be min_se_s to 86400",
+                network.prefix_len() > 0,
+                field(),
+                "open",
+                "must not hold every address",
             );
+            networks.push(network);
         }
-        let suites = &profile.srtp_suites;
-        let twice = |(n, suite)| suites[..n].contains(suite);
+    }
+    networks
+}
+
+/// The rules of a profile.
+pub(super) fn check_profile(profile: &Profile, faults: &mut Faults) {
+    faults.demand(
+        profile.min_se_s >= 90,
+        "profile.min_se_s",
+        "range",
+        "must be at least 90 (RFC 4028 §5)",
+    );
+    if let Some(seconds) = profile.session_expires_s {
+        let fits = (profile.min_se_s..=86_400).contains(&seconds);
         faults.demand(
-            !suites.is_empty() && !suites.iter().enumerate().any(twice),
-            "profile.srtp_suites",
-            "list",
-            "must be at least one, and none twice",
-        );
-        let ring = (5..=600).contains(&profile.ring_timeout_s);
-        faults.demand(ring, "profile.ring_timeout_s", "range", "must be 5 to 600");
-        let ringback = profile.transfer_ringback_s <= 60;
-        faults.demand(
-            ringback,
-            "profile.transfer_ringback_s",
+            fits,
+            "profile.session_expires_s",
             "range",
-            "must be 0 to 60",
+            "must be min_se_s to 86400",
         );
-        let target = profile.moh_target.as_deref();
-        let is_user = |target: &str| {
-            let unreserved = |c: u8| c.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&c);
-            (1..=64).contains(&target.len()) && target.bytes().all(unreserved)
-        };
+    }
+    let suites = &profile.srtp_suites;
+    let twice = |(n, suite)| suites[..n].contains(suite);
+    faults.demand(
+        !suites.is_empty() && !suites.iter().enumerate().any(twice),
+        "profile.srtp_suites",
+        "list",
+        "must be at least one, and none twice",
+    );
+    let ring = (5..=600).contains(&profile.ring_timeout_s);
+    faults.demand(ring, "profile.ring_timeout_s", "range", "must be 5 to 600");
+    let ringback = profile.transfer_ringback_s <= 60;
+    faults.demand(
+        ringback,
+        "profile.transfer_ringback_s",
+        "range",
+        "must be 0 to 60",
+    );
+    let target = profile.moh_target.as_deref();
+    let is_user = |target: &str| {
+        let unreserved = |c: u8| c.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&c);
+        (1..=64).contains(&target.len()) && target.bytes().all(unreserved)
+    };
+    faults.demand(
+        target.is_none_or(is_user),
+        "profile.moh_target",
+        "format",
+        "must be the user part of a SIP URI",
+    );
+    faults.demand(
+        target.is_some() || profile.moh_method != MohMethod::Refer,
+        "profile.moh_target",
+        "required",
+        "is needed where moh_method is refer",
+    );
+    let known = |country: &String| tones::ringback_of(country).is_some();
+    faults.demand(
+        profile.tone_country.as_ref().is_none_or(known),
+        "profile.tone_country",
+        "unknown",
+        "must be the ISO 3166 code of a country whose tones are known",
+    );
+    faults.demand(
+        profile.codecs.len() <= 16,
+        "profile.codecs",
+        "too_many",
+        "must be at most 16",
+    );
+    for (index, codec) in profile.codecs.iter().enumerate() {
+        let token = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        let fits = (1..=32).contains(&codec.len()) && codec.bytes().all(token);
         faults.demand(
-            target.is_none_or(is_user),
-            "profile.moh_target",
+            fits,
+            format!("profile.codecs[{index}]"),
             "format",
-            "must be the user part of a SIP URI",
+            "must be a codec's name",
         );
-        faults.demand(
-            target.is_some() || profile.moh_method != MohMethod::Refer,
-            "profile.moh_target",
-            "required",
-            "is needed where moh_method is refer",
-        );
-        let known = |country: &String| tones::ringback_of(country).is_some();
-        faults.demand(
-            profile.tone_country.as_ref().is_none_or(known),
-            "profile.tone_country",
-            "unknown",
-            "must be the ISO 3166 code of a country whose tones are known",
-        );
-        faults.demand(
-            profile.codecs.len() <= 16,
-            "profile.codecs",
-            "too_many",
-            "must be at most 16",
-        );
-        for (index, codec) in profile.codecs.iter().enumerate() {
-            let token = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-            let fits = (1..=32).contains(&codec.len()) && codec.bytes().all(token);
-            faults.demand(
-                fits,
-                format!("profile.codecs[{index}]"),
-                "format",
-                "must be a codec's name",
-            );
-        }
     }
 }
 
@@ -530,11 +527,11 @@ async fn write(
 
 impl Password {
     /// Always: it never leaves in any form.
-    fn is_secret(&self) -> bool {
+    pub(super) fn is_secret(&self) -> bool {
         true
     }
 
-    fn applied_to(&self, current: Option<Secret>) -> Option<Secret> {
+    pub(super) fn applied_to(&self, current: Option<Secret>) -> Option<Secret> {
         match self {
             Self::Keep => current,
             Self::Remove => None,

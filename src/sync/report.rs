@@ -44,6 +44,8 @@ pub struct Counts {
     pub users_updated: u32,
     /// Users whose seats are gone.
     pub users_disabled: u32,
+    /// Registrations at exchanges that follow what their users are now.
+    pub registrations: u32,
 }
 
 /// Why a Sync could not do all.

@@ -7,8 +7,8 @@ use crate::provisioning::{
     Held, Knowledge, NumberStatus, Seat, SeatKind, Seats, SyncState, Verdict, judge, user_cap,
 };
 use crate::store::{
-    Change, CustomerRecord, Seated, StoreError, TaskState, customers, events, numbers, services,
-    tasks, users,
+    Change, CustomerRecord, Seated, StoreError, TaskState, customers, events, numbers,
+    registrations, services, tasks, users,
 };
 use serde_json::json;
 use std::collections::HashSet;
@@ -167,6 +167,8 @@ async fn apply(
         let verdict = judge(&held, &answer.known);
         serves_differently |= settle(change, customer.id, &held, verdict, report).await?;
     }
+    report.counts.registrations = registrations::follow_users(change, customer.id).await?;
+    serves_differently |= report.counts.registrations > 0;
     Ok(serves_differently)
 }
 

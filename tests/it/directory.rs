@@ -324,6 +324,7 @@ fn unscreened() -> Directory {
         weight: 1,
         state: TrunkState::InService,
         profile: Profile::trunk(),
+        line: None,
     };
     let number = PhoneNumber {
         number: "+14255550100".parse().unwrap(),

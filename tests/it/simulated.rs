@@ -23,6 +23,7 @@ mod limits;
 mod observed;
 mod outward;
 mod refusals;
+mod registrations;
 mod reliable;
 mod replaces;
 mod timers;

@@ -30,6 +30,17 @@ impl Api {
         self.ask(Method::GET, path, None, StatusCode::OK).await
     }
 
+    /// The same API with another token.
+    pub fn with(&self, token: String) -> Self {
+        Self::new(self.base.clone(), token)
+    }
+
+    /// A change of whatever version there is.
+    pub async fn patch(&self, path: &str, body: Value) -> Value {
+        self.ask(Method::PATCH, path, Some(body), StatusCode::OK)
+            .await
+    }
+
     /// A file.
     pub async fn download(&self, path: &str) -> Vec<u8> {
         let answer = self.send(Method::GET, path, None).await;
@@ -111,7 +122,8 @@ impl Api {
         let mut request = self
             .client
             .request(method, format!("{}/api/v1{path}", self.base))
-            .bearer_auth(&self.token);
+            .bearer_auth(&self.token)
+            .header("If-Match", "*");
         if let Some(body) = body {
             request = request.json(&body);
         }

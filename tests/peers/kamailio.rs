@@ -26,6 +26,11 @@ pub async fn exchange(lab: &Lab) -> Running {
     start(lab, "exchange", include_str!("kamailio/exchange.cfg")).await
 }
 
+/// A hosted PBX that has the SBC as users.
+pub async fn registrar(lab: &Lab) -> Running {
+    start(lab, "registrar", include_str!("kamailio/registrar.cfg")).await
+}
+
 async fn start(lab: &Lab, name: &str, configuration: &str) -> Running {
     let file = lab.fill_in(&format!("{name}.cfg"), configuration);
     // In the foreground, into the log, with little memory; its own files lie in the lab.

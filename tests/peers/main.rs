@@ -1,5 +1,5 @@
 //! Tollgate as it is built, between programs of other people: sipp and Kamailio for signalling and load, baresip and
-//! linphone for what is heard, tshark for what is on the wire, Knot for what is in DNS. Everything runs on loopback, at
+//! linphone for what is heard, tshark for what is on the wire, Knot for what is in DNS, Net::SIP as a registrar. Everything runs on loopback, at
 //! addresses of its own, and is ended by process id, also when a test fails. `tests/run` installs what is missing.
 
 mod api;
@@ -16,6 +16,7 @@ mod linphone;
 mod load;
 mod phones;
 mod process;
+mod registrations;
 mod ringing;
 mod sbc;
 mod script;

@@ -37,6 +37,7 @@ pub struct Sbc {
     pub api: Api,
     /// The customer's path in the API.
     pub customer: String,
+    directory: std::path::PathBuf,
     metrics: String,
 }
 
@@ -83,8 +84,31 @@ impl Sbc {
             running,
             api,
             customer,
+            directory: lab.directory().to_owned(),
             metrics: format!("http://{}:9090/metrics", lab.sbc()),
         }
+    }
+
+    /// The API as the customer's own administrator uses it.
+    pub async fn customers_api(&self) -> Api {
+        let scope = self.customer.rsplit('/').next().unwrap_or_default();
+        let token = [
+            "token",
+            "create",
+            "--config",
+            "tollgate.toml",
+            "--role",
+            "customer_admin",
+        ];
+        let token = tollgate()
+            .args(token)
+            .args(["--scope", scope])
+            .current_dir(&self.directory)
+            .output()
+            .expect("the program starts");
+        assert!(token.status.success(), "{token:?}");
+        let token = String::from_utf8(token.stdout).expect("a token");
+        self.api.with(token.trim().to_owned())
     }
 
     /// What the customer's limit has seen.

@@ -1,4 +1,6 @@
-use super::super::examples::{self, customer, gateway, id, phone_number, region, rows, trunk};
+use super::super::examples::{
+    self, customer, gateway, id, phone_number, region, registration, rows, trunk,
+};
 use super::super::{Region, Rows, TrunkState};
 use super::*;
 
@@ -572,4 +574,60 @@ fn priorities_order_and_weights_share() {
         heavy_first += u32::from(order[0].name == "heavy");
     }
     assert!((7300..7700).contains(&heavy_first), "{heavy_first}");
+}
+
+fn with_line(numbers: &[&str]) -> Rows {
+    let mut rows = rows(vec![pbx()]);
+    let line = registration("1001", &rows.customers[0], numbers);
+    rows.registrations.push(line);
+    rows
+}
+
+fn on_line(rows: Rows, called: &str) -> Result<Admission, Denied> {
+    let line = rows.registrations[0].clone();
+    let trunk = Arc::new(line).trunk([]);
+    let origin = Origin::Trunk(trunk.into());
+    let directory = Directory::compile(rows).unwrap();
+    let attempt = Attempt {
+        origin: &origin,
+        request_host: "192.0.2.1",
+        called,
+        caller: "1002",
+        random: 1,
+    };
+    directory.admit(&attempt).map_err(|denial| denial.denied)
+}
+
+/// A user of an exchange calls by it and by nothing else; an emergency call may take the customer's trunks too. A number
+/// without such a user goes by the trunks as ever.
+#[test]
+fn a_user_of_an_exchange_calls_by_it() {
+    let admitted = from_acme(with_line(&[OURS]), "+4930123456").unwrap();
+    assert_eq!(trunk_names(&admitted), ["exchange"]);
+    let Route::Trunk(trunk) = &admitted.routes[0] else {
+        panic!("{:?}", admitted.routes)
+    };
+    let line = trunk.line.as_ref().unwrap();
+    assert_eq!(&*line.username, "1001");
+    let emergency = from_acme(with_line(&[OURS]), "112").unwrap();
+    assert_eq!(trunk_names(&emergency), ["exchange", "pbx"]);
+    let other = from_acme(with_line(&["+14255550199"]), "+4930123456").unwrap();
+    assert_eq!(trunk_names(&other), ["pbx"]);
+}
+
+/// Who calls the Contact of a registration reaches the user's first number that is in service, and nobody else.
+#[test]
+fn a_call_on_a_registration_reaches_its_user() {
+    let rows = || with_line(&["+14255550199", OURS]);
+    let admitted = on_line(rows(), "tok1001").unwrap();
+    assert_eq!(admitted.called, OURS, "the other is not in service");
+    assert!(matches!(&admitted.routes[..], [Route::Teams(_)]));
+    assert_eq!(admitted.caller, "1002");
+    let denied = Err(Denied::NumberNotInService);
+    let called = |rows, called| on_line(rows, called).map(|_| ());
+    assert_eq!(called(rows(), OURS), denied);
+    assert_eq!(called(with_line(&[]), "tok1001"), denied);
+    let mut disabled = rows();
+    disabled.customers[0].admin_state = AdminState::Disabled;
+    assert_eq!(called(disabled, "tok1001"), Err(Denied::CustomerDisabled));
 }

@@ -1,5 +1,5 @@
 use super::super::GatewayState;
-use super::super::examples::{customer, gateway, phone_number, region, trunk};
+use super::super::examples::{customer, gateway, phone_number, region, registration, rows, trunk};
 use super::*;
 
 /// TDR-145, TDR-1213: what Teams knows of us is another when a name comes, goes, moves or changes its state, and the same
@@ -138,6 +138,12 @@ fn held(rows: &Rows, id: Uuid) -> Holding {
             .trunks
             .iter()
             .filter(|t| t.customer == Some(id))
+            .cloned()
+            .collect(),
+        registrations: rows
+            .registrations
+            .iter()
+            .filter(|r| r.customer == id)
             .cloned()
             .collect(),
     }
@@ -289,4 +295,47 @@ fn media_bypass_needs_a_port_of_its_own() {
     };
     assert_eq!(told(5061, false), Err(vec![shared]));
     assert_eq!((told(5062, false), told(5061, true)), (Ok(()), Ok(())));
+}
+
+/// Users of exchanges are registered while their customer may call; they come and go with it, and a second one of the
+/// same Contact is told.
+#[test]
+fn registrations_go_with_their_customer() {
+    let lines = |directory: &Directory| directory.registrations().len();
+    let mut rows = rows(vec![]);
+    let acme = rows.customers[0].clone();
+    let line = registration("1001", &acme, &["+14255550100"]);
+    rows.registrations = vec![line.clone()];
+    let directory = Directory::compile(rows.clone()).unwrap();
+    let number = "+14255550100".parse().unwrap();
+    assert_eq!(lines(&directory), 1);
+    assert!(directory.registration_of_token("tok1001").is_some());
+    assert!(directory.registration_of_number(acme.id, &number).is_some());
+    assert!(
+        directory
+            .registration_of_number(Uuid::nil(), &number)
+            .is_none()
+    );
+
+    let mut holding = Holding::new(acme.id);
+    holding.customer = Some(Customer {
+        admin_state: AdminState::Disabled,
+        ..acme.clone()
+    });
+    holding.registrations = vec![line.clone()];
+    let disabled = directory.replace(2, vec![holding]).unwrap();
+    assert_eq!(lines(&disabled), 0);
+    assert!(disabled.registration_of_token("tok1001").is_none());
+    assert!(disabled.registration_of_number(acme.id, &number).is_none());
+
+    rows.registrations.push(Registration {
+        id: Uuid::from_u128(1),
+        ..line.clone()
+    });
+    assert_eq!(Directory::compile(rows.clone()).unwrap_err().len(), 1);
+    rows.registrations = vec![Registration {
+        customer: Uuid::nil(),
+        ..line
+    }];
+    assert!(Directory::compile(rows).is_err());
 }

@@ -106,6 +106,25 @@ impl Challenge {
         refused.is_none_or(|refused| self.stale || refused.realm != self.realm)
     }
 
+    /// Goes on with the nonce that a response of the same party names for the next request (RFC 7616 §3.5), if it does.
+    pub fn renew(&mut self, response: &Message) {
+        // Authentication-Info has its parameters without a scheme before them.
+        let name = if self.proxy {
+            Name::Extension("Proxy-Authentication-Info")
+        } else {
+            Name::AuthenticationInfo
+        };
+        let next = response.headers(name).find_map(|line| {
+            let line = format!("Digest {}", line.text()?);
+            let fields = Fields::all(&line);
+            let next = fields.first()?.get("nextnonce")?;
+            (!next.is_empty()).then(|| next.to_owned())
+        });
+        if let Some(next) = next {
+            (self.nonce, self.count) = (next, 0);
+        }
+    }
+
     /// The value for [`Challenge::header`] of a request with this Request-URI and body. Counts up at each call
     /// (RFC 7616 §3.4).
     pub fn answer(

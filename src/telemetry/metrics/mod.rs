@@ -71,6 +71,11 @@ table! {
     PEER_UP = Gauge "tollgate_peer_up" ["kind", "peer"] "1 if a trunk or Microsoft proxy answers, else 0";
     PEER_DOWN = Gauge "tollgate_peer_down" ["kind", "peer", "reason"] "1 for the reason for which a peer does not answer, else 0";
 
+    REGISTRATIONS = Gauge "tollgate_registrations" ["state"] "Users registered at their exchanges, by how they stand";
+    REGISTRATIONS_FAILING = Gauge "tollgate_registrations_failing" ["code"] "Users whose last REGISTER failed, by the exchange's answer; 0: none";
+    REGISTERS_SENT = Counter "tollgate_registers_sent_total" [] "REGISTERs sent to exchanges, without repetitions";
+    REGISTERS_ANSWERED = Counter "tollgate_registers_answered_total" ["code"] "Final answers of exchanges to REGISTERs, challenges too; none: nobody answered";
+
     SIP_RECEIVED = Counter "tollgate_sip_requests_received_total" ["method"] "Requests received, without repetitions";
     SIP_MALFORMED = Counter "tollgate_sip_malformed_total" [] "Messages that could not be read";
     SIP_RETRANSMISSIONS = Counter "tollgate_sip_retransmissions_total" ["direction"] "Messages sent or received again";

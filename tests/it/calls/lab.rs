@@ -161,8 +161,26 @@ impl Lab {
     /// What the API answers to the carrier's administrator: the status, and the body, null if there is none.
     pub async fn api(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let role = store::AccessRole::CarrierAdmin;
+        self.api_as(role, None, method, path, body).await
+    }
+
+    /// What it answers to the customer's own administrator.
+    pub async fn customers_api(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let id = self.customer().rsplit('/').next().unwrap().parse().unwrap();
+        let role = store::AccessRole::CustomerAdmin;
+        self.api_as(role, Some(id), method, path, body).await
+    }
+
+    async fn api_as(
+        &self,
+        role: store::AccessRole,
+        scope: Option<uuid::Uuid>,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> (u16, Value) {
         let tokens = self.sbc.store().tokens();
-        let token = tokens.create("test", role, None, None).await.unwrap();
+        let token = tokens.create("test", role, scope, None).await.unwrap();
         let url = format!("http://{}{path}", self.sbc.listening().admin);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut request = client.request(method.parse().unwrap(), url);
@@ -176,6 +194,13 @@ impl Lab {
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// What Prometheus is told.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.sbc.listening().metrics);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.get(url).send().await.unwrap().text().await.unwrap()
     }
 
     /// The SBC's configuration.

@@ -12,6 +12,7 @@ use tollgate::sip::{
 };
 
 use super::link::Link;
+use super::registrar::Registrar;
 use super::sdp::Media;
 use super::setup::Who;
 
@@ -79,6 +80,10 @@ pub struct Agent {
     pub options: u16,
     /// Payload types that its descriptions begin with.
     pub codecs: Vec<u8>,
+    /// What it does with REGISTERs.
+    pub registrar: Registrar,
+    /// Keep-alives that came in.
+    pub pings: u32,
     /// OPTIONS that came in.
     pub asked: Vec<Message>,
     /// INVITEs that open a dialog and that no test has taken yet.
@@ -124,6 +129,8 @@ impl Agent {
             on_cancel: Some(487),
             options: 200,
             codecs: vec![8, 0, 101],
+            registrar: Registrar::new(),
+            pings: 0,
             asked: Vec::new(),
             arrivals: VecDeque::new(),
             strays: Vec::new(),

@@ -12,6 +12,7 @@
 pub mod agent;
 mod audit;
 pub mod link;
+pub mod registrar;
 mod relay;
 mod script;
 pub mod sdp;
@@ -61,6 +62,8 @@ pub struct World {
     pub reports: Vec<Report>,
     pub audit: Audit,
     pub random: Random,
+    /// Names that lead to several agents, in this order.
+    pub aliases: BTreeMap<String, Vec<Who>>,
     /// Real time that `calls` has taken so far.
     pub spent: Duration,
     start: Instant,
@@ -145,6 +148,7 @@ impl World {
             reports: Vec::new(),
             audit: Audit::new(media_bypass),
             random,
+            aliases: BTreeMap::new(),
             spent: Duration::ZERO,
             start: now,
             seed,
@@ -410,6 +414,10 @@ impl World {
         };
         let who = who.unwrap_or_else(|| panic!("nobody is at {to:?}: {bytes:?}"));
         let agent = &mut self.agents[who];
+        if &bytes[..] == b"\r\n\r\n" {
+            agent.pings += 1;
+            return;
+        }
         let by_tcp = matches!(to, SendTo::Target(target) if target.transport == Transport::Tcp);
         if agent.unreachable || agent.refuses_tcp && by_tcp {
             self.note(format!(
@@ -438,6 +446,15 @@ impl World {
 
     fn resolve(&self, hop: &Hop) -> Result<Vec<Target>, String> {
         let host = hop.host.to_ascii_lowercase();
+        if let Some(all) = self.aliases.get(&host) {
+            let target = |who: &Who| Target {
+                transport: hop.transport.unwrap_or(self.agents[*who].transport),
+                address: self.agents[*who].address,
+                name: hop.host.clone(),
+                realm: hop.realm,
+            };
+            return Ok(all.iter().map(target).collect());
+        }
         let agent = self.agents.iter().find(|agent| {
             agent.address.ip().to_string() == host
                 || agent.host == host
@@ -573,6 +590,13 @@ impl World {
                 self.agents[who].asked.push(message);
             }
             Method::Invite => self.on_invite(who, key, message),
+            Method::Register => {
+                let now = self.now;
+                let agent = &mut self.agents[who];
+                let mut draft = agent.registrar.answer(&message, now);
+                draft.header(Name::Extension(audit::LEAK), agent.name);
+                agent.endpoint.respond(key, draft, now);
+            }
             _ => self.answer_plainly(who, key, &message, 481),
         }
     }

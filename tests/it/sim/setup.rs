@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::b2bua::{Config, UnknownPeers};
+use tollgate::b2bua::{Config, RegistrationConfig, UnknownPeers};
 use tollgate::directory::{
-    ActivationState, AdminState, Auth, Customer, Gateway, GatewayState, NumberFormat, PhoneNumber,
-    Profile, Region, Role, Rows, Trunk, TrunkState,
+    ActivationState, AdminState, Auth, Customer, Gateway, GatewayState, NumberFormat, Pbx, PbxKind,
+    PhoneNumber, Profile, Region, Registration, Role, Rows, Secret, Trunk, TrunkState,
 };
 use tollgate::sip::{self, Hop, Realm, Transport};
 use uuid::Uuid;
@@ -186,6 +186,7 @@ fn config() -> Config {
         teams_domains: vec!["pstnhub.microsoft.com".into()],
         options_interval: Duration::from_secs(60),
         unknown_peers: UnknownPeers::Refuse,
+        registrations: RegistrationConfig::default(),
         product: "Tollgate/0".into(),
         x_ms_sbc: "Tollgate/Tollgate/0".into(),
     }
@@ -249,5 +250,41 @@ fn trunk(name: &str, last: u8, customer: Option<Uuid>) -> Trunk {
         weight: 1,
         state: TrunkState::InService,
         profile: Profile::trunk(),
+        line: None,
+    }
+}
+
+/// The exchange where [`line`]s are users, at 192.0.2.10 unless a test says otherwise.
+pub fn exchange() -> Pbx {
+    Pbx {
+        id: Uuid::from_u128(0xecc),
+        name: "exchange".into(),
+        kind: PbxKind::Generic,
+        domain: "pbx.example".into(),
+        registrar: "pbx.example".into(),
+        hop: Hop {
+            host: "pbx".into(),
+            port: Some(5060),
+            transport: Some(Transport::Udp),
+            realm: Realm::Trunk,
+        },
+        expires_s: 3600,
+        keep_alive: None,
+        acl: Vec::new(),
+        profile: PbxKind::Generic.profile(),
+    }
+}
+
+/// User `10n` of `acme`'s exchange, who has these numbers at Teams.
+pub fn line(n: u32, numbers: &[&str], pbx: &Arc<Pbx>) -> Registration {
+    Registration {
+        id: Uuid::from_u128(0x11_0000 + u128::from(n)),
+        customer: ACME,
+        numbers: numbers.iter().map(|n| n.parse().expect("E.164")).collect(),
+        username: format!("10{n}").into(),
+        auth_name: format!("auth-10{n}").into(),
+        password: Secret::new("s3same"),
+        token: format!("token{n}").into(),
+        pbx: Arc::clone(pbx),
     }
 }
