@@ -106,7 +106,11 @@ impl Shard {
                         self.heard(event);
                     }
                 }
-                Some(request) = self.asked.recv() => live::answer(&mut self.calls, request),
+                Some(request) = self.asked.recv() => {
+                    // Whoever has written something and asks what came of it finds it obeyed.
+                    self.follow_directory();
+                    live::answer(&mut self.calls, request);
+                }
                 Some(Drain { patience, done }) = self.drain.recv() => {
                     self.calls.drain();
                     let at = Instant::now() + patience;

@@ -404,7 +404,7 @@ mod tests {
 
     fn customers_settings() -> super::super::CustomerSettings {
         super::super::CustomerSettings {
-            activation_state: crate::directory::ActivationState::Active,
+            activation_state: directory::ActivationState::Active,
             ..acme()
         }
     }

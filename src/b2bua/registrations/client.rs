@@ -131,10 +131,10 @@ impl Client {
         self.line = line;
     }
 
-    /// Does not wait any longer for its next REGISTER.
+    /// Does not wait any longer for its next REGISTER. What failed has still failed until that is answered.
     pub fn hurry(&mut self) {
         if let Stage::Resting(_) = self.stage {
-            self.failures = 0;
+            self.failures = self.failures.min(1);
             self.stage = Stage::Queued;
         }
     }

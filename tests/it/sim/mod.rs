@@ -173,6 +173,8 @@ impl World {
 
     /// Lets this much time pass.
     pub fn pass(&mut self, time: Duration) {
+        // What a test has made the SBC do itself goes out now.
+        self.settle();
         let until = self.now + time;
         while self.step(until) {}
     }
