@@ -450,6 +450,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{number}", "+14255550199")
                 .replace("{gateway}", &Uuid::nil().to_string())
                 .replace("{trunk}", &Uuid::nil().to_string())
+                .replace("{pbx}", &Uuid::nil().to_string())
+                .replace("{registration}", &Uuid::nil().to_string())
                 .replace("{partner}", &partner.to_string())
                 .replace("{announcement}", "limit_reached")
                 .replace("{user}", &Uuid::nil().to_string())
@@ -458,7 +460,7 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{task}", &Uuid::nil().to_string());
             let open = matches!(
                 template.as_str(),
-                "/healthz" | "/readyz" | "/api/v1/openapi.json"
+                "/healthz" | "/readyz" | "/api/v1/openapi.json" | "/oauth/callback"
             );
             for token in [None, Some("tg_wrong"), Some("")] {
                 let mut request = api.request(&method, &path);
