@@ -476,6 +476,19 @@ mod tests {
         ("POST", "/api/v1/customers/{id}/users/bulk"),
         ("PATCH", "/api/v1/customers/{id}/users/{user}"),
         ("DELETE", "/api/v1/customers/{id}/users/{user}"),
+        ("POST", "/api/v1/customers/{id}/pbx-registrations"),
+        (
+            "PATCH",
+            "/api/v1/customers/{id}/pbx-registrations/{registration}",
+        ),
+        (
+            "DELETE",
+            "/api/v1/customers/{id}/pbx-registrations/{registration}",
+        ),
+        (
+            "POST",
+            "/api/v1/customers/{id}/pbx-registrations/{registration}/restart",
+        ),
         ("PUT", "/api/v1/customers/{id}/activation"),
         ("POST", "/api/v1/customers/{id}/activation"),
         ("DELETE", "/api/v1/customers/{id}/activation"),
