@@ -1,6 +1,6 @@
 use super::{
-    AdminState, Customer, Directory, Gateway, HeldGateways, PhoneNumber, Region, Registration,
-    Trunk, TrunkState,
+    AdminState, Customer, Directory, Gateway, HeldGateways, Phone, PhoneNumber, Region,
+    Registration, Trunk, TrunkState,
 };
 use crate::audio::{Announcement, Clip};
 use ipnet::IpNet;
@@ -52,6 +52,8 @@ pub struct Rows {
     pub trunks: Vec<Trunk>,
     /// Users of exchanges in whose names we register.
     pub registrations: Vec<Registration>,
+    /// Desk telephones, active or not.
+    pub phones: Vec<Phone>,
     /// Announcements that are not the built-in ones.
     pub announcements: HashMap<Announcement, Arc<Clip>>,
 }
@@ -62,9 +64,9 @@ pub enum CompileError {
     /// Two rows claim what only one may have.
     #[error("{what} {name} occurs twice")]
     Twice {
-        /// `region`, `customer`, `gateway`, `number`, `trunk` or `registration`.
+        /// `region`, `customer`, `gateway`, `number`, `trunk`, `registration` or `phone`.
         what: &'static str,
-        /// Its code, id, domain name or number.
+        /// Its code, id, domain name, number, user name or extension.
         name: String,
     },
     /// A row belongs to a customer that is not there.
@@ -132,6 +134,8 @@ pub struct Holding {
     pub trunks: Vec<Trunk>,
     /// Those of a customer that may not call are left out.
     pub registrations: Vec<Registration>,
+    /// Desk telephones, active or not.
+    pub phones: Vec<Phone>,
 }
 
 impl Holding {
@@ -145,6 +149,7 @@ impl Holding {
             extensions: Vec::new(),
             trunks: Vec::new(),
             registrations: Vec::new(),
+            phones: Vec::new(),
         }
     }
 }
@@ -176,6 +181,9 @@ impl Directory {
         for extension in rows.extensions {
             let holding = of(&mut holdings, extension.customer);
             holding.extensions.push(extension);
+        }
+        for phone in rows.phones {
+            of(&mut holdings, phone.customer).phones.push(phone);
         }
         for trunk in owned {
             if let Some(customer) = trunk.customer {
@@ -245,6 +253,7 @@ impl Directory {
         self.put_extensions(customer.id, holding.extensions, errors);
         self.put_trunks(Some(customer.id), holding.trunks, errors);
         self.put_registrations(&customer, holding.registrations, errors);
+        self.put_phones(customer.id, holding.phones, errors);
         self.customers.insert(customer.id, Arc::new(customer));
     }
 
@@ -420,6 +429,7 @@ impl Directory {
             self.numbers.remove(number);
         }
         self.extensions.remove(&customer);
+        self.take_phones(customer);
         let trunks = self.trunks_by_customer.remove(&Some(customer));
         for trunk in trunks.iter().flat_map(|trunks| trunks.iter()) {
             self.trunks.remove(&trunk.id);
@@ -463,6 +473,10 @@ fn orphans(holding: &Holding) -> impl Iterator<Item = CompileError> {
     let trunks = holding.trunks.iter().map(|t| ("trunk", t.name.clone()));
     let registrations = holding.registrations.iter();
     let registrations = registrations.map(|r| ("registration", r.id.to_string()));
+    let phones = holding
+        .phones
+        .iter()
+        .map(|p| ("phone", p.auth_user.to_string()));
     let unknown = |(what, name)| CompileError::UnknownCustomer {
         what,
         name,
@@ -472,6 +486,7 @@ fn orphans(holding: &Holding) -> impl Iterator<Item = CompileError> {
         .chain(numbers)
         .chain(trunks)
         .chain(registrations)
+        .chain(phones)
         .map(unknown)
 }
 

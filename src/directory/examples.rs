@@ -119,6 +119,22 @@ pub fn registration(user: &str, customer: &Customer, numbers: &[&str]) -> Regist
     }
 }
 
+/// An active telephone without a number.
+pub fn phone(name: &str, extension: &str, customer: &Customer) -> Phone {
+    Phone {
+        device: id(name),
+        customer: customer.id,
+        user: Some(id(extension)),
+        extension: extension.into(),
+        auth_user: name.into(),
+        password: Secret::new(format!("{name}-secret")),
+        display_name: name.into(),
+        number: None,
+        active: true,
+        bootstrap: None,
+    }
+}
+
 /// One region, `acme` in it with an active gateway and a number, and these trunks.
 pub fn rows(trunks: Vec<Trunk>) -> Rows {
     let acme = customer("acme");

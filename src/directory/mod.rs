@@ -14,6 +14,7 @@ mod customer;
 mod gateway;
 mod number;
 mod pbx_kind;
+mod phone;
 mod profile;
 mod region;
 mod registration;
@@ -27,6 +28,7 @@ pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
 pub use pbx_kind::PbxKind;
+pub use phone::{Mac, Phone};
 pub use profile::{
     Announcements, AssertedIdentity, CallHistory, Callers, Dtmf, Hold, MohMethod, Profile,
     ReliableProvisionals, Srtp, SrtpSuite, UdpToTcp,
@@ -72,6 +74,10 @@ pub struct Directory {
     /// By a customer and one of its numbers.
     registrations_by_number: imbl::HashMap<(Uuid, Number), Arc<Registration>>,
     registrations_by_customer: imbl::HashMap<Uuid, Arc<[Arc<Registration>]>>,
+    phones: imbl::HashMap<Box<str>, Arc<Phone>>,
+    phones_by_customer: imbl::HashMap<Uuid, phone::HeldPhones>,
+    /// Active ones only.
+    phones_by_mac: imbl::HashMap<Mac, Arc<Phone>>,
     announcements: HashMap<Announcement, Arc<Clip>>,
 }
 

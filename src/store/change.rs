@@ -125,6 +125,7 @@ impl Change {
                 extensions,
                 trunks: trunks::all(self, Some(id)).await?,
                 registrations: registrations::all(self, Some(id)).await?,
+                phones: Vec::new(),
             });
         }
         let before = self.store.directory.load_full();
@@ -199,6 +200,7 @@ pub(super) async fn load(
         extensions,
         trunks: trunks::all(connection, None).await?,
         registrations: registrations::all(connection, None).await?,
+        phones: Vec::new(),
     })
 }
 

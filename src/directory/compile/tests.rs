@@ -1,5 +1,5 @@
 use super::super::GatewayState;
-use super::super::examples::{customer, gateway, phone_number, region, registration, rows, trunk};
+use super::super::examples::{customer, gateway, phone, phone_number, region, registration, rows, trunk};
 use super::*;
 
 /// TDR-145, TDR-1213: what Teams knows of us is another when a name comes, goes, moves or changes its state, and the same
@@ -140,6 +140,12 @@ fn held(rows: &Rows, id: Uuid) -> Holding {
             .filter(|t| t.customer == Some(id))
             .cloned()
             .collect(),
+        phones: rows
+            .phones
+            .iter()
+            .filter(|p| p.customer == id)
+            .cloned()
+            .collect(),
         registrations: rows
             .registrations
             .iter()
@@ -154,7 +160,7 @@ fn held(rows: &Rows, id: Uuid) -> Holding {
 #[test]
 fn a_replaced_customer_is_as_if_all_were_compiled() {
     type Change = fn(&mut Rows);
-    let changes: [(&str, Change); 10] = [
+    let changes: [(&str, Change); 13] = [
         ("extension gone", |rows| rows.extensions.clear()),
         ("limit", |rows| rows.customers[0].max_channels = 3),
         ("number gone", |rows| {
@@ -175,12 +181,20 @@ fn a_replaced_customer_is_as_if_all_were_compiled() {
         ("trunk out of service", |rows| {
             rows.trunks[2].state = TrunkState::OutOfService;
         }),
+        ("phone moved", |rows| {
+            rows.phones[1].customer = rows.customers[1].id;
+        }),
+        ("phone deactivated", |rows| rows.phones[0].active = false),
+        ("phone gone", |rows| {
+            rows.phones.remove(0);
+        }),
         ("customer gone", |rows| {
             let gone = rows.customers.remove(0).id;
             rows.gateways.retain(|g| g.customer != gone);
             rows.numbers.retain(|n| n.customer != gone);
             rows.extensions.retain(|n| n.customer != gone);
             rows.trunks.retain(|t| t.customer != Some(gone));
+            rows.phones.retain(|p| p.customer != gone);
         }),
         ("customer new", |rows| {
             let new = customer("third");
@@ -208,6 +222,15 @@ fn a_replaced_customer_is_as_if_all_were_compiled() {
             trunk("shared", None),
             trunk("acme-pbx", Some(acme.id)),
             trunk("other-pbx", Some(other.id)),
+        ],
+        phones: vec![
+            Phone {
+                number: Some("+14255550100".parse().unwrap()),
+                bootstrap: Some([0, 21, 101, 0, 0, 1]),
+                ..phone("desk", "1001", &acme)
+            },
+            phone("hall", "1002", &acme),
+            phone("theirs", "1001", &other),
         ],
         customers: vec![acme, other],
         ..Rows::default()
