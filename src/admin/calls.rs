@@ -10,7 +10,9 @@ use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use super::sight;
-use crate::b2bua::{CallWhy, Counting, Direction, Hints, RegistrationView};
+use crate::b2bua::{
+    CallWhy, Counting, Direction, Hints, PhoneView, RegistrationView, Resynced, WakeUp,
+};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -132,6 +134,22 @@ pub enum CallRequest {
         id: Uuid,
         /// Where the answer goes.
         answer: oneshot::Sender<Option<Counting>>,
+    },
+    /// Tell a desk telephone to look for its configuration.
+    Resync {
+        /// The name that it registers by.
+        auth_user: String,
+        /// What it is told.
+        wake_up: WakeUp,
+        /// Where the answer goes, within five seconds: the first that there is.
+        answer: oneshot::Sender<Resynced>,
+    },
+    /// Where a desk telephone is.
+    Phone {
+        /// The name that it registers by.
+        auth_user: String,
+        /// Where the answer goes; none if it is not registered.
+        answer: oneshot::Sender<Option<PhoneView>>,
     },
     /// End a call.
     HangUp {

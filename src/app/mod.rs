@@ -86,6 +86,14 @@ pub enum StartError {
     /// What is needed to speak to Microsoft.
     #[error("microsoft: {0}")]
     Microsoft(#[from] ConfigError),
+    /// The password of telephones that nobody has activated.
+    #[error("phones.bootstrap_password_file {path}: {error}")]
+    BootstrapPassword {
+        /// Where it is kept.
+        path: String,
+        /// The operating system's words.
+        error: std::io::Error,
+    },
     /// Sockets that media needs.
     #[error("{0}")]
     Limits(String),
@@ -181,8 +189,10 @@ impl Sbc {
             config.media.cool_down,
             &mut random,
         );
+        let mut settings = config.calls();
+        settings.registrar.bootstrap_password = Some(start::bootstrap_password(config)?);
         let calls = Calls::new(
-            config.calls(),
+            settings,
             endpoint,
             sent_by,
             directory.load_full(),
@@ -220,6 +230,7 @@ impl Sbc {
             relay,
             media,
             asked,
+            resyncs: live::Resyncs::default(),
             drain: drained,
             directory: directory.clone(),
             generation: directory.load().generation,

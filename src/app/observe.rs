@@ -117,6 +117,13 @@ impl Observer {
                 }
                 metrics::CALLS_ACTIVE.set([], calls.active() as f64);
             }
+            Report::Register { outcome } => {
+                metrics::PHONE_REGISTERS.add([outcome], 1);
+                metrics::PHONES_REGISTERED.set([], calls.phones_registered() as f64);
+            }
+            Report::Activation { outcome } => metrics::ACTIVATIONS.add([outcome], 1),
+            // Whoever shows devices asks for them.
+            Report::PhoneOnline { .. } | Report::PhoneOffline { .. } => {}
             Report::GatewayProven { gateway } => self.proven(*gateway),
             Report::Dropped { .. } => metrics::CALLS_REFUSED.add(["dropped"], 1),
             Report::PeerChanged => self.peers(calls),

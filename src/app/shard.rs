@@ -13,7 +13,7 @@ use super::live;
 use super::observe::{self, Observer};
 use super::renewal::Renewal;
 use crate::admin::CallRequest;
-use crate::b2bua::{Calls, Output};
+use crate::b2bua::{ActivationAnswer, Calls, Output};
 use crate::directory::Directory;
 use crate::media;
 use crate::net::relay::RelayHandle;
@@ -45,6 +45,7 @@ pub(super) struct Shard {
     pub media: mpsc::Receiver<media::Event>,
     /// Operators, through the API.
     pub asked: mpsc::Receiver<CallRequest>,
+    pub resyncs: live::Resyncs,
     pub drain: mpsc::Receiver<Drain>,
     pub directory: Arc<ArcSwap<Directory>>,
     /// Of the directory that calls have.
@@ -109,7 +110,7 @@ impl Shard {
                 Some(request) = self.asked.recv() => {
                     // Whoever has written something and asks what came of it finds it obeyed.
                     self.follow_directory();
-                    live::answer(&mut self.calls, request);
+                    live::answer(&mut self.calls, &mut self.resyncs, request);
                 }
                 Some(Drain { patience, done }) = self.drain.recv() => {
                     self.calls.drain();
@@ -189,6 +190,14 @@ impl Shard {
                     }
                 }
                 Output::Cdr(cdr) => self.observer.record(&self.spool, &cdr),
+                // Codes are nobody's business here yet: the caller hears that nobody can be asked.
+                Output::Activate { id, .. } => {
+                    let answer = ActivationAnswer::Busy;
+                    self.calls.activated(id, answer, Instant::now());
+                }
+                Output::Resynced { auth_user, outcome } => {
+                    self.resyncs.answer(&auth_user, outcome);
+                }
                 Output::Report(report) => self.observer.report(&self.calls, &report),
             }
         }

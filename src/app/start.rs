@@ -5,7 +5,9 @@ use std::fs::{File, TryLockError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::StartError;
+use crate::base::Random;
 use crate::config::Config;
+use crate::directory::Secret;
 use crate::microsoft::{ConfigError, Microsoft};
 use crate::net::Addresses;
 use crate::sip::{Identity, SentBy, Transport};
@@ -81,6 +83,28 @@ pub(super) fn microsoft(config: &Config) -> Result<Option<Microsoft>, StartError
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// By which telephones register that nobody has activated: from the file that is configured, or made once and kept.
+pub(super) fn bootstrap_password(config: &Config) -> Result<Secret, StartError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let own = config.data_dir.join("bootstrap-password");
+    let path = config.phones.bootstrap_password_file.as_ref();
+    let path = path.unwrap_or(&own);
+    let failed = |error| StartError::BootstrapPassword {
+        path: path.display().to_string(),
+        error,
+    };
+    if *path == own && !own.exists() {
+        let made = Random::from_seed(rand::random()).token(32);
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let file = options.open(&own).map_err(failed)?;
+        (&file).write_all(made.as_bytes()).map_err(failed)?;
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    Ok(Secret::new(text.trim()))
 }
 
 /// How peers reach us: as configured, or as it turned out.

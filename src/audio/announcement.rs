@@ -1,13 +1,14 @@
-//! What a caller hears whose call is refused: built-in tones that need no language (ITU-T E.180), which an operator may
-//! replace by words.
+//! What callers hear of us: built-in tones that need no language (ITU-T E.180) where a call is refused, and English words
+//! where a telephone is activated. An operator may replace each.
 
 use super::clip::Clip;
+use super::g711;
 use super::tones::compose;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 use utoipa::ToSchema;
 
-/// Why a call was refused, as its caller hears it.
+/// Why a call was refused, as its caller hears it; or what somebody hears who activates a telephone.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]
@@ -19,6 +20,16 @@ pub enum Announcement {
     NotInService,
     /// All channels of the customer are in use.
     LimitReached,
+    /// A telephone's activation code is asked for.
+    ActivationEnter,
+    /// It is not valid.
+    ActivationNotValid,
+    /// The telephone is activated.
+    ActivationThankYou,
+    /// Whoever knows codes cannot be asked.
+    ActivationBusy,
+    /// There were too many tries.
+    ActivationGoodbye,
 }
 
 /// The special information tone: three tones that rise, and a second of silence.
@@ -33,7 +44,16 @@ const CONGESTION: &[(&[f32], u16)] = &[(&[425.0], 250), (&[], 250)];
 
 impl Announcement {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::NotActive, Self::NotInService, Self::LimitReached];
+    pub const ALL: [Self; 8] = [
+        Self::NotActive,
+        Self::NotInService,
+        Self::LimitReached,
+        Self::ActivationEnter,
+        Self::ActivationNotValid,
+        Self::ActivationThankYou,
+        Self::ActivationBusy,
+        Self::ActivationGoodbye,
+    ];
 
     /// As in the API, and the label of the metric.
     pub fn name(self) -> &'static str {
@@ -41,6 +61,11 @@ impl Announcement {
             Self::NotActive => "not_active",
             Self::NotInService => "not_in_service",
             Self::LimitReached => "limit_reached",
+            Self::ActivationEnter => "activation_enter",
+            Self::ActivationNotValid => "activation_not_valid",
+            Self::ActivationThankYou => "activation_thank_you",
+            Self::ActivationBusy => "activation_busy",
+            Self::ActivationGoodbye => "activation_goodbye",
         }
     }
 
@@ -48,14 +73,29 @@ impl Announcement {
     pub fn built_in(self) -> Arc<Clip> {
         static CLIPS: [OnceLock<Arc<Clip>>; Announcement::ALL.len()] =
             [const { OnceLock::new() }; Announcement::ALL.len()];
-        let (tones, rounds) = match self {
-            Self::NotActive | Self::NotInService => (SPECIAL_INFORMATION, 3),
-            Self::LimitReached => (CONGESTION, 12),
-        };
-        let all = || tones.iter().copied().cycle().take(tones.len() * rounds);
         let clip = &CLIPS[self as usize];
-        clip.get_or_init(|| Arc::new(compose(all()))).clone()
+        clip.get_or_init(|| Arc::new(self.made())).clone()
     }
+
+    fn made(self) -> Clip {
+        let repeated = |tones: &'static [(&'static [f32], u16)], rounds| {
+            compose(tones.iter().copied().cycle().take(tones.len() * rounds))
+        };
+        match self {
+            Self::NotActive | Self::NotInService => repeated(SPECIAL_INFORMATION, 3),
+            Self::LimitReached => repeated(CONGESTION, 12),
+            Self::ActivationEnter => spoken(include_bytes!("prompts/en/enter.ulaw")),
+            Self::ActivationNotValid => spoken(include_bytes!("prompts/en/not_valid.ulaw")),
+            Self::ActivationThankYou => spoken(include_bytes!("prompts/en/thank_you.ulaw")),
+            Self::ActivationBusy => spoken(include_bytes!("prompts/en/busy.ulaw")),
+            Self::ActivationGoodbye => spoken(include_bytes!("prompts/en/goodbye.ulaw")),
+        }
+    }
+}
+
+/// What `prompts/make` has made.
+fn spoken(octets: &[u8]) -> Clip {
+    Clip::new(octets.iter().map(|octet| g711::MULAW[usize::from(*octet)]))
 }
 
 #[cfg(test)]
@@ -95,6 +135,18 @@ mod tests {
                 }
                 at += part.len();
             }
+        }
+    }
+
+    /// The words are there: seconds of sound that is no silence.
+    #[test]
+    fn words_are_spoken() {
+        let spoken = Announcement::ALL.into_iter().skip(3);
+        for announcement in spoken {
+            let clip = announcement.built_in();
+            let loudest = decoded(&clip).into_iter().map(i16::unsigned_abs).max();
+            assert!(loudest > Some(8000), "{announcement:?}");
+            assert!(clip.duration() > Duration::from_secs(1), "{announcement:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::announcement::Invited;
 use super::body;
 use super::call::{Call, CallKey, Progress, Reaching, Stage};
 use super::core::Core;
+use super::desk::Sender;
 use super::explain;
 use super::extensions;
 use super::history;
@@ -22,7 +23,7 @@ use super::{Calls, Direction, Hints, Report};
 use crate::base::Redact;
 use crate::directory::{
     Admission, Attempt, Customer, Denial, Denied, Dialled, Directory, GatewayState, NumberFormat,
-    Route,
+    Origin, Phone, Route,
 };
 use crate::sip::{Message, Name, ServerKey, Source, Uri};
 
@@ -52,10 +53,31 @@ impl Calls {
         let local_tag = self.core.random.token(12);
         let mut notes = Notes::new(self.core.now);
         notes.add(self.core.now, explain::received(source));
-        if self.is_unproven(key, &message, source, &local_tag, &mut notes) {
-            return;
-        }
-        match self.admit(key, &message, source, &local_tag, &mut notes) {
+        let admitted = match self.sender(key, &message, source, &local_tag) {
+            Ok(Sender::Asked) => return,
+            Ok(Sender::NoPhone) => {
+                if self.is_unproven(key, &message, source, &local_tag, &mut notes) {
+                    return;
+                }
+                self.admit(key, &message, source, &local_tag, None, &mut notes)
+            }
+            Ok(Sender::Phone(phone)) => {
+                let phone = Some(&phone);
+                self.admit(key, &message, source, &local_tag, phone, &mut notes)
+            }
+            Ok(Sender::Bootstrap(mac)) => {
+                let invited = Invited {
+                    key,
+                    message: &message,
+                    source,
+                    local_tag: &local_tag,
+                };
+                let begun = self.on_bootstrap_invite(&invited, mac);
+                begun.map(|()| None).map_err(|r| Refused::new(r).into())
+            }
+            Err(refusal) => Err(Refused::new(refusal).into()),
+        };
+        match admitted {
             Ok(None) => {}
             Ok(Some(call_key)) => {
                 if let Some(call) = self.calls.get_mut(&call_key) {
@@ -110,22 +132,23 @@ impl Calls {
         message: &Message,
         source: &Source,
         local_tag: &str,
+        phone: Option<&Arc<Phone>>,
         notes: &mut Notes,
     ) -> Result<Option<CallKey>, Box<Refused>> {
+        let at_phone = phone.map(|phone| self.at(phone, source));
         let core = &mut self.core;
         let now = core.now;
         let malformed =
             |error: &dyn std::fmt::Display| Refused::new(Refusal::Malformed(error.to_string()));
-        let origin = core.origin(message, source).map_err(Refused::new)?;
+        let origin = match phone {
+            Some(phone) => Origin::Phone(phone.clone()),
+            None => core.origin(message, source).map_err(Refused::new)?,
+        };
         notes.add(now, explain::peer(&origin, source));
-        let known = origin
-            .trunks()
-            .first()
-            .map(|trunk| Peer::Trunk(trunk.clone()));
+        let trunk = origin.trunks().first().cloned().map(Peer::Trunk);
+        let known = at_phone.or(trunk);
         core.report(Report::Invite {
-            peer: known
-                .as_ref()
-                .map_or("teams".to_owned(), |p| p.name().to_owned()),
+            peer: known.as_ref().map_or("teams".to_owned(), Peer::label),
             outgoing: false,
         });
         let uri = Uri::parse(message.request_uri()).map_err(|e| malformed(&e))?;
@@ -159,6 +182,10 @@ impl Calls {
         }
         let caller = Caller::of(message, peer.as_ref().map(Peer::profile))
             .map_err(|e| with_peer(Refusal::Malformed(e)))?;
+        let caller = match phone {
+            Some(phone) => caller.of_phone(phone),
+            None => caller,
+        };
         let request = Attempt {
             origin: &origin,
             request_host: uri.host,
@@ -295,7 +322,7 @@ fn is_unregistered(core: &Core, admission: &Admission) -> bool {
             let line = trunk.line.as_ref();
             line.is_some_and(|line| core.standing.at(line.id).is_none())
         }
-        Route::Teams(_) => false,
+        Route::Teams(_) | Route::Phone(_) => false,
     };
     admission.routes.iter().all(is_away)
 }

@@ -176,7 +176,7 @@ impl Calls {
             leg.state = State::Accepted { owes_bye: None };
             draft.header(Name::Supported, SUPPORTED);
             core.report(Report::Response {
-                peer: peer.name().to_owned(),
+                peer: peer.label(),
                 outgoing: true,
                 status,
             });

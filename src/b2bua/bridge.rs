@@ -25,7 +25,7 @@ impl Call {
         if let Some(holder) = self.leg(id) {
             let pbx = match holder.peer {
                 Peer::Teams(..) => self.tells(other) != Direction::SendRecv,
-                Peer::Trunk(_) => holder.direction == Direction::SendOnly,
+                _ => holder.peer.brings_music() && holder.direction == Direction::SendOnly,
             };
             let holds = holder.direction != Direction::SendRecv;
             let music = if pbx { Music::Pbx } else { Music::BuiltIn };
@@ -52,7 +52,8 @@ impl Call {
     /// Whether music for this leg's peer is its own business: it is a PBX, and its customer wants it so. A carrier plays
     /// none.
     fn pbx_plays(&self, leg: &Leg) -> bool {
-        self.customer.pbx_moh && leg.peer.towards() == Towards::Pbx
+        let peer = &leg.peer;
+        self.customer.pbx_moh && peer.towards() == Towards::Pbx && peer.brings_music()
     }
 
     /// Tells this leg's peer what it does not know yet. While another exchange runs that waits; its end comes here.
@@ -155,6 +156,6 @@ fn hears_music(holder: &Leg, pbx_plays: bool) -> bool {
     match (&holder.peer, holder.direction) {
         (_, Direction::SendRecv) => false,
         (Peer::Teams(..), _) => !pbx_plays,
-        (Peer::Trunk(_), direction) => direction != Direction::SendOnly,
+        (peer, direction) => direction != Direction::SendOnly || !peer.brings_music(),
     }
 }

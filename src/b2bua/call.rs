@@ -13,6 +13,7 @@ use super::identity::Caller;
 use super::leg::{Leg, Side, State};
 use super::record::Record;
 use super::refusal::Refusal;
+use super::registrar::Reach;
 use super::transfer::Transfer;
 use crate::directory::{Admission, ChannelPermit, Customer, Route};
 use crate::media::{Command, LegId, LegReport};
@@ -27,6 +28,8 @@ pub(super) struct CallKey(pub u64);
 pub(super) struct Attempt {
     pub route: Route,
     pub hop: Hop,
+    /// Where a telephone is; none: nowhere.
+    pub reach: Option<Reach>,
 }
 
 /// What the caller has heard of the called party so far.

@@ -90,7 +90,7 @@ pub enum Direction {
     FromTeams,
     /// Teams was the B leg, or would have been.
     ToTeams,
-    /// Teams had no part in it: a customer's exchange called out by a carrier.
+    /// Teams had no part in it: a customer's exchange called out by a carrier, or a desk telephone called or was called.
     BetweenTrunks,
 }
 
@@ -108,7 +108,7 @@ impl Direction {
     pub(super) fn of(admission: &Admission) -> Self {
         match (&admission.gateway, admission.routes.first()) {
             (Some(_), _) => Self::FromTeams,
-            (None, Some(Route::Trunk(_))) => Self::BetweenTrunks,
+            (None, Some(Route::Trunk(_) | Route::Phone(_))) => Self::BetweenTrunks,
             (None, _) => Self::ToTeams,
         }
     }

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::call::{Call, CallKey};
 use super::leg::{Leg, Peer};
 use super::refusal::{Answer, Refusal, q850_text};
+use super::registrar::{Registrar, RegistrarConfig};
 use super::registrations::{RegistrationConfig, Standing};
 use super::transfer::Join;
 use super::watch::Watch;
@@ -45,6 +46,10 @@ pub struct Config {
     pub advertised_address: IpAddr,
     /// How Teams differs from other peers.
     pub teams_profile: Arc<Profile>,
+    /// How desk telephones differ from other peers.
+    pub phone_profile: Arc<Profile>,
+    /// How they register.
+    pub registrar: RegistrarConfig,
     /// Microsoft's SIP proxies in order of trial (TDR-211).
     pub teams_proxies: Vec<Hop>,
     /// Host names that a Refer-To of Teams may lead to, besides the proxies: `pstnhub.microsoft.com` stands for all
@@ -102,6 +107,8 @@ pub(super) struct Core {
     /// REFERs with Replaces that wait for both calls to be at hand.
     pub joins: Vec<Join>,
     pub challenger: Challenger,
+    /// Where desk telephones are.
+    pub registrar: Registrar,
     next_leg: u64,
 }
 
@@ -151,6 +158,7 @@ impl Core {
             moved: HashMap::new(),
             joins: Vec::new(),
             challenger,
+            registrar: Registrar::default(),
             next_leg: 0,
         }
     }
@@ -264,7 +272,7 @@ impl Core {
         let Answer { status, q850 } = refusal.answer(towards);
         if let (Some(peer), true) = (peer, !local_tag.is_empty()) {
             self.report(Report::Response {
-                peer: peer.name().to_owned(),
+                peer: peer.label(),
                 outgoing: true,
                 status,
             });
@@ -310,9 +318,10 @@ impl Core {
                 "<sip:{user}@{}:{};transport=tls>",
                 gateway.fqdn, gateway.sip_port
             ),
-            Peer::Trunk(trunk) => {
+            Peer::Trunk(_) | Peer::Phone(..) => {
                 let own = self.own(transport);
-                let user = trunk.line.as_ref().map_or(&*user, |line| &*line.token);
+                let line = peer.trunk().and_then(|trunk| trunk.line.as_ref());
+                let user = line.map_or(&*user, |line| &*line.token);
                 let parameter = match transport {
                     Transport::Udp => "",
                     Transport::Tcp => ";transport=tcp",

@@ -33,6 +33,10 @@ pub(super) fn peer(origin: &Origin, source: &Source) -> Fact {
         .filter(|network| network.contains(&address))
         .max_by_key(|network| network.prefix_len());
     match (origin, narrowest) {
+        (Origin::Phone(phone), _) => Fact::Peer {
+            peers: vec![phone.auth_user.to_string()],
+            by: Proof::Digest,
+        },
         (Origin::Teams, _) | (_, None) => Fact::Peer {
             peers: vec!["teams".to_owned()],
             by: Proof::CertificateAndRange,
@@ -112,7 +116,7 @@ pub(super) fn decided(
 fn admitted(directory: &Directory, admission: &Admission, request: &Request) -> [Fact; 2] {
     let (found, screening) = match (&admission.gateway, admission.emergency) {
         (_, true) => (Found::Emergency, Screening::Emergency),
-        // An exchange that calls out is screened always.
+        // An exchange that calls out is screened always, and so is a telephone.
         (None, _) if matches!(admission.routes.first(), Some(Route::Trunk(_))) => {
             (Found::Outside, Screening::Passed)
         }

@@ -9,6 +9,8 @@ use crate::sip::{Message, Method, Name};
 const SUPPORTED: [&str; 2] = ["timer", "replaces"];
 /// What a REFER may require besides: that it makes no subscription (RFC 4488).
 const NO_SUBSCRIPTION: &str = "norefersub";
+/// Flows of a device (RFC 5626), which a REGISTER may require.
+pub(super) const OUTBOUND: &str = "outbound";
 /// So many are named to the peer; it knows the others itself.
 const MOST_NAMED: usize = 8;
 
@@ -19,6 +21,7 @@ pub(super) fn unsupported(request: &Message, peer: Option<&Peer>) -> Option<Stri
             || name.eq_ignore_ascii_case(reliable::EXTENSION)
                 && peer.is_some_and(Peer::knows_reliable)
             || name.eq_ignore_ascii_case(NO_SUBSCRIPTION) && request.method() == Method::Refer
+            || name.eq_ignore_ascii_case(OUTBOUND) && request.method() == Method::Register
     };
     let required = request.values(Name::Require);
     let names = required.map(|value| value.text().unwrap_or("?").to_owned());

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::history;
-use crate::directory::{AssertedIdentity, Profile};
+use crate::directory::{AssertedIdentity, Phone, Profile};
 use crate::sip::{Message, Name, NameAddr, Uri};
 
 /// Who calls.
@@ -75,6 +75,19 @@ impl Caller {
         })
     }
 
+    /// The same as a telephone's: it is who the directory says that it is, whatever it says of itself but that it wants to
+    /// be hidden.
+    pub fn of_phone(self, phone: &Phone) -> Self {
+        let name = &phone.display_name;
+        let number = phone.number.map(|number| number.to_string());
+        Self {
+            number: number.unwrap_or_else(|| phone.extension.to_string()),
+            display: (!name.is_empty()).then(|| format!("\"{}\"", quotable(name)).into()),
+            vouching: Vec::new(),
+            ..self
+        }
+    }
+
     /// Whether a peer sees the number in From. In an emergency it does, or nobody could call back (TDR-1007).
     pub fn is_seen_by(&self, profile: &Profile, emergency: bool) -> bool {
         let trusted = profile.asserted_identity != AssertedIdentity::Drop;
@@ -89,6 +102,12 @@ impl Caller {
     pub fn is_seen_by_all(&self) -> bool {
         self.shown == Shown::All
     }
+}
+
+/// What may stand between quotes (RFC 3261 §25.1).
+fn quotable(name: &str) -> String {
+    let is_plain = |c: &char| !c.is_control() && !matches!(c, '"' | '\\');
+    name.chars().filter(is_plain).collect()
 }
 
 fn user(uri: &str) -> Option<String> {

@@ -11,7 +11,6 @@ use super::session_timer::Due;
 use super::teardown::Ended;
 use crate::media::LegId;
 use crate::sdp::Direction;
-use crate::sip::auth::Credentials;
 use crate::sip::{Builder, ClientKey, Dialog, Message, Method, Name, ServerKey};
 
 impl Call {
@@ -256,15 +255,11 @@ impl Leg {
 
     /// Writes credentials into a request, whose body stands already, once the peer has asked for them (RFC 7616).
     pub(super) fn credentials(&mut self, core: &mut Core, method: Method, draft: &mut Builder) {
-        let Some(trunk) = self.peer.trunk() else {
+        if self.challenges.is_empty() {
             return;
-        };
-        let (Some(username), Some(password)) = (&trunk.username, &trunk.password) else {
+        }
+        let Some(credentials) = self.peer.credentials() else {
             return;
-        };
-        let credentials = Credentials {
-            username: username.clone(),
-            password: password.expose().to_owned(),
         };
         self.prover
             .write(&credentials, method, draft, &mut core.random);
@@ -272,11 +267,7 @@ impl Leg {
 
     /// Takes a challenge, if we have credentials for it and have not tried often enough.
     pub(super) fn may_authenticate(&mut self, message: &Message) -> bool {
-        let has = self
-            .peer
-            .trunk()
-            .is_some_and(|t| t.username.is_some() && t.password.is_some());
-        has && self.prover.take(message).is_ok()
+        self.peer.credentials().is_some() && self.prover.take(message).is_ok()
     }
 
     /// 422: the interval that the peer wants, once (RFC 4028 §7.3, TDR-414).

@@ -35,6 +35,10 @@ impl Call {
             Route::Teams(gateway) => {
                 Peer::Teams(gateway.clone(), core.config.teams_profile.clone())
             }
+            Route::Phone(phone) => {
+                let reach = attempt.reach.clone().ok_or(Refusal::PhoneOffline)?;
+                Peer::Phone(phone.clone(), core.config.phone_profile.clone(), reach)
+            }
         };
         let permit = match peer.trunk() {
             Some(trunk) if !self.admission.emergency => {
@@ -107,7 +111,7 @@ impl Call {
         }
         core.dialogs.insert(leg.local_tag.clone(), id);
         core.report(Report::Invite {
-            peer: leg.peer.name().to_owned(),
+            peer: leg.peer.label(),
             outgoing: true,
         });
         self.record.attempted(core.now, &leg);
@@ -321,6 +325,10 @@ fn request_uri(peer: &Peer, hop: &Hop, called: &str, extras: &Extras) -> (String
             };
             (format!("{to};transport=tls{opaque}"), to)
         }
+        Peer::Phone(phone, _, reach) => {
+            let to = format!("sip:{}@{host}{port}", phone.auth_user);
+            (reach.contact.to_string(), to)
+        }
         Peer::Trunk(trunk) => {
             let number = trunk.number_format.write(called);
             let phone = if number.starts_with('+') && trunk.number_format == NumberFormat::E164 {
@@ -352,7 +360,7 @@ fn request_uri(peer: &Peer, hop: &Hop, called: &str, extras: &Extras) -> (String
 fn own_host(core: &Core, peer: &Peer, transport: Transport) -> String {
     match peer {
         Peer::Teams(gateway, _) => format!("{}:{}", gateway.fqdn, gateway.sip_port),
-        Peer::Trunk(_) => core.own(transport).to_string(),
+        Peer::Trunk(_) | Peer::Phone(..) => core.own(transport).to_string(),
     }
 }
 
@@ -381,6 +389,11 @@ fn from(
         (ANONYMOUS, ..) => "<sip:anonymous@anonymous.invalid>".to_owned(),
         (_, Peer::Teams(..), _) => format!(
             "<sip:{}@{};user=phone>",
+            escape(caller),
+            own_host(core, peer, transport)
+        ),
+        (_, Peer::Phone(..), _) => format!(
+            "<sip:{}@{}>",
             escape(caller),
             own_host(core, peer, transport)
         ),

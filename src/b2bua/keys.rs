@@ -107,7 +107,7 @@ impl Leg {
     /// Tells the peer of a key, after those that wait.
     fn tell(&mut self, core: &mut Core, pressed: Pressed) {
         if !self.is_confirmed() || self.keys.len() >= MAX_WAITING {
-            let trunk = self.peer.name().to_owned();
+            let trunk = self.peer.label();
             return core.report(Report::KeyLost { trunk });
         }
         self.keys.push_back(pressed);
@@ -142,7 +142,7 @@ impl Leg {
 }
 
 /// The key that an INFO tells of, if it tells of one; else the status to refuse it with.
-fn pressed(info: &Message) -> Result<Option<Pressed>, u16> {
+pub(super) fn pressed(info: &Message) -> Result<Option<Pressed>, u16> {
     if info.header(Name::Extension("Info-Package")).is_some() {
         return Err(469);
     }

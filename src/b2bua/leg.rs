@@ -14,17 +14,18 @@ use super::core::Core;
 use super::header_policy;
 use super::moh::Referral;
 use super::refusal::{Refusal, Towards};
+use super::registrar::Reach;
 use super::session_timer::SessionTimer;
 use crate::audio::{Clip, Law, tones};
 use crate::directory::{
-    ChannelPermit, Dtmf, Gateway, Profile, Role, Srtp, SrtpSuite, Trunk, UdpToTcp,
+    ChannelPermit, Dtmf, Gateway, Phone, Profile, Role, Srtp, SrtpSuite, Trunk, UdpToTcp,
 };
 use crate::media::{
     self, Anchor, Command, LegConfig, LegId, LegReport, MediaPolicy, MediaSource, Play, PortPair,
     Sound, SrtpPolicy, Suite,
 };
 use crate::sdp::{Codec, Direction};
-use crate::sip::auth::Prover;
+use crate::sip::auth::{Credentials, Prover};
 use crate::sip::{
     Builder, ClientKey, Dialog, Hop, Message, NextHop, Realm, ServerKey, Source, Transport,
 };
@@ -36,13 +37,15 @@ pub(super) enum Peer {
     Teams(Arc<Gateway>, Arc<Profile>),
     /// A PBX or carrier.
     Trunk(Arc<Trunk>),
+    /// A desk telephone, and where it is.
+    Phone(Arc<Phone>, Arc<Profile>, Reach),
 }
 
 impl Peer {
     pub fn realm(&self) -> Realm {
         match self {
             Self::Teams(..) => Realm::Teams,
-            Self::Trunk(_) => Realm::Trunk,
+            Self::Trunk(_) | Self::Phone(..) => Realm::Trunk,
         }
     }
 
@@ -50,13 +53,13 @@ impl Peer {
         match self {
             Self::Teams(..) => Towards::Teams,
             Self::Trunk(trunk) if trunk.role == Role::Carrier => Towards::Carrier,
-            Self::Trunk(_) => Towards::Pbx,
+            Self::Trunk(_) | Self::Phone(..) => Towards::Pbx,
         }
     }
 
     pub fn profile(&self) -> &Profile {
         match self {
-            Self::Teams(_, profile) => profile,
+            Self::Teams(_, profile) | Self::Phone(_, profile, _) => profile,
             Self::Trunk(trunk) => &trunk.profile,
         }
     }
@@ -65,15 +68,54 @@ impl Peer {
     pub fn dtmf(&self) -> Dtmf {
         match self {
             Self::Teams(..) => Dtmf::Rfc4733,
-            Self::Trunk(trunk) => trunk.profile.dtmf,
+            Self::Trunk(_) | Self::Phone(..) => self.profile().dtmf,
         }
     }
 
-    /// As metrics and CDRs name it.
+    /// As records and traces name it.
     pub fn name(&self) -> &str {
         match self {
             Self::Teams(gateway, _) => &gateway.fqdn,
             Self::Trunk(trunk) => &trunk.name,
+            Self::Phone(phone, ..) => &phone.auth_user,
+        }
+    }
+
+    /// As metrics name it: there are too many telephones for a series each.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Phone(..) => PHONES.to_owned(),
+            Self::Teams(..) | Self::Trunk(_) => self.name().to_owned(),
+        }
+    }
+
+    /// Who we are to it, if it asks.
+    pub fn credentials(&self) -> Option<Credentials> {
+        let (username, password) = match self {
+            Self::Teams(..) => return None,
+            Self::Trunk(trunk) => (trunk.username.as_deref()?, trunk.password.as_ref()?),
+            Self::Phone(phone, ..) => (&*phone.auth_user, &phone.password),
+        };
+        Some(Credentials {
+            username: username.to_owned(),
+            password: password.expose().to_owned(),
+        })
+    }
+
+    /// Whether whom it puts on hold by `sendonly` hears music of its own (TDR-602).
+    pub fn brings_music(&self) -> bool {
+        matches!(self, Self::Trunk(_))
+    }
+
+    /// Whether it is the telephone that registers by this name.
+    pub fn is_phone(&self, name: &str) -> bool {
+        matches!(self, Self::Phone(phone, ..) if *phone.auth_user == *name)
+    }
+
+    /// Its requests come from elsewhere now.
+    pub fn follow(&mut self, source: &Source) {
+        if let Self::Phone(.., reach) = self {
+            reach.follow(source);
         }
     }
 
@@ -88,9 +130,26 @@ impl Peer {
 
     /// How a request reaches it by this hop.
     pub fn next_hop(&self, hop: Hop) -> NextHop {
-        match self.profile().udp_to_tcp {
-            UdpToTcp::WhenLarge => NextHop::BySize(hop),
-            UdpToTcp::Never => NextHop::Hop(hop),
+        match (self, self.profile().udp_to_tcp) {
+            (Self::Phone(.., reach), _) => reach.next_hop(),
+            (_, UdpToTcp::WhenLarge) => NextHop::BySize(hop),
+            (_, UdpToTcp::Never) => NextHop::Hop(hop),
+        }
+    }
+
+    /// Why a call fails that it does not answer: a registered telephone that is silent is switched off.
+    pub fn unanswered(&self, why: Refusal) -> Refusal {
+        match self {
+            Self::Phone(..) => Refusal::PhoneOffline,
+            Self::Teams(..) | Self::Trunk(_) => why,
+        }
+    }
+
+    /// How an ACK reaches it.
+    pub fn way(&self, hop: Hop) -> NextHop {
+        match self {
+            Self::Phone(.., reach) => reach.next_hop(),
+            Self::Teams(..) | Self::Trunk(_) => NextHop::Hop(hop),
         }
     }
 
@@ -99,18 +158,21 @@ impl Peer {
         let stays = self.profile().udp_to_tcp == UdpToTcp::Never;
         let by_udp = !matches!(hop.transport, Some(Transport::Tcp | Transport::Tls));
         if stays && by_udp && core.endpoint.is_large(draft) {
-            let trunk = self.name().to_owned();
+            let trunk = self.label();
             core.report(Report::LargeDatagram { trunk });
         }
     }
 
     pub fn trunk(&self) -> Option<&Arc<Trunk>> {
         match self {
-            Self::Teams(..) => None,
+            Self::Teams(..) | Self::Phone(..) => None,
             Self::Trunk(trunk) => Some(trunk),
         }
     }
 }
+
+/// All telephones in metrics.
+pub(super) const PHONES: &str = "phones";
 
 /// Whose place a leg has in its call: who takes over a leg's conversation takes its side too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -455,6 +517,7 @@ impl Leg {
                 .certificate
                 .as_ref()
                 .is_some_and(|c| c.realm == Realm::Teams),
+            Peer::Phone(..) => self.heard_from == Some(source.remote.ip()),
             Peer::Trunk(trunk) => {
                 self.remote == Some(source.remote.ip())
                     || trunk

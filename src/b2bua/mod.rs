@@ -16,6 +16,7 @@ mod call;
 mod cdr;
 mod challenges;
 mod core;
+mod desk;
 mod explain;
 mod extensions;
 mod header_policy;
@@ -24,6 +25,7 @@ mod history;
 mod identity;
 mod in_dialog;
 mod invite;
+mod ivr;
 mod keys;
 mod leg;
 mod modify;
@@ -31,9 +33,11 @@ mod moh;
 mod quality;
 mod record;
 mod refusal;
+mod registrar;
 mod registrations;
 mod reliable;
 mod replaces;
+mod resync;
 mod session_timer;
 mod setup;
 mod teardown;
@@ -43,6 +47,7 @@ mod watch;
 mod why;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,11 +58,14 @@ use uuid::Uuid;
 pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music, Silence};
 pub use self::core::{Config, UnknownPeers};
 pub use self::hints::Hints;
+pub use self::ivr::{ActivationAnswer, ActivationId};
 pub use self::quality::{Counting, LiveMedia};
 pub use self::refusal::{Answer, Refusal, Towards};
+pub use self::registrar::{PhoneView, RegistrarConfig};
 pub use self::registrations::{
     RegistrationConfig, RegistrationCounts, RegistrationState, RegistrationView,
 };
+pub use self::resync::{Resynced, WakeUp};
 pub use self::view::{CallState, CallView, CallWhy, LegState, LegView};
 pub use self::watch::{Down, Health};
 pub use self::why::{
@@ -69,10 +77,12 @@ use self::announcement::Announcements;
 use self::call::{Call, CallKey, Stage};
 use self::challenges::Challenges;
 use self::core::Core;
+use self::ivr::Lines;
 use self::registrations::Registrations;
+use self::resync::Resyncs;
 use self::teardown::Ended;
 use crate::base::Random;
-use crate::directory::{Directory, Ledger};
+use crate::directory::{Directory, Ledger, Mac};
 use crate::media::{self, Command, LegId, LegReport, Ports};
 use crate::sip::{
     Endpoint, Event, Hop, Message, Method, Name, Output as SipOutput, Realm, ResolveId, SendId,
@@ -102,6 +112,25 @@ pub enum Output {
     Media(Command),
     /// Keep this record: one for each call that was tried.
     Cdr(Box<Cdr>),
+    /// Ask whether this code activates this telephone, and let it; the answer comes back by [`Calls::activated`] within ten
+    /// seconds, or the caller hears that nobody can be asked.
+    Activate {
+        /// For the answer.
+        id: ActivationId,
+        /// The telephone's.
+        mac: Mac,
+        /// Thirteen digits.
+        code: String,
+        /// Where the telephone's packets come from.
+        source: IpAddr,
+    },
+    /// What came of [`Calls::resync`].
+    Resynced {
+        /// Who was to be told.
+        auth_user: String,
+        /// What came of it.
+        outcome: Resynced,
+    },
     /// Count this.
     Report(Report),
 }
@@ -194,6 +223,30 @@ pub enum Report {
         /// Whose.
         source: Source,
     },
+    /// A REGISTER of a desk telephone was answered, or a binding expired.
+    Register {
+        /// `registered`, `refreshed`, `removed`, `query`, `expired`, `lockout`, or why it was refused.
+        outcome: &'static str,
+    },
+    /// A call to the line on which telephones are activated is over.
+    Activation {
+        /// `bound`, `refused`, `busy`, or `abandoned`.
+        outcome: &'static str,
+    },
+    /// A desk telephone is registered, or still is.
+    PhoneOnline {
+        /// Its id.
+        device: Uuid,
+        /// Where its packets come from.
+        address: IpAddr,
+        /// What it says that it is.
+        user_agent: String,
+    },
+    /// It is no longer.
+    PhoneOffline {
+        /// Its id.
+        device: Uuid,
+    },
     /// A peer went up or down: see [`Calls::peers`].
     PeerChanged,
     /// A registration at an exchange is in another state than before.
@@ -222,6 +275,8 @@ pub struct Calls {
     challenges: Challenges,
     announcements: Announcements,
     registrations: Registrations,
+    resyncs: Resyncs,
+    lines: Lines,
     next_call: u64,
     draining: bool,
 }
@@ -253,6 +308,8 @@ impl Calls {
             challenges: Challenges::default(),
             announcements: Announcements::default(),
             registrations,
+            resyncs: Resyncs::default(),
+            lines: Lines::default(),
             next_call: 0,
             draining: false,
         };
@@ -268,7 +325,7 @@ impl Calls {
         // A response may come from an address of a trunk that its list does not name; it finds its transaction or not.
         let drops =
             self.core.config.unknown_peers == UnknownPeers::Drop && !bytes.starts_with(b"SIP/2.0 ");
-        if drops && self.is_unknown(&bytes, &source) {
+        if drops && self.is_unknown(&bytes, &source) && !self.may_be_phone(&bytes, &source) {
             return self.core.report(Report::Dropped { source });
         }
         self.core.endpoint.receive(bytes, source, now);
@@ -311,6 +368,10 @@ impl Calls {
             if let media::Event::Failed { .. } = event {
                 self.end_announcement(leg);
             }
+            return self.run();
+        }
+        if self.lines.has(leg) {
+            self.on_line_media(leg, &event);
             return self.run();
         }
         self.with_leg(leg, |call, core| match event {
@@ -373,6 +434,7 @@ impl Calls {
         }
         self.give_up_challenges();
         self.give_up_announcements();
+        self.give_up_lines();
         self.run();
     }
 
@@ -395,6 +457,13 @@ impl Calls {
         self.on_challenge_time();
         self.on_announcement_time();
         self.registrations.expire(&mut self.core);
+        self.on_line_time();
+        if self.resyncs.deadline().is_some_and(|at| at <= now) {
+            self.on_resync_time();
+        }
+        if self.core.registrar.deadline().is_some_and(|at| at <= now) {
+            self.on_registrar_time();
+        }
         self.run();
     }
 
@@ -410,6 +479,9 @@ impl Calls {
             self.challenges.deadline(),
             self.announcements.deadline(),
             self.registrations.deadline(),
+            self.core.registrar.deadline(),
+            self.resyncs.deadline(),
+            self.lines.deadline(),
         ];
         [calls, watch, self.core.endpoint.deadline()]
             .into_iter()
@@ -438,7 +510,10 @@ impl Calls {
 
     /// Whether nothing is left that wants an answer: while draining, that no registrar is left to be told either.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.announcements.len() == 0 && self.registrations.is_idle()
+        self.calls.is_empty()
+            && self.announcements.len() == 0
+            && self.lines.len() == 0
+            && self.registrations.is_idle()
     }
 
     /// Entries in the indexes by which an event finds its call; none where there is no call.
@@ -450,6 +525,8 @@ impl Calls {
             + core.servers.len()
             + core.call_ids.len()
             + core.moved.len()
+            + core.registrar.len()
+            + self.resyncs.len()
             + self.deadlines.len()
     }
 
@@ -513,8 +590,12 @@ impl Calls {
                 if self.announcements.has(leg) {
                     return self.on_announcement_ack(leg, &source);
                 }
+                if self.lines.has(leg) {
+                    return self.on_line_ack(leg, &source);
+                }
                 self.with_leg(leg, |call, core| {
-                    if call.leg(leg).is_some_and(|l| l.may_come_from(&source)) {
+                    if let Some(of) = call.leg_mut(leg).filter(|l| l.may_come_from(&source)) {
+                        of.peer.follow(&source);
                         call.on_ack(core, leg, key, &message);
                     }
                 });
@@ -533,7 +614,9 @@ impl Calls {
                 message,
                 source,
             } => {
-                if self.on_options_outcome(key, Ok(&message)) {
+                if self.on_options_outcome(key, Ok(&message))
+                    || self.on_notified(key, Some(&message))
+                {
                     return;
                 }
                 let core = &mut self.core;
@@ -545,6 +628,9 @@ impl Calls {
                 };
                 if self.announcements.has(leg) {
                     return self.on_announcement_answer(leg, key, Some(&message));
+                }
+                if self.lines.has(leg) {
+                    return self.on_line_answer(leg, key, Some(&message));
                 }
                 self.with_leg(leg, |call, core| {
                     if let Some(leg) = call.leg_mut(leg) {
@@ -563,7 +649,7 @@ impl Calls {
                 });
             }
             Event::Failed { key, failure } => {
-                if self.on_options_outcome(key, Err(&failure)) {
+                if self.on_options_outcome(key, Err(&failure)) || self.on_notified(key, None) {
                     return;
                 }
                 if self.registrations.on_failure(&mut self.core, key, &failure) {
@@ -574,6 +660,9 @@ impl Calls {
                 };
                 if self.announcements.has(leg) {
                     return self.on_announcement_answer(leg, key, None);
+                }
+                if self.lines.has(leg) {
+                    return self.on_line_answer(leg, key, None);
                 }
                 self.with_leg(leg, |call, core| {
                     call.on_request_failed(core, leg, key, &failure)
@@ -592,6 +681,9 @@ impl Calls {
                 if self.announcements.has(leg) {
                     return self.on_announcement_no_ack(leg);
                 }
+                if self.lines.has(leg) {
+                    return self.on_line_no_ack(leg);
+                }
                 self.with_leg(leg, |call, core| call.on_no_ack(core, leg));
             }
         }
@@ -603,12 +695,18 @@ impl Calls {
             if let Some(leg) = leg.filter(|leg| self.announcements.has(*leg)) {
                 return self.on_announcement_request(leg, key, &message, source);
             }
+            if let Some(leg) = leg.filter(|leg| self.lines.has(*leg)) {
+                return self.on_line_request(leg, key, &message, source);
+            }
             let Some(leg) = leg.filter(|leg| self.home(*leg).is_some()) else {
                 return self.core.answer(key, &message, 481, false);
             };
             return self.with_leg(leg, |call, core| {
-                let Some(of) = call.leg(leg) else { return };
+                let Some(of) = call.leg_mut(leg) else {
+                    return;
+                };
                 if of.may_come_from(source) {
+                    of.peer.follow(source);
                     call.on_request(core, leg, key, message);
                 } else {
                     tracing::warn!(call = %call.id, from = %source.remote, "a stranger's request inside a dialog");
@@ -619,6 +717,7 @@ impl Calls {
         match message.method() {
             Method::Invite => self.on_invite(key, message, source),
             Method::Options => self.on_options(key, &message, source),
+            Method::Register => self.on_register(key, &message, source),
             method => {
                 let status = if matches!(
                     method,
@@ -647,7 +746,7 @@ impl Calls {
         let core = &mut self.core;
         // An exchange asks whether the Contact of a registration is still there.
         let registrar = core.standing.is_registrar(source.remote.ip());
-        if core.directory.origin(source).is_err() && !registrar {
+        if core.directory.origin(source).is_err() && !registrar && !core.registrar.knows(source) {
             return core.answer(key, message, 403, false);
         }
         if self.draining {

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::teardown::Ended;
 use crate::media::{LegId, share_voice};
 use crate::sdp::{Codec, Direction};
-use crate::sip::{ClientKey, Message, Method, Name, NextHop, ServerKey};
+use crate::sip::{ClientKey, Message, Method, Name, ServerKey};
 
 /// How often a re-INVITE of ours that meets one of theirs is sent again.
 const MAX_GLARES: u8 = 4;
@@ -247,7 +247,7 @@ impl Call {
         // RFC 3261 §13.2.2.4: acknowledged even if a BYE has overtaken it.
         if let (200..=299, Some(dialog), Ok(cseq)) = (status, &mut leg.dialog, message.cseq()) {
             dialog.refresh_target(message);
-            let hop = NextHop::Hop(dialog.next_hop(leg.peer.realm()));
+            let hop = leg.peer.way(dialog.next_hop(leg.peer.realm()));
             let ack = dialog.ack(cseq.number);
             core.endpoint.acknowledge(key, ack, hop, core.now);
         }

@@ -100,6 +100,7 @@ impl Record {
         match &leg.peer {
             Peer::Teams(gateway, _) => self.cdr.gateway = Some(gateway.fqdn.clone()),
             Peer::Trunk(trunk) => self.cdr.trunk_id = Some(trunk.id),
+            Peer::Phone(..) => {}
         }
     }
 

@@ -35,6 +35,12 @@ pub enum Refusal {
     /// The caller is a user of an exchange where we are not registered in its name.
     #[error("the user is not registered at its exchange")]
     PbxUnregistered,
+    /// The called telephone is not registered, not active, or does not answer.
+    #[error("the telephone is not registered")]
+    PhoneOffline,
+    /// A telephone that nobody has activated called somebody.
+    #[error("the telephone is not activated yet")]
+    Bootstrap,
     /// No trunk or proxy that could take the call answered it.
     #[error("no trunk that could take the call is reachable: {0}")]
     Unreachable(String),
@@ -146,6 +152,8 @@ impl Refusal {
             // Not 503: the call would slip in at the next SBC, and a carrier would stop using the trunk.
             Self::ChannelsBusy | Self::TrunkBusy => (486, Some(34)),
             Self::PbxUnregistered => (480, Some(20)),
+            Self::PhoneOffline => (480, Some(20)),
+            Self::Bootstrap => (403, Some(21)),
             Self::Unreachable(_) => (503, Some(38)),
             Self::Media(_) | Self::OfferInPrack => (488, Some(88)),
             Self::NoPrack => (504, Some(102)),
@@ -203,6 +211,8 @@ impl Refusal {
             Self::Unproven(_) => "credentials",
             Self::ChannelsBusy | Self::TrunkBusy => "limit",
             Self::PbxUnregistered => "pbx_unregistered",
+            Self::PhoneOffline => "device_offline",
+            Self::Bootstrap => "bootstrap",
             Self::Unreachable(_) => "route",
             Self::Media(_) | Self::OfferInPrack => "media",
             Self::NoPrack => "no_prack",
@@ -298,6 +308,8 @@ mod tests {
             (Denied::NumberNotInService.into(), [404, 404, 404], "number"),
             (Refusal::ChannelsBusy, [486, 486, 486], "limit"),
             (Refusal::TrunkBusy, [486, 486, 486], "limit"),
+            (Refusal::PhoneOffline, [480, 480, 480], "device_offline"),
+            (Refusal::Bootstrap, [403, 403, 403], "bootstrap"),
             (
                 Refusal::PbxUnregistered,
                 [480, 480, 480],

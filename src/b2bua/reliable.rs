@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::teardown::Ended;
 use crate::directory::ReliableProvisionals;
 use crate::media::LegId;
-use crate::sip::{Builder, Message, Method, Name, NextHop, ServerKey};
+use crate::sip::{Builder, Message, Method, Name, ServerKey};
 
 /// The option tag.
 pub(super) const EXTENSION: &str = "100rel";
@@ -52,7 +52,7 @@ impl Peer {
     fn reliable(&self) -> ReliableProvisionals {
         match self {
             Self::Teams(..) => ReliableProvisionals::Never,
-            Self::Trunk(trunk) => trunk.profile.reliable_provisionals,
+            Self::Trunk(_) | Self::Phone(..) => self.profile().reliable_provisionals,
         }
     }
 }
@@ -100,7 +100,7 @@ impl Leg {
         let dialog = self.early.iter_mut().chain(&mut self.dialog).find(is_it);
         let Some(dialog) = dialog else { return };
         let mut draft = dialog.request(Method::Prack);
-        let hop = NextHop::Hop(dialog.next_hop(realm));
+        let hop = self.peer.way(dialog.next_hop(realm));
         draft
             .header(Name::Rack, &rack)
             .header(Name::UserAgent, &core.config.product);

@@ -124,6 +124,7 @@ impl Calls {
                 let origin: Option<Origin> = self.core.directory.origin(source).ok();
                 origin.is_some_and(|o| o.trunks().iter().any(|of| of.id == trunk.id))
             }
+            (Peer::Phone(phone, ..), Peer::Phone(sender, ..)) => phone.device == sender.device,
             _ => false,
         };
         (own && leg.is_named_by(replaces)).then_some((home, id))
@@ -200,7 +201,7 @@ impl Call {
         // A trunk stays what it was when the call was admitted.
         let peer = match &old.peer {
             Peer::Trunk(_) => old.peer.clone(),
-            Peer::Teams(..) => peer.clone(),
+            Peer::Teams(..) | Peer::Phone(..) => peer.clone(),
         };
         let codecs = partner.spoken();
         let mut leg = Leg::incoming(core, peer, key, message, source, local_tag, &partner.party)?;
@@ -246,7 +247,7 @@ impl Call {
         }
         core.dialogs.insert(leg.local_tag.clone(), id);
         core.report(Report::Response {
-            peer: leg.peer.name().to_owned(),
+            peer: leg.peer.label(),
             outgoing: true,
             status: 200,
         });

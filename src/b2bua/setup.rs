@@ -14,13 +14,14 @@ use super::explain;
 use super::header_policy;
 use super::leg::State;
 use super::refusal::{Refusal, Towards};
+use super::registrar::Reach;
 use super::reliable;
 use super::watch::{Down, retry_after};
 use super::why::{Fact, Failing};
-use crate::directory::{Route, Trunk};
+use crate::directory::{Phone, Route, Trunk};
 use crate::media::{LegId, MediaError};
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Dialog, Failure, Message, Method, Name, NextHop};
+use crate::sip::{Dialog, Failure, Hop, Message, Method, Name, Realm};
 
 /// Every try that the routes allow, in order; peers known to be down come last, not never: what we know may be old.
 pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
@@ -30,11 +31,14 @@ pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
             Route::Trunk(trunk) => attempts.push(Attempt {
                 route: Route::Trunk(standing(core, trunk)),
                 hop: trunk.hop(),
+                reach: None,
             }),
+            Route::Phone(phone) => attempts.extend(at_phone(core, phone)),
             Route::Teams(_) => {
                 attempts.extend(core.config.teams_proxies.iter().map(|hop| Attempt {
                     route: route.clone(),
                     hop: hop.clone(),
+                    reach: None,
                 }))
             }
         }
@@ -52,6 +56,30 @@ fn standing(core: &Core, trunk: &Arc<Trunk>) -> Arc<Trunk> {
     }
 }
 
+/// One try for each contact of a telephone; one that has none is tried in vain, so that it is told why.
+fn at_phone(core: &Core, phone: &Arc<Phone>) -> Vec<Attempt> {
+    let attempt = |reach: Option<Reach>| Attempt {
+        route: Route::Phone(phone.clone()),
+        hop: reach.as_ref().map_or_else(|| nowhere(phone), Reach::hop),
+        reach,
+    };
+    let reaches = core.registrar.reaches(phone);
+    match reaches.is_empty() {
+        true => vec![attempt(None)],
+        false => reaches.into_iter().map(|r| attempt(Some(r))).collect(),
+    }
+}
+
+/// As records tell of it.
+fn nowhere(phone: &Phone) -> Hop {
+    Hop {
+        host: phone.auth_user.to_string(),
+        port: None,
+        transport: None,
+        realm: Realm::Trunk,
+    }
+}
+
 /// Whether an attempt is made before others: its peer can take calls, at Teams in the name of the gateway's region.
 pub(super) fn is_up(core: &Core, attempt: &Attempt) -> bool {
     let region = match &attempt.route {
@@ -63,6 +91,7 @@ pub(super) fn is_up(core: &Core, attempt: &Attempt) -> bool {
             }
             None
         }
+        Route::Phone(_) => None,
     };
     let own = region.map(|region| region.base_fqdn.as_str());
     core.watch.is_up(&attempt.hop, own, core.now)
@@ -167,7 +196,7 @@ impl Call {
         if status >= 200 && !matches!(status, 401 | 407) {
             leg.prover.settle();
             core.report(Report::Response {
-                peer: leg.peer.name().to_owned(),
+                peer: leg.peer.label(),
                 outgoing: false,
                 status,
             });
@@ -273,6 +302,7 @@ impl Call {
         info!(leg = %id.0, peer = leg.peer.name(), %refusal, "attempt failed");
         let hop = leg.outgoing.as_ref().map(|o| o.hop.clone());
         let peer = leg.peer.name().to_owned();
+        let called = leg.peer.clone();
         self.record.note(
             core.now,
             Fact::Failed {
@@ -290,6 +320,7 @@ impl Call {
         };
         reaching.leg = None;
         reaching.failed = Some(match refusal {
+            unanswered @ Refusal::Unreachable(_) => called.unanswered(unanswered),
             Refusal::FarEnd {
                 status: status @ (408 | 500..=599),
                 reason,
@@ -457,7 +488,7 @@ impl Call {
         draft.body("application/sdp", body);
         caller.state = State::Accepted { owes_bye: None };
         core.report(Report::Response {
-            peer: caller.peer.name().to_owned(),
+            peer: caller.peer.label(),
             outgoing: true,
             status: 200,
         });
@@ -509,7 +540,7 @@ impl Call {
         let dialog = dialog.map_err(|e| bad(&e))?;
         let cseq = message.cseq().map_err(|e| bad(&e))?.number;
         let ack = dialog.ack(cseq);
-        let hop = NextHop::Hop(dialog.next_hop(leg.peer.realm()));
+        let hop = leg.peer.way(dialog.next_hop(leg.peer.realm()));
         leg.dialog = Some(dialog);
         leg.early.clear();
         leg.state = State::Confirmed;
@@ -539,7 +570,7 @@ impl Call {
         let (Ok(mut dialog), Ok(cseq)) = (Dialog::uac(sent, message), message.cseq()) else {
             return;
         };
-        let hop = NextHop::Hop(dialog.next_hop(leg.peer.realm()));
+        let hop = leg.peer.way(dialog.next_hop(leg.peer.realm()));
         core.endpoint
             .acknowledge(key, dialog.ack(cseq.number), hop.clone(), core.now);
         let bye = dialog.request(Method::Bye);

@@ -222,6 +222,7 @@ impl Call {
                     .is_some_and(|g| g.customer == self.customer.id),
             ),
             Peer::Trunk(trunk) => (Origin::Trunk(trunk.clone()), true),
+            Peer::Phone(phone, ..) => (Origin::Phone(phone.clone()), true),
         };
         if !own {
             return Err(403);
@@ -627,6 +628,7 @@ fn back_to_teams(core: &Core, gateway: &Arc<Gateway>, whole: &str, uri: &Uri) ->
     let attempts = std::iter::once(&first).chain(others).map(|hop| Attempt {
         route: Route::Teams(gateway.clone()),
         hop: hop.clone(),
+        reach: None,
     });
     let named = uri.user.or_else(|| uri.params.get("x-m").flatten());
     Wanted {

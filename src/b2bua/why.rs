@@ -254,6 +254,8 @@ pub enum Proof {
         /// Its prefix.
         prefix: u8,
     },
+    /// A telephone's password (RFC 7616).
+    Digest,
 }
 
 /// What the credentials in an INVITE are worth.

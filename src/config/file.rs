@@ -1,6 +1,6 @@
 use super::address::{HostPort, networks};
 use crate::b2bua::UnknownPeers;
-use crate::directory::Secret;
+use crate::directory::{Secret, Srtp};
 use crate::store::AccessRole;
 use crate::telemetry::log;
 use ipnet::IpNet;
@@ -31,6 +31,7 @@ pub struct Config {
     pub dns: Dns,
     pub calls: Calls,
     pub registrations: Registrations,
+    pub phones: Phones,
     pub store: Store,
     pub cdr: Kept,
     pub why: Kept,
@@ -257,6 +258,28 @@ pub struct Calls {
 pub struct Registrations {
     pub per_second: u32,
     pub max: usize,
+}
+
+/// `[phones]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Phones {
+    pub enabled: bool,
+    pub max_phones: usize,
+    pub max_unactivated: usize,
+    #[serde(rename = "min_expires_s", deserialize_with = "seconds")]
+    pub min_expires: Duration,
+    #[serde(rename = "max_expires_s", deserialize_with = "seconds")]
+    pub max_expires: Duration,
+    #[serde(rename = "path_expires_s", deserialize_with = "seconds")]
+    pub path_expires: Duration,
+    pub srtp: Srtp,
+    #[serde(deserialize_with = "optional")]
+    pub bootstrap_password_file: Option<PathBuf>,
 }
 
 /// `[store]`

@@ -220,6 +220,22 @@ impl Config {
                 transfer_ringback_s: teams.transfer_ringback_s,
                 ..Profile::teams()
             }),
+            phone_profile: Arc::new(Profile {
+                srtp: self.phones.srtp,
+                session_expires_s: Some(seconds(self.calls.session_expires)),
+                min_se_s: seconds(self.calls.min_se),
+                ..Profile::phone()
+            }),
+            registrar: b2bua::RegistrarConfig {
+                enabled: self.phones.enabled,
+                max_phones: self.phones.max_phones,
+                max_bootstraps: self.phones.max_unactivated,
+                min_expires: self.phones.min_expires,
+                max_expires: self.phones.max_expires,
+                path_expires: self.phones.path_expires,
+                // Only who runs reads the file.
+                bootstrap_password: None,
+            },
             teams_proxies: teams.proxies.iter().map(hop).collect(),
             teams_domains: teams.names.iter().filter_map(|name| domain(name)).collect(),
             options_interval: teams.options_interval,
@@ -317,6 +333,8 @@ mod tests {
         };
         assert_eq!(listeners, expected);
         assert_eq!(config.directory(), directory::Config::default());
+        let phones = config.calls().registrar;
+        assert_eq!(phones, b2bua::RegistrarConfig::default());
     }
 
     /// The development set serves where nothing is configured, and a configured certificate ends its trust.

@@ -8,7 +8,7 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 /// Every key that has a smallest and a largest value.
 #[rustfmt::skip]
 pub(super) fn ranges(config: &Config) -> Vec<Range> {
-    let Config { sip, tls, teams, microsoft, publish, media, dns, calls, registrations, cdr, why, audit, seats, ladder, .. } = config;
+    let Config { sip, tls, teams, microsoft, publish, media, dns, calls, registrations, phones, cdr, why, audit, seats, ladder, .. } = config;
     let n = |count: usize| count as u64;
     let s = |duration: Duration| duration.as_secs();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -59,6 +59,11 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("calls.announcement_max_s", s(calls.announcement_max), 1..=60),
         ("registrations.per_second", registrations.per_second.into(), 1..=5000),
         ("registrations.max", n(registrations.max), 0..=1_000_000),
+        ("phones.max_phones", n(phones.max_phones), 1..=1_000_000),
+        ("phones.max_unactivated", n(phones.max_unactivated), 0..=100_000),
+        ("phones.min_expires_s", s(phones.min_expires), 10..=3600),
+        ("phones.max_expires_s", s(phones.max_expires), 60..=86_400),
+        ("phones.path_expires_s", s(phones.path_expires), 30..=3600),
         ("cdr.retention_days", cdr.retention_days.into(), 0..=36_500),
         ("why.retention_days", why.retention_days.into(), 0..=36_500),
         ("audit.retention_days", audit.retention_days.into(), 0..=36_500),

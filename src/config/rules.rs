@@ -33,9 +33,22 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
             format!("{number:?} is not 1 to 15 digits, * or #"),
         );
     }
+    phones(config, report);
     seats(config, report);
     if let Err(error) = log::check_level(&config.log.level) {
         report("log.level", error.to_string());
+    }
+}
+
+fn phones(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let phones = &config.phones;
+    for (key, longest) in [
+        ("phones.max_expires_s", phones.max_expires),
+        ("phones.path_expires_s", phones.path_expires),
+    ] {
+        if longest < phones.min_expires {
+            report(key, "is shorter than phones.min_expires_s".to_owned());
+        }
     }
 }
 

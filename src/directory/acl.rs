@@ -1,4 +1,4 @@
-use super::{Denied, Directory, Trunk};
+use super::{Denied, Directory, Phone, Trunk};
 use crate::sip::{Realm, Source, Transport};
 use ipnet::IpNet;
 use std::cmp::Reverse;
@@ -16,13 +16,15 @@ pub enum Origin {
     /// An address that several trunks name, as that of a hosted PBX with many customers; at least two. The called
     /// number decides which it is (TDR-1211).
     Shared(Vec<Arc<Trunk>>),
+    /// A desk telephone, which no address tells: it has proven who it is by digest.
+    Phone(Arc<Phone>),
 }
 
 impl Origin {
-    /// The trunks that it may be; none for Teams.
+    /// The trunks that it may be; none for Teams and telephones.
     pub fn trunks(&self) -> &[Arc<Trunk>] {
         match self {
-            Self::Teams => &[],
+            Self::Teams | Self::Phone(_) => &[],
             Self::Trunk(trunk) => std::slice::from_ref(trunk),
             Self::Shared(trunks) => trunks,
         }

@@ -1,6 +1,6 @@
 use super::{
-    ActivationState, AdminState, Callers, Customer, Dialled, Directory, Gateway, GatewayState,
-    Number, NumberFormat, Origin, PhoneNumber, Registration, Role, Trunk, TrunkState,
+    ActivationState, AdminState, Callers, Customer, Dialled, Directory, Gateway, Number,
+    NumberFormat, Origin, Phone, PhoneNumber, Registration, Role, Trunk, TrunkState,
 };
 use std::sync::Arc;
 
@@ -33,8 +33,10 @@ pub struct Admission {
     pub caller: String,
     /// From Teams: the gateway it named.
     pub gateway: Option<Arc<Gateway>>,
-    /// Not from Teams: the trunk it came in by.
+    /// From a PBX or carrier: the trunk it came in by.
     pub trunk: Option<Arc<Trunk>>,
+    /// From a desk telephone: which one.
+    pub phone: Option<Arc<Phone>>,
     /// Where to, in the order of trial; never empty.
     pub routes: Vec<Route>,
 }
@@ -46,14 +48,17 @@ pub enum Route {
     Teams(Arc<Gateway>),
     /// To a PBX or carrier.
     Trunk(Arc<Trunk>),
+    /// To a desk telephone, wherever it is registered; one that is not active is nowhere.
+    Phone(Arc<Phone>),
 }
 
 impl Route {
-    /// A gateway's FQDN, or a trunk's name.
+    /// A gateway's FQDN, a trunk's name, or the name that a telephone registers by.
     pub fn name(&self) -> &str {
         match self {
             Self::Teams(gateway) => &gateway.fqdn,
             Self::Trunk(trunk) => &trunk.name,
+            Self::Phone(phone) => &phone.auth_user,
         }
     }
 }
@@ -108,6 +113,7 @@ impl Directory {
         match attempt.origin {
             Origin::Teams => self.admit_from_teams(attempt),
             Origin::Trunk(_) | Origin::Shared(_) => self.admit_from_trunk(attempt),
+            Origin::Phone(phone) => self.admit_from_phone(attempt, phone),
         }
     }
 
@@ -140,15 +146,13 @@ impl Directory {
                 return Err(Denial::of(Denied::CallerNotAllowed, customer));
             }
         }
-        // Who is a user of an exchange calls as that user, and in no other name; an emergency call takes what there is.
-        let line = caller_number.and_then(|n| self.registration_of_number(customer.id, &n));
-        let mut routes: Vec<_> = line
-            .map(|line| Route::Trunk(line.trunk([]).into()))
-            .into_iter()
-            .collect();
-        if routes.is_empty() || emergency {
-            routes.extend(self.trunk_routes(customer, attempt.random));
-        }
+        let phone = self.phone_dialled(customer, &called, &NumberFormat::E164);
+        let routes = match phone.filter(|_| !emergency) {
+            Some(phone) => vec![Route::Phone(phone.clone())],
+            None => {
+                self.routes_outside(customer, caller_number.as_ref(), emergency, attempt.random)
+            }
+        };
         if routes.is_empty() {
             return Err(Denial::of(Denied::NoRoute, customer));
         }
@@ -159,8 +163,26 @@ impl Directory {
             caller: NumberFormat::E164.canonical(&caller),
             gateway: Some(gateway.clone()),
             trunk: None,
+            phone: None,
             routes,
         })
+    }
+
+    /// Who is a user of an exchange calls as that user, and in no other name; an emergency call takes what there is.
+    fn routes_outside(
+        &self,
+        customer: &Arc<Customer>,
+        caller: Option<&Number>,
+        emergency: bool,
+        random: u64,
+    ) -> Vec<Route> {
+        let line = caller.and_then(|number| self.registration_of_number(customer.id, number));
+        let line = line.map(|line| Route::Trunk(line.trunk([]).into()));
+        let mut routes: Vec<_> = line.into_iter().collect();
+        if routes.is_empty() || emergency {
+            routes.extend(self.trunk_routes(customer, random));
+        }
+        routes
     }
 
     /// A call to the Contact of a registration, which stands for one user.
@@ -186,7 +208,8 @@ impl Directory {
             caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
-            routes: self.teams_routes(customer)?,
+            phone: None,
+            routes: self.routes_to_number(customer, number)?,
         })
     }
 
@@ -204,7 +227,7 @@ impl Directory {
         let customer = self
             .customer(phone.customer)
             .ok_or_else(|| Denial::of_nobody(Denied::NumberNotInService))?;
-        check_states(customer)?;
+        self.check_called(customer, &phone.number)?;
         if !phone.in_service {
             return Err(Denial::of(Denied::NumberNotInService, customer));
         }
@@ -212,6 +235,7 @@ impl Directory {
         if !self.may_come_in(trunk, customer, &caller) {
             return Err(Denial::of(Denied::CallerNotAllowed, customer));
         }
+        let routes = self.routes_to_number(customer, &phone.number)?;
         Ok(Admission {
             customer: customer.clone(),
             emergency: false,
@@ -219,24 +243,9 @@ impl Directory {
             caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
-            routes: self.teams_routes(customer)?,
+            phone: None,
+            routes,
         })
-    }
-
-    /// The customer's gateways that take calls to Teams.
-    fn teams_routes(&self, customer: &Arc<Customer>) -> Result<Vec<Route>, Denial> {
-        let gateways = self.gateways_by_customer.get(&customer.id);
-        let active = gateways
-            .iter()
-            .flat_map(|held| held.in_order.iter())
-            .filter(|gateway| gateway.state == GatewayState::Active);
-        let routes: Vec<_> = active
-            .map(|gateway| Route::Teams(gateway.clone()))
-            .collect();
-        if routes.is_empty() {
-            return Err(Denial::of(Denied::GatewayNotActive, customer));
-        }
-        Ok(routes)
     }
 
     /// The exchange that calls out, and whose it is: one that may do so, belongs to a customer and shares its address with
@@ -281,7 +290,7 @@ impl Directory {
         }
         let is_carrier = |route: &Route| match route {
             Route::Trunk(to) => to.role == Role::Carrier && to.id != trunk.id,
-            Route::Teams(_) => false,
+            Route::Teams(_) | Route::Phone(_) => false,
         };
         let mut routes = self.trunk_routes(customer, attempt.random);
         routes.retain(is_carrier);
@@ -299,6 +308,7 @@ impl Directory {
             caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
+            phone: None,
             routes,
         })
     }
@@ -356,7 +366,7 @@ impl Directory {
                 .is_some_and(|region| region.enabled)
     }
 
-    fn is_emergency(&self, customer: &Customer, called: &Dialled) -> bool {
+    pub(super) fn is_emergency(&self, customer: &Customer, called: &Dialled) -> bool {
         let in_region = |code: &String| {
             self.region(code)
                 .is_some_and(|region| called.is_any_of(&region.emergency_numbers))
@@ -383,7 +393,7 @@ impl Directory {
         }
     }
 
-    fn may_present(&self, customer: &Customer, number: Option<&Number>) -> bool {
+    pub(super) fn may_present(&self, customer: &Customer, number: Option<&Number>) -> bool {
         let phone = number.and_then(|number| self.number_for(customer.id, number));
         phone.is_some_and(|phone| phone.customer == customer.id && phone.in_service)
     }
@@ -422,7 +432,7 @@ impl Directory {
     }
 
     /// The customer's trunks, then the shared carriers.
-    fn trunk_routes(&self, customer: &Customer, random: u64) -> Vec<Route> {
+    pub(super) fn trunk_routes(&self, customer: &Customer, random: u64) -> Vec<Route> {
         let owners = [Some(customer.id), None];
         let trunks = owners
             .iter()
@@ -435,14 +445,14 @@ impl Directory {
 }
 
 impl Denial {
-    fn of(denied: Denied, customer: &Arc<Customer>) -> Self {
+    pub(super) fn of(denied: Denied, customer: &Arc<Customer>) -> Self {
         Self {
             denied,
             customer: Some(customer.clone()),
         }
     }
 
-    fn of_nobody(denied: Denied) -> Self {
+    pub(super) fn of_nobody(denied: Denied) -> Self {
         Self {
             denied,
             customer: None,
@@ -450,7 +460,7 @@ impl Denial {
     }
 }
 
-fn check_states(customer: &Arc<Customer>) -> Result<(), Denial> {
+pub(super) fn check_states(customer: &Arc<Customer>) -> Result<(), Denial> {
     check_admin_state(customer)?;
     if !customer.activation_state.is_in_service() {
         return Err(Denial::of(Denied::CustomerInactive, customer));
@@ -458,7 +468,7 @@ fn check_states(customer: &Arc<Customer>) -> Result<(), Denial> {
     Ok(())
 }
 
-fn check_admin_state(customer: &Arc<Customer>) -> Result<(), Denial> {
+pub(super) fn check_admin_state(customer: &Arc<Customer>) -> Result<(), Denial> {
     match customer.admin_state {
         AdminState::Enabled => Ok(()),
         AdminState::Disabled => Err(Denial::of(Denied::CustomerDisabled, customer)),

@@ -11,6 +11,7 @@ mod admit;
 mod channels;
 mod compile;
 mod customer;
+mod desk;
 mod gateway;
 mod number;
 mod pbx_kind;

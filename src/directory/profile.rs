@@ -89,6 +89,20 @@ impl Profile {
         }
     }
 
+    /// A desk telephone.
+    pub fn phone() -> Self {
+        Self {
+            srtp: Srtp::Optional,
+            latch: true, // it sits behind NAT
+            codecs: ["G722", "PCMA", "PCMU", "telephone-event", "CN"]
+                .map(str::to_owned)
+                .to_vec(),
+            refer: true,
+            reliable_provisionals: ReliableProvisionals::Never,
+            ..Self::trunk()
+        }
+    }
+
     /// A PBX or carrier of which nothing else is known.
     pub fn trunk() -> Self {
         Self {

@@ -301,6 +301,16 @@ impl Anchor {
         }
     }
 
+    /// How keys of the peer are heard where it has no partner: telephone events if it agreed to them, else tones.
+    pub fn ear(&self) -> Passage {
+        let theirs = self.receiving();
+        let partner = match self.has_events() {
+            true => Dtmf::Events,
+            false => Dtmf::Inband,
+        };
+        Passage::between(theirs, theirs).with_keys(theirs, partner, Dtmf::Info)
+    }
+
     /// What a partner can be offered of a peer that takes these: telephone events, too, if we make them of its keys.
     pub fn spoken(&self, codecs: &[Codec]) -> Vec<Codec> {
         match self.policy.dtmf {

@@ -63,6 +63,14 @@ pub enum Command {
         /// For how long it is pressed.
         duration: Duration,
     },
+    /// Hear which keys the leg's own peer presses, as this passage has them; each is told by [`Event::Key`] of the same leg.
+    /// It needs no partner.
+    Listen {
+        /// An open leg.
+        leg: LegId,
+        /// From the peer to us.
+        passage: Box<Passage>,
+    },
     /// Tell what went through the leg so far; the answer is [`Event::Counted`].
     Count {
         /// An open leg.
@@ -85,6 +93,7 @@ impl Command {
             | Self::Connect { leg, .. }
             | Self::Play { leg, .. }
             | Self::Dial { leg, .. }
+            | Self::Listen { leg, .. }
             | Self::Count { leg }
             | Self::Close { leg } => *leg,
         }

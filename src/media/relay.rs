@@ -153,6 +153,11 @@ impl Relay {
                 self.note_player(leg, wants_frames, now);
             }
             Command::Dial { leg, key, duration } => self.dial(leg, key, duration, now),
+            Command::Listen { leg, passage } => {
+                if let Some(leg) = self.legs.get_mut(&leg) {
+                    leg.listen(&passage);
+                }
+            }
             Command::Count { leg } => {
                 if let Some(counted) = self.legs.get(&leg) {
                     let report = Box::new(counted.report());
@@ -303,6 +308,10 @@ impl Relay {
         }
         if arrived.kind == Kind::Rtp && !may_send {
             return Err(Dropped::Held);
+        }
+        let heard = self.legs.get_mut(&id);
+        if let Some(pressed) = heard.and_then(|leg| leg.hear(&arrived, buffer, now)) {
+            self.key(id, pressed);
         }
         let partner = partner
             .and_then(|partner| self.legs.get_mut(&partner))

@@ -17,7 +17,7 @@ use tollgate::admin::{
     Activations, Admin, CallRequest, Calls, Ladders, LiveCall, LiveLeg, LiveState, openapi, router,
 };
 use tollgate::b2bua::{
-    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
+    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Resynced, Step, Trace,
 };
 use tollgate::backend::SeatBackend;
 use tollgate::directory::{self, Customer, Ledger};
@@ -98,6 +98,12 @@ impl Api {
                     }
                     CallRequest::RestartRegistration { answer, .. } => {
                         let _ = answer.send(false);
+                    }
+                    CallRequest::Resync { answer, .. } => {
+                        let _ = answer.send(Resynced::NotRegistered);
+                    }
+                    CallRequest::Phone { answer, .. } => {
+                        let _ = answer.send(None);
                     }
                     CallRequest::HangUp { id, answer } => {
                         let before = live.len();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod activation_line;
 mod announcements;
 mod basic;
 mod bypass;
@@ -22,7 +23,9 @@ mod latch;
 mod limits;
 mod observed;
 mod outward;
+mod phones;
 mod refusals;
+mod registrar;
 mod registrations;
 mod reliable;
 mod replaces;

@@ -25,12 +25,23 @@ pub struct Telephone {
 impl Telephone {
     /// Starts it and waits until it is registered at the PBX.
     pub async fn start(lab: &Lab, number: &str, tone: f64) -> Self {
+        let account = format!(
+            "<sip:{number}@{pbx};transport=udp>;auth_user={number};auth_pass=\"of a telephone\";\
+             answermode=auto;regint=60;audio_codecs=pcma\n",
+            pbx = lab.pbx()
+        );
+        Self::start_as(lab, &account, tone).await
+    }
+
+    /// Starts it with this account and waits until it is registered there.
+    pub async fn start_as(lab: &Lab, account: &str, tone: f64) -> Self {
         let directory = lab.file("telephone");
         fs::create_dir(&directory).expect("a directory");
         sound::write_tone(&directory.join("tone.wav"), tone, LONGEST_CALL_S);
         let template = format!(
             "sip_listen @PHONES@:5060\n\
              net_interface @PHONES@\n\
+             sip_verify_server no\n\
              rtp_ports 31000-31098\n\
              rtcp_mux no\n\
              jitter_buffer_type fixed\n\
@@ -56,12 +67,7 @@ impl Telephone {
              ctrl_tcp_listen @PHONES@:{CONTROL}\n"
         );
         lab.fill_in("telephone/config", &template);
-        let account = format!(
-            "<sip:{number}@{pbx};transport=udp>;auth_user={number};auth_pass=\"of a telephone\";\
-             answermode=auto;regint=60;audio_codecs=pcma\n",
-            pbx = lab.pbx()
-        );
-        lab.write("telephone/accounts", &account);
+        lab.write("telephone/accounts", account);
         lab.write("telephone/contacts", "");
         let mut command = Command::new("baresip");
         command.arg("-f").arg(&directory);
@@ -92,6 +98,13 @@ impl Telephone {
     /// Hands it on; baresip leaves when it hears that this is done.
     pub fn transfer(&self, target: &str) {
         self.command("transfer", target);
+    }
+
+    /// Presses keys, by telephone events.
+    pub fn press(&self, keys: &str) {
+        for key in keys.chars() {
+            self.command("sndcode", &key.to_string());
+        }
     }
 
     /// Ends the call.

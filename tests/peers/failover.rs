@@ -12,6 +12,7 @@ const SEVERAL: Setup = Setup {
     channels: 10,
     proxies: true,
     bypass: false,
+    desk: false,
 };
 
 /// Calls Teams, talks, and hangs up.

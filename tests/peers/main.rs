@@ -5,6 +5,7 @@
 mod api;
 mod baresip;
 mod calls;
+mod desk;
 mod emulated;
 mod failover;
 mod holds;

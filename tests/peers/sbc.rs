@@ -19,6 +19,8 @@ pub struct Setup {
     pub proxies: bool,
     /// Whether media go past Microsoft's processors.
     pub bypass: bool,
+    /// Whether desk telephones register here, by TCP and by TLS without a certificate too.
+    pub desk: bool,
 }
 
 impl Default for Setup {
@@ -27,6 +29,7 @@ impl Default for Setup {
             channels: 10,
             proxies: false,
             bypass: false,
+            desk: false,
         }
     }
 }
@@ -53,7 +56,9 @@ impl Sbc {
 
     /// Starts it.
     pub async fn start_with(lab: &Lab, setup: Setup) -> Self {
-        lab.write("tollgate.toml", &configuration(lab, setup.proxies));
+        let desk = if setup.desk { desk(lab) } else { String::new() };
+        let configuration = configuration(lab, setup.proxies) + &desk;
+        lab.write("tollgate.toml", &configuration);
         let mut running = Running::start(
             "tollgate",
             lab.directory(),
@@ -235,6 +240,14 @@ fn tollgate() -> Command {
     command
 }
 
+/// By which telephones register that nobody has activated.
+pub const UNBOXED: &str = "of-a-box";
+
+fn desk(lab: &Lab) -> String {
+    lab.write("unboxed", UNBOXED);
+    "[phones]\nbootstrap_password_file = \"unboxed\"\n".to_owned()
+}
+
 fn configuration(lab: &Lab, several: bool) -> String {
     let (sbc, all) = (lab.sbc(), lab.proxies());
     let used = if several { 3 } else { 1 };
@@ -258,11 +271,12 @@ fn configuration(lab: &Lab, several: bool) -> String {
         r#"data_dir = "data"
 [sip]
 udp = ["{sbc}:5060"]
-tcp = []
+tcp = ["{sbc}:5060"]
 tls = ["{sbc}:5061"]
 [tls]
 certificate = "sbc.pem"
 private_key = "sbc.key"
+client_certificates = "optional"
 teams_roots = "teams-roots.pem"
 [teams]
 proxies = [{}]

@@ -40,6 +40,7 @@ impl fmt::Display for Fact {
                 write!(f, "the peer is {}, known by ", peers.join(" or "))?;
                 match by {
                     Proof::CertificateAndRange => f.write_str("Microsoft's certificate and range"),
+                    Proof::Digest => f.write_str("its password"),
                     Proof::Network { address, prefix } => {
                         write!(f, "its address in {address}/{prefix}")
                     }

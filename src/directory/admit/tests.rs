@@ -1,7 +1,7 @@
 use super::super::examples::{
     self, customer, gateway, id, phone_number, region, registration, rows, trunk,
 };
-use super::super::{Region, Rows, TrunkState};
+use super::super::{GatewayState, Region, Rows, TrunkState};
 use super::*;
 
 const OURS: &str = "+14255550100";
@@ -57,13 +57,7 @@ fn from_trunk(rows: Rows, name: &str, called: &str) -> Result<Admission, Denial>
 }
 
 fn trunk_names(admission: &Admission) -> Vec<&str> {
-    fn name(route: &Route) -> &str {
-        match route {
-            Route::Trunk(trunk) => &trunk.name,
-            Route::Teams(gateway) => &gateway.fqdn,
-        }
-    }
-    admission.routes.iter().map(name).collect()
+    admission.routes.iter().map(Route::name).collect()
 }
 
 #[test]

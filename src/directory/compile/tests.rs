@@ -1,5 +1,7 @@
 use super::super::GatewayState;
-use super::super::examples::{customer, gateway, phone, phone_number, region, registration, rows, trunk};
+use super::super::examples::{
+    customer, gateway, phone, phone_number, region, registration, rows, trunk,
+};
 use super::*;
 
 /// TDR-145, TDR-1213: what Teams knows of us is another when a name comes, goes, moves or changes its state, and the same

@@ -10,7 +10,7 @@ use super::streams::Streams;
 use super::{Forward, Kind};
 use crate::base::Random;
 use crate::media::{
-    Crypto, Fate, IceConfig, LegConfig, LegId, LegReport, MediaSource, Play, Suite,
+    Crypto, Fate, IceConfig, LegConfig, LegId, LegReport, MediaSource, Passage, Play, Suite,
 };
 use crate::rtp::packet::{self, HEADER, Header};
 use crate::rtp::rtcp::{self, SenderReport};
@@ -34,6 +34,12 @@ pub(super) struct Arrived {
     pub(super) moved: bool,
 }
 
+/// Where a peer's own keys are heard, which no partner is told of.
+struct Ear {
+    passage: Passage,
+    keypad: Keypad,
+}
+
 /// One leg's media.
 pub(super) struct Leg {
     id: LegId,
@@ -43,6 +49,8 @@ pub(super) struct Leg {
     converter: Option<Box<Converter>>,
     /// Where keys reach the peer in another form than the partner gives them.
     keypad: Option<Box<Keypad>>,
+    /// Where the peer's own keys are heard.
+    ear: Option<Box<Ear>>,
     /// Where the peer wants its voice in other packets.
     repacker: Option<Box<Repacker>>,
     receiver: Option<Receiver>,
@@ -74,6 +82,7 @@ impl Leg {
             config: None,
             converter: None,
             keypad: None,
+            ear: None,
             repacker: None,
             receiver: None,
             sender: None,
@@ -417,7 +426,34 @@ impl Leg {
 
     /// The same, of a key whose end never came.
     pub(super) fn lost_key(&mut self, now: Instant) -> Option<Pressed> {
-        self.keypad.as_mut()?.lost(now)
+        let ear = self.ear.as_mut().and_then(|ear| ear.keypad.lost(now));
+        ear.or_else(|| self.keypad.as_mut()?.lost(now))
+    }
+
+    /// From now on keys are heard that come by this passage.
+    pub(super) fn listen(&mut self, passage: &Passage) {
+        self.ear = Some(Box::new(Ear {
+            keypad: Keypad::of(passage, None),
+            passage: passage.clone(),
+        }));
+    }
+
+    /// A key that this peer has pressed, if this packet of its ends one.
+    pub(super) fn hear(
+        &mut self,
+        arrived: &Arrived,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> Option<Pressed> {
+        let ear = self.ear.as_mut().filter(|_| arrived.kind == Kind::Rtp)?;
+        let (length, keypad) = (arrived.length, &mut ear.keypad);
+        // What a partner would get in its place goes nowhere.
+        match ear.passage.of(*buffer.get(1)?) {
+            Fate::Key => keypad.event(buffer, length, now).ok(),
+            Fate::Dropped => None,
+            fate => keypad.voice(fate, buffer, length, now).ok().flatten(),
+        };
+        keypad.told()
     }
 
     /// Encrypts where needed and says where to send it.

@@ -211,6 +211,7 @@ impl Thread {
             | Command::Connect { .. }
             | Command::Play { .. }
             | Command::Dial { .. }
+            | Command::Listen { .. }
             | Command::Count { .. } => {
                 self.table.command(command, Instant::now());
             }

@@ -123,9 +123,21 @@ impl Challenger {
         password: impl FnOnce(&str) -> Option<String>,
         now: Instant,
     ) -> Result<String, AuthFailure> {
-        let lines = request
-            .headers(Name::Authorization)
-            .filter_map(|line| line.text());
+        self.check_in(Name::Authorization, request, password, now)
+    }
+
+    /// The same of credentials in another header, as those are that a proxy asks for (RFC 3261 §22.3).
+    ///
+    /// # Errors
+    /// What to challenge it for.
+    pub fn check_in(
+        &mut self,
+        header: Name,
+        request: &Message,
+        password: impl FnOnce(&str) -> Option<String>,
+        now: Instant,
+    ) -> Result<String, AuthFailure> {
+        let lines = request.headers(header).filter_map(|line| line.text());
         let fields = lines
             .flat_map(Fields::all)
             .find(|fields| fields.is_digest() && self.is_ours(fields));

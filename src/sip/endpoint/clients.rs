@@ -171,6 +171,20 @@ impl Clients {
         }
     }
 
+    /// The user hears no more of this request, which is no INVITE, and the peer none either.
+    pub fn give_up(&mut self, key: ClientKey, now: Instant, core: &mut Core) {
+        let Some(exchange) = self.exchanges.get(&key) else {
+            return;
+        };
+        let stage = exchange.stage;
+        if let Stage::Resolving(id) = stage {
+            let ready = self.errands.forget(id, core);
+            self.go_on(ready, now, core);
+        }
+        self.end(key, core);
+        self.abandon(stage, now, core);
+    }
+
     pub fn acknowledge(
         &mut self,
         key: ClientKey,

@@ -112,6 +112,11 @@ impl Endpoint {
         self.clients.forget_user(key);
     }
 
+    /// The user gives up a request that is no INVITE: it is not repeated, and nothing is told of it any more.
+    pub fn give_up(&mut self, key: ClientKey, now: Instant) {
+        self.clients.give_up(key, now, &mut self.core);
+    }
+
     /// Sends the ACK of a 2xx to the INVITE `key`, and once more for every copy of that 2xx, which is known by its To
     /// tag.
     pub fn acknowledge(&mut self, key: ClientKey, draft: Builder, next: NextHop, now: Instant) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use super::core::Core;
@@ -482,11 +482,16 @@ impl Machine {
 
 impl Way {
     /// On streams the connection that the request came on; on datagrams its source, or the sent-by's port of a peer that
-    /// does not know RFC 3581.
+    /// does not know RFC 3581. One that names a private address and sends from another sits behind NAT, where the port
+    /// in its sent-by leads to nobody.
     fn back(via: &Via<'_>, source: &Source) -> Self {
         let port = via.port.unwrap_or(source.transport.default_port());
         let sent_by = SocketAddr::new(source.remote.ip(), port);
-        let direct = source.transport.is_reliable() || via.rport.is_some();
+        let named: Option<Ipv4Addr> = via.host.parse().ok();
+        let behind_nat = named.is_some_and(|named| {
+            named.is_private() && source.remote.ip().to_canonical() != IpAddr::V4(named)
+        });
+        let direct = source.transport.is_reliable() || via.rport.is_some() || behind_nat;
         let to = SendTo::Flow(source.flow, if direct { source.remote } else { sent_by });
         let realm = source
             .certificate

@@ -58,6 +58,9 @@ table! {
     ANNOUNCEMENTS = Counter "tollgate_announcements_total" ["announcement", "outcome"] "Refused callers that were to hear why";
     ANNOUNCEMENTS_ACTIVE = Gauge "tollgate_announcements_active" [] "Refused callers that hear why";
     ANNOUNCEMENTS_LIMIT = Gauge "tollgate_announcements_limit" [] "Refused callers that may hear why at once";
+    PHONE_REGISTERS = Counter "tollgate_phone_registers_total" ["outcome"] "REGISTERs of desk telephones, and what became of them";
+    ACTIVATIONS = Counter "tollgate_phone_activations_total" ["outcome"] "Calls of telephones that are to be activated";
+    PHONES_REGISTERED = Gauge "tollgate_phones_registered" [] "Desk telephones that are registered";
     CALL_SETUP = Histogram "tollgate_call_setup_seconds" [] "Time from the INVITE to the answer of calls that were answered";
 
     CHANNELS_LIMIT = Gauge "tollgate_channels_limit" ["customer"] "Calls that a customer may have at once";

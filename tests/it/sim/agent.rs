@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tollgate::base::Random;
+use tollgate::sip::auth::Challenger;
 use tollgate::sip::{
     ClientKey, Dialog, Endpoint, Failure, Flow, Identity, Message, PeerCertificate, Realm, SentBy,
     ServerKey, Source, Transport,
@@ -91,6 +92,16 @@ pub struct Agent {
     /// Requests inside dialogs that it does not know.
     pub strays: Vec<Message>,
     pub clients: HashMap<ClientKey, Side>,
+    /// Whether it encrypts its media though it is not Teams.
+    pub secure: bool,
+    /// NOTIFYs outside of dialogs.
+    pub notified: Vec<Message>,
+    /// Whether it asks for credentials before it heeds those.
+    pub asks_notify: bool,
+    /// Whoever checks them.
+    pub challenger: Option<Challenger>,
+    /// REGISTERs that it has sent.
+    pub registers: u32,
     /// Responses to requests that belong to no side.
     pub answers: HashMap<ClientKey, Message>,
 }
@@ -135,6 +146,11 @@ impl Agent {
             arrivals: VecDeque::new(),
             strays: Vec::new(),
             clients: HashMap::new(),
+            secure: false,
+            notified: Vec::new(),
+            asks_notify: false,
+            challenger: None,
+            registers: 0,
             answers: HashMap::new(),
         }
     }

@@ -12,6 +12,7 @@
 pub mod agent;
 mod audit;
 pub mod link;
+pub mod phone;
 pub mod registrar;
 mod relay;
 mod script;
@@ -25,9 +26,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use time::OffsetDateTime;
-use tollgate::b2bua::{Calls, Cdr, Output, Report};
+use tollgate::b2bua::{ActivationId, Calls, Cdr, Output, Report, Resynced};
 use tollgate::base::Random;
-use tollgate::directory::{Directory, Ledger};
+use tollgate::directory::{Directory, Ledger, Mac};
 use tollgate::media::{self, Ports};
 use tollgate::sip::{
     Endpoint, Event, Flow, Hop, Identity, Message, Method, Name, Output as SipOutput, ResolveId,
@@ -60,6 +61,10 @@ pub struct World {
     pub relay: Relay,
     pub cdrs: Vec<Cdr>,
     pub reports: Vec<Report>,
+    /// Codes that telephones have been activated with, or are to be.
+    pub codes: Vec<(ActivationId, Mac, String)>,
+    /// Who was to look for its configuration, and what came of it.
+    pub resynced: Vec<(String, Resynced)>,
     pub audit: Audit,
     pub random: Random,
     /// Names that lead to several agents, in this order.
@@ -146,6 +151,8 @@ impl World {
             relay: Relay::default(),
             cdrs: Vec::new(),
             reports: Vec::new(),
+            resynced: Vec::new(),
+            codes: Vec::new(),
             audit: Audit::new(media_bypass),
             random,
             aliases: BTreeMap::new(),
@@ -365,6 +372,8 @@ impl World {
                 self.cdrs.push(*cdr);
             }
             Output::Report(report) => self.reports.push(report),
+            Output::Activate { id, mac, code, .. } => self.codes.push((id, mac, code)),
+            Output::Resynced { auth_user, outcome } => self.resynced.push((auth_user, outcome)),
         }
     }
 
@@ -487,6 +496,12 @@ impl World {
         self.schedule(self.now, Arrival::AtSbc(bytes.into(), source));
     }
 
+    /// Somebody above has the SBC do something, which is carried out.
+    pub fn order(&mut self, act: impl FnOnce(&mut Calls, Instant)) {
+        act(&mut self.calls, self.now);
+        self.settle();
+    }
+
     /// The relay has something to say.
     pub fn media(&mut self, event: media::Event) {
         self.schedule(self.now, Arrival::Media(event));
@@ -591,6 +606,7 @@ impl World {
                 self.answer_plainly(who, key, &message, status);
                 self.agents[who].asked.push(message);
             }
+            Method::Notify if message.to_tag().is_none() => self.on_notify(who, key, message),
             Method::Invite => self.on_invite(who, key, message),
             Method::Register => {
                 let now = self.now;
@@ -686,6 +702,8 @@ fn agents(random: &mut Random) -> Vec<Agent> {
         ("carrier", "192.0.2.20:5060"),
         ("rivalpbx", "192.0.2.30:5060"),
         ("stranger", "203.0.113.66:5060"),
+        ("desk", "203.0.113.5:5060"),
+        ("hall", "203.0.113.6:5060"),
     ];
     agents.extend(others.map(|(name, address)| {
         Agent::new(name, name, None, address, Transport::Udp, random.split())

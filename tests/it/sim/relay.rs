@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tollgate::media::{Command, Event, IceConfig, LegConfig, LegId, LegReport, Play};
+use tollgate::media::{Command, Event, IceConfig, LegConfig, LegId, LegReport, Passage, Play};
 
 /// What the relay knows of one leg.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub struct Leg {
     pub ice: Option<IceConfig>,
     pub partner: Option<LegId>,
     pub play: Option<Play>,
+    /// How keys of its peer are heard.
+    pub ear: Option<Passage>,
     /// Keys sent to its peer, with their milliseconds.
     pub dialled: Vec<(char, u64)>,
 }
@@ -55,6 +57,7 @@ impl Relay {
             Command::Configure { config, .. } => self.leg(id).config = Some(*config),
             Command::Ice { config, .. } => self.leg(id).ice = Some(*config),
             Command::Play { play, .. } => self.leg(id).play = play,
+            Command::Listen { passage, .. } => self.leg(id).ear = Some(*passage),
             Command::Dial { key, duration, .. } => {
                 let ms = u64::try_from(duration.as_millis()).expect("not for ever");
                 self.leg(id).dialled.push((key, ms));

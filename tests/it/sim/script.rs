@@ -119,7 +119,8 @@ impl World {
 
     fn new_media(&mut self, who: Who) -> Media {
         let teams = self.agents[who].is_teams();
-        let key = teams.then(|| STANDARD.encode(self.random.bytes::<30>()));
+        let key =
+            (teams || self.agents[who].secure).then(|| STANDARD.encode(self.random.bytes::<30>()));
         let gateway = self.directory.gateway(ACME_FQDN);
         let bypass = teams && gateway.is_some_and(|gateway| gateway.media_bypass);
         let ice = bypass.then(|| (self.random.token(4), self.random.token(24)));

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::b2bua::{Config, RegistrationConfig, UnknownPeers};
+use tollgate::b2bua::{Config, RegistrarConfig, RegistrationConfig, UnknownPeers};
 use tollgate::directory::{
     ActivationState, AdminState, Auth, Customer, Gateway, GatewayState, NumberFormat, Pbx, PbxKind,
-    PhoneNumber, Profile, Region, Registration, Role, Rows, Secret, Trunk, TrunkState,
+    Phone, PhoneNumber, Profile, Region, Registration, Role, Rows, Secret, Trunk, TrunkState,
 };
 use tollgate::sip::{self, Hop, Realm, Transport};
 use uuid::Uuid;
+
+use super::phone::Account;
 
 /// Agents, by their place in the world.
 pub type Who = usize;
@@ -27,6 +29,31 @@ pub const CARRIER: Who = 5;
 pub const RIVAL: Who = 6;
 /// Nobody knows it.
 pub const STRANGER: Who = 7;
+
+/// Telephones, `acme`'s once a test has given them to it.
+pub const DESK: Who = 8;
+pub const HALL: Who = 9;
+
+/// What `desk` registers by: extension 1001, with a number.
+pub const DESK_ACCOUNT: Account = Account {
+    user: "desk",
+    password: "desk-secret",
+};
+/// What `hall` registers by: extension 1002, without a number.
+pub const HALL_ACCOUNT: Account = Account {
+    user: "hall",
+    password: "hall-secret",
+};
+/// The number of `desk`.
+pub const DESK_NUMBER: &str = "+14255550110";
+/// By which telephones register that nobody has activated.
+pub const BOOTSTRAP_PASSWORD: &str = "unboxed";
+/// As what `desk` registers when it comes out of its box.
+pub const UNBOXED: Account = Account {
+    user: "act-001565aabbcc",
+    password: BOOTSTRAP_PASSWORD,
+};
+pub const DESK_MAC: [u8; 6] = [0x00, 0x15, 0x65, 0xaa, 0xbb, 0xcc];
 
 /// A number of `acme` at Teams, and another.
 pub const ALICE: &str = "+14255550100";
@@ -149,6 +176,21 @@ impl Setup {
         self
     }
 
+    /// `acme` has two telephones, and a carrier that takes calls.
+    pub fn with_phones(mut self) -> Self {
+        self.trunk("carrier").state = TrunkState::InService;
+        self.rows.numbers.push(number(DESK_NUMBER, ACME));
+        self.rows.phones = vec![
+            Phone {
+                number: Some(DESK_NUMBER.parse().expect("E.164")),
+                bootstrap: Some(DESK_MAC),
+                ..phone(DESK_ACCOUNT, 1001)
+            },
+            phone(HALL_ACCOUNT, 1002),
+        ];
+        self
+    }
+
     pub fn trunk_with(mut self, name: &str, change: impl FnOnce(&mut Trunk)) -> Self {
         change(self.trunk(name));
         self
@@ -178,6 +220,11 @@ fn config() -> Config {
         media_address: local,
         advertised_address: local,
         teams_profile: Arc::new(Profile::teams()),
+        phone_profile: Arc::new(Profile::phone()),
+        registrar: RegistrarConfig {
+            bootstrap_password: Some(Secret::new(BOOTSTRAP_PASSWORD)),
+            ..RegistrarConfig::default()
+        },
         teams_proxies: vec![
             proxy("sip.pstnhub.microsoft.com"),
             proxy("sip2.pstnhub.microsoft.com"),
@@ -225,6 +272,21 @@ fn number(number: &str, customer: Uuid) -> PhoneNumber {
         number: number.parse().expect("E.164"),
         customer,
         in_service: true,
+    }
+}
+
+fn phone(account: Account, extension: u128) -> Phone {
+    Phone {
+        device: Uuid::from_u128(extension),
+        customer: ACME,
+        user: None,
+        extension: extension.to_string().into(),
+        auth_user: account.user.into(),
+        password: Secret::new(account.password),
+        display_name: account.user.into(),
+        number: None,
+        active: true,
+        bootstrap: None,
     }
 }
 

@@ -334,3 +334,38 @@ fn nonsense_does_no_harm() {
         }
     }
 }
+
+/// A leg without a partner hears the keys of its own peer, while something is played to it: telephone events where those
+/// were agreed on, else tones, each told once when it is over.
+#[test]
+fn a_leg_hears_its_own_peer() {
+    let heard = |partner: Dtmf, packets: &dyn Fn(u32) -> Vec<u8>, until: u32| {
+        let mut bench = bench(Dtmf::Events, Dtmf::Events);
+        let codecs = [a_law(), events()];
+        let passage = Passage::between(&codecs, &codecs);
+        let passage = Box::new(passage.with_keys(&codecs, partner, Dtmf::Info));
+        bench.command(Command::Connect { leg: A, with: None });
+        bench.command(Command::Listen { leg: A, passage });
+        for n in 1..=until {
+            assert_eq!(bench.packet(A, Kind::Rtp, &packets(n)), None);
+        }
+        keys_told(&mut bench)
+    };
+    let by_events = |n: u32| match n {
+        1..=5 => event_packet(n, 1, 5, false, n as u16 * 160),
+        6..=8 => event_packet(n, 1, 5, true, 960),
+        n => silence(n),
+    };
+    assert_eq!(heard(Dtmf::Events, &by_events, 12), [(A, '5', 120)]);
+    let by_tones = |n: u32| {
+        let mut samples = [0; 160];
+        if (1..=6).contains(&n) {
+            dtmf::write(5, (n - 1) * 160, &mut samples);
+        }
+        spoken(n, &samples)
+    };
+    let told = heard(Dtmf::Inband, &by_tones, 12);
+    let keys: Vec<_> = told.iter().map(|(leg, key, _)| (*leg, *key)).collect();
+    assert_eq!(keys, [(A, '5')]);
+    assert_eq!(heard(Dtmf::Inband, &silence, 12), []);
+}

@@ -467,3 +467,25 @@ fn who_gives_up_lets_others_pass() {
     assert!(outputs.iter().any(is_bye), "{outputs:?}");
     alone.finish();
 }
+
+/// A request that is no INVITE and is given up is not repeated, nothing is told of it, and nothing of it stays: before DNS
+/// has answered and after it went out.
+#[test]
+fn a_request_that_is_given_up() {
+    for is_known in [true, false] {
+        let mut alone = Alone::new(Transport::Udp);
+        let host = if is_known {
+            "192.0.2.2"
+        } else {
+            "peer.example"
+        };
+        let next = hop(host, Transport::Udp);
+        let key = alone
+            .endpoint
+            .request(request(Method::Notify, 1), next, alone.now);
+        assert_eq!(alone.outputs().len(), 1, "it goes out, or asks");
+        alone.endpoint.give_up(key, alone.now);
+        assert!(alone.outputs().is_empty());
+        assert_eq!(alone.finish(), [""; 0]);
+    }
+}

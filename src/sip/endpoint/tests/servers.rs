@@ -14,7 +14,8 @@ fn invite_text() -> String {
 }
 
 /// RFC 3261 §18.2.2 and RFC 3581: without rport a response goes to the sent-by's port, with it to the source's, both at the
-/// source's address. On a stream it takes the connection.
+/// source's address; with a private address in the sent-by to the source's, as no other leads through NAT. On a stream it
+/// takes the connection.
 #[test]
 fn responses_find_back() {
     let answer = |transport, text: &str| {
@@ -39,6 +40,9 @@ fn responses_find_back() {
         (to(&way), message.via().unwrap().rport),
         (B.to_owned(), Some(Some(5060)))
     );
+    let private = OPTIONS.replace("198.51.100.1", "192.168.1.9");
+    let (_, _, way, _) = answer(Transport::Udp, &private);
+    assert_eq!(way, SendTo::Flow(Flow(7), address(B)));
     let (mut alone, id, way, message) = answer(Transport::Tls, OPTIONS);
     assert_eq!(way, SendTo::Flow(Flow(7), address(B)));
     // The connection is gone: a new one to the source's address and the sent-by's port.
