@@ -150,7 +150,7 @@ pub(super) async fn change(
     caller
         .audit_for(&customer, &mut change, "update", None, from, to)
         .await?;
-    change.keep().await?;
+    change.keep_for(id).await?;
     Ok(changed_rows(record.version, &record))
 }
 

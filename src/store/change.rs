@@ -1,8 +1,8 @@
 use super::music::{Piece, Pieces};
 use super::rows::int;
 use super::{
-    AuditEvent, Store, StoreError, audit, customers, gateways, numbers, regions, registrations,
-    trunks,
+    AuditEvent, Store, StoreError, audit, customers, devices, gateways, numbers, regions,
+    registrations, trunks,
 };
 use crate::audio::Announcement;
 use crate::directory::{CompileError, Config, Directory, Holding, Rows};
@@ -60,6 +60,15 @@ impl Change {
         let kept = tokio::spawn(async move { self.transaction.commit().await });
         let kept = kept.await.expect("committing does not panic");
         Ok(kept?)
+    }
+
+    /// Stores a change of who a customer's users are. Calls know those of them who have a telephone, and obey it at once;
+    /// else they go on as before.
+    pub async fn keep_for(mut self, customer: Uuid) -> Result<(), StoreError> {
+        match devices::any_active(&mut self, customer).await? {
+            true => self.publish_for(&[customer]).await.map(drop),
+            false => self.keep().await,
+        }
     }
 
     /// Compiles the directory of the next generation, stores the change, and lets calls obey it. On
@@ -125,7 +134,7 @@ impl Change {
                 extensions,
                 trunks: trunks::all(self, Some(id)).await?,
                 registrations: registrations::all(self, Some(id)).await?,
-                phones: Vec::new(),
+                phones: devices::all(self, Some(id)).await?,
             });
         }
         let before = self.store.directory.load_full();
@@ -200,7 +209,7 @@ pub(super) async fn load(
         extensions,
         trunks: trunks::all(connection, None).await?,
         registrations: registrations::all(connection, None).await?,
-        phones: Vec::new(),
+        phones: devices::all(connection, None).await?,
     })
 }
 

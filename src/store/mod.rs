@@ -9,6 +9,7 @@ pub mod audit;
 pub mod cdrs;
 mod change;
 pub mod customers;
+pub mod devices;
 mod error;
 pub mod events;
 pub mod gateways;
@@ -41,6 +42,10 @@ pub use customers::{
     CoManagementRecord, CustomerFilter, CustomerRecord, CustomerSettings, CustomerSort,
     CustomerStates,
 };
+pub use devices::binding::{Attempt, Binding};
+pub use devices::codes::LiveCode;
+pub use devices::files::{Fetch, Opening};
+pub use devices::{DeviceFilter, DeviceRecord, DeviceSecrets, DeviceSettings, NewDevice, Welcome};
 pub use error::{Fault, StoreError};
 pub use events::EventRecord;
 pub use gateways::{GatewayProgress, GatewayRecord, GatewaySettings};

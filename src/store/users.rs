@@ -353,6 +353,21 @@ pub async fn find(
     Ok(row.as_ref().map(record).transpose()?)
 }
 
+/// The id of the customer's one of this name at Microsoft.
+pub async fn id_of(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    upn: &str,
+) -> Result<Option<Uuid>, StoreError> {
+    let query = sqlx::query("SELECT id FROM users WHERE customer_id = ? AND upn = ?");
+    let row = query
+        .bind(customer.to_string())
+        .bind(upn)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(|row| id(row, "id")).transpose()?)
+}
+
 /// A customer's, in the order of creation.
 pub async fn list(
     connection: &mut SqliteConnection,

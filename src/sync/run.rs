@@ -7,7 +7,7 @@ use crate::provisioning::{
     Held, Knowledge, NumberStatus, Seat, SeatKind, Seats, SyncState, Verdict, judge, user_cap,
 };
 use crate::store::{
-    Change, CustomerRecord, Seated, StoreError, TaskState, customers, events, numbers,
+    Change, CustomerRecord, Seated, StoreError, TaskState, customers, devices, events, numbers,
     registrations, services, tasks, users,
 };
 use serde_json::json;
@@ -44,7 +44,8 @@ pub(super) async fn carry_out(
     let mut change = syncs.0.store.change().await?;
     let mut report = Report::new(by, false);
     report.generation = syncs.0.store.directory().load().generation;
-    let serves_differently = apply(&mut change, &record, answer, &mut report).await?;
+    let serves_differently = apply(&mut change, &record, answer, &mut report).await?
+        || devices::any_active(&mut change, customer).await?;
     if serves_differently {
         report.generation += 1;
     }
