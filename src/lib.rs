@@ -10,12 +10,12 @@
 //! | 9 | `cli`, `emulate` | the command line; an independent little Teams, PBX and Microsoft 365 that share no SIP, SDP, SRTP, call or client code with the SBC |
 //! | 8 | `app` | builds every part from `Config`, connects them, runs, drains and shuts down in order |
 //! | 7 | `config` | the sum of the modules' own configurations, read from TOML and the environment |
-//! | 6 | `admin` | the REST API |
+//! | 6 | `admin` | the REST API; the files of desk telephones |
 //! | 5 | `telemetry`, `doctor`, `sync` | metrics, logs, ladders, what is up and what is down; what keeps calls away; Sync |
 //! | 4 | `net`, `store`, `microsoft`, `backend` | sockets, TLS, DNS and relay threads; the database; sign-in and Graph as a client; the carrier's system of seats |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
-//! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records; registrations at exchanges |
-//! | 3 | `provisioning` | partners, customers, their activation, numbers, users, licences, Sync: rules and state machines |
+//! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records; registrations at exchanges; the registrar of desk telephones |
+//! | 3 | `provisioning` | partners, customers, their activation, numbers, users, licences, desk telephones, Sync: rules and state machines |
 //! | 2 | `directory`, `media` | the immutable snapshot that calls obey; anchoring, relay rules |
 //! | 1 | `sip`, `sdp`, `rtp`, `audio` | the protocols; voice as samples, tones, the built-in music |
 //! | 0 | `base` | small things that every floor may use |

@@ -203,6 +203,11 @@ fn taken(constraint: &str) -> ApiError {
             "user_registered",
             "the user has a registration at the exchange",
         ),
+        "devices.user_id" => (
+            "extension_has_device",
+            "the user has another telephone: deactivate or swap it",
+        ),
+        "devices.mac" => ("mac_in_use", "another telephone has this MAC address"),
         "services.folded_name" => ("short_name_in_use", "another service has this short_name"),
         "pbx_types.code" => ("pbx_type_in_use", "another PBX type has this code"),
         "gateways.fqdn" => ("fqdn_in_use", "another gateway has this name"),

@@ -19,6 +19,7 @@ mod cdrs;
 mod co_management;
 mod consent;
 mod customers;
+mod devices;
 mod diagnosis;
 mod error;
 mod events;
@@ -33,6 +34,7 @@ mod openapi;
 mod page;
 mod partners;
 mod pbxs;
+mod phones;
 mod regions;
 mod registrations;
 mod request;
@@ -45,8 +47,10 @@ mod why;
 
 pub use activation::Activations;
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
+pub use devices::{Devices, PhoneRequest, Phones, Resynced};
 pub use ladder::Ladders;
 pub use openapi::openapi;
+pub use phones::{PhoneFiles, phone_files};
 
 use crate::directory::Ledger;
 use crate::doctor::Doctor;
@@ -90,6 +94,8 @@ pub struct Admin {
     pub doctor: Option<Arc<Doctor>>,
     /// What activations stand on.
     pub activations: Activations,
+    /// What desk telephones need.
+    pub devices: Devices,
 }
 
 /// The whole API. It needs a listener, nothing else.

@@ -1,8 +1,8 @@
 use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
-    consent, customers, diagnosis, events, gateways, health, ladder, media, music, numbers,
-    partners, pbxs, regions, registrations, services, sync, trunks, users, why,
+    consent, customers, devices, diagnosis, events, gateways, health, ladder, media, music,
+    numbers, partners, pbxs, regions, registrations, services, sync, trunks, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -133,7 +133,6 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(numbers::list_inventory, numbers::stock))
         .routes(routes!(numbers::discard))
         .routes(routes!(sync::show, sync::begin))
-        .routes(routes!(events::list))
         .routes(routes!(action_items::list))
         .routes(routes!(sync::list_jobs))
         .routes(routes!(sync::show_job))
@@ -142,6 +141,21 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(users::create_many))
         .routes(routes!(users::show, users::change, users::delete))
         .routes(routes!(users::suggest))
+        .routes(routes!(devices::models::catalogue))
+        .routes(routes!(devices::models::list, devices::models::add))
+        .routes(routes!(devices::models::remove))
+        .routes(routes!(devices::list, devices::create))
+        .routes(routes!(devices::bulk::create))
+        .routes(routes!(devices::show, devices::change, devices::delete))
+        .routes(routes!(devices::report::show))
+        .routes(routes!(
+            devices::actions::show_code,
+            devices::actions::regenerate_code
+        ))
+        .routes(routes!(devices::actions::reboot))
+        .routes(routes!(devices::actions::deactivate))
+        .routes(routes!(devices::actions::swap))
+        .routes(routes!(devices::actions::resend_welcome))
         .routes(routes!(services::list, services::create))
         .routes(routes!(services::show, services::change, services::delete))
         .routes(routes!(pbxs::list, pbxs::create))

@@ -3,6 +3,7 @@
 mod activation;
 mod live;
 mod observe;
+mod phones;
 mod registrations;
 mod renewal;
 mod shard;
@@ -29,6 +30,7 @@ use crate::media::Ports;
 use crate::microsoft::ConfigError;
 use crate::net::clock::Clock;
 use crate::net::dev_certificates::{self, DevCertificatesError};
+use crate::net::https::HttpsError;
 use crate::net::relay::{Relay, RelayError};
 use crate::net::zone::Zones;
 use crate::net::{self, Addresses, NetError, Network, TlsErrors, TlsMaterial};
@@ -100,6 +102,12 @@ pub enum StartError {
     /// The way to the carrier's system of seats.
     #[error("seats: {0}")]
     Seats(String),
+    /// The listener for the files of telephones.
+    #[error("phone_files: {0}")]
+    PhoneFiles(#[from] HttpsError),
+    /// The way to the service that sends telephones here.
+    #[error("phone_files.redirect_url: {0}")]
+    Redirect(String),
     /// The relay threads.
     #[error("{0}")]
     Relay(#[from] RelayError),
@@ -113,6 +121,7 @@ pub struct Sbc {
     clock: Clock,
     health: Health,
     admin: SocketAddr,
+    phone_files: Option<SocketAddr>,
     metrics: metrics::Exporter,
     drain: mpsc::Sender<Drain>,
     spool: Arc<Spool>,
@@ -132,6 +141,8 @@ pub struct Listening {
     pub admin: SocketAddr,
     /// Metrics, over HTTP.
     pub metrics: SocketAddr,
+    /// The files of telephones, over HTTPS.
+    pub phone_files: Option<SocketAddr>,
 }
 
 /// Questions about live calls that may wait.
@@ -249,6 +260,8 @@ impl Sbc {
         store.recover_tasks().await?;
         let seats = config.seats();
         let backend = backend::open(&seats).map_err(StartError::Seats)?;
+        let (devices, served) = phones::begin(config, &store, &clock, network.addresses())?;
+        let phone_files = served.as_ref().map(|served| served.address);
         let api = Admin {
             store: store.clone(),
             syncs: Syncs::new(store.clone(), backend, seats.timeout),
@@ -270,8 +283,9 @@ impl Sbc {
                 Ok(material),
             ))),
             activations,
+            devices,
         };
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),
             tokio::spawn(keep_house(
                 store.clone(),
@@ -282,6 +296,7 @@ impl Sbc {
             tokio::spawn(runner.run(proven)),
             tokio::spawn(registrations::keep(store.clone(), told)),
         ];
+        tasks.extend(served.map(|served| served.task));
         let shard = tokio::spawn(shard.run());
         health.up(Part::Program);
         let patience = config.calls.drain_timeout;
@@ -292,6 +307,7 @@ impl Sbc {
             clock,
             health,
             admin: admin_address,
+            phone_files,
             metrics: exporter,
             drain,
             spool,
@@ -308,6 +324,7 @@ impl Sbc {
             sip: self.network.addresses().clone(),
             admin: self.admin,
             metrics: self.metrics.address(),
+            phone_files: self.phone_files,
         }
     }
 

@@ -1,13 +1,16 @@
-//! The carrier's system, which knows the seats of each account: asked by a Sync, and by nothing else.
+//! The carrier's system, which knows the seats of each account: asked by a Sync, and by nothing else. And the service
+//! that sends telephones here.
 //!
 //! Two ways to it, chosen by configuration: a folder into which it drops a file for each account, and HTTP. Both speak
 //! the contract of [`Seats`]. Without either, what is stored here is all that there is.
 
 mod files;
 mod http;
+mod redirect;
 
 pub use files::FileDrop;
 pub use http::HttpBackend;
+pub use redirect::{HttpRedirect, RedirectError, RedirectProvider, Told};
 
 use crate::directory::Number;
 use crate::provisioning::{Seats, SeatsError};

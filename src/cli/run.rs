@@ -96,6 +96,9 @@ fn announce(config: &Config, file: &ConfigFile, listening: &Listening) {
     );
     println!("  REST API      http://{}/api/v1", listening.admin);
     println!("  metrics       http://{}/metrics", listening.metrics);
+    if let Some(address) = listening.phone_files {
+        println!("  phone files   https://{address}/prov/");
+    }
     if config.uses_development_certificates() {
         println!(
             "  certificates  for trials on this machine only, in {}",

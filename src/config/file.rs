@@ -1,6 +1,7 @@
 use super::address::{HostPort, networks};
 use crate::b2bua::UnknownPeers;
 use crate::directory::{Secret, Srtp};
+use crate::provisioning::device::PhoneTransport;
 use crate::store::AccessRole;
 use crate::telemetry::log;
 use ipnet::IpNet;
@@ -38,6 +39,7 @@ pub struct Config {
     pub audit: Kept,
     pub admin: Admin,
     pub seats: Seats,
+    pub phone_files: PhoneFiles,
     pub ladder: Ladder,
     pub metrics: Metrics,
     pub log: log::Config,
@@ -333,6 +335,40 @@ pub struct Seats {
     pub token_file: Option<PathBuf>,
     #[serde(rename = "timeout_s", deserialize_with = "seconds")]
     pub timeout: Duration,
+}
+
+/// `[phone_files]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct PhoneFiles {
+    #[serde(deserialize_with = "optional")]
+    pub listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "optional")]
+    pub certificate: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub private_key: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub client_roots: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub base_url: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub sip_host: Option<String>,
+    pub sip_transport: PhoneTransport,
+    #[serde(rename = "expires_s", deserialize_with = "seconds")]
+    pub expires: Duration,
+    pub max_connections: usize,
+    pub max_connections_per_source: usize,
+    pub requests_per_minute: u32,
+    #[serde(deserialize_with = "optional")]
+    pub redirect_url: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub redirect_token_file: Option<PathBuf>,
+    #[serde(rename = "redirect_timeout_s", deserialize_with = "seconds")]
+    pub redirect_timeout: Duration,
 }
 
 /// `[ladder]`

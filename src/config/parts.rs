@@ -1,6 +1,7 @@
 use super::{ClientCertificates, Config, HostPort};
 use crate::directory::{Profile, Secret};
 use crate::microsoft::{self, Roots};
+use crate::net::https::HttpsConfig;
 use crate::net::zone::{ZoneConfig, ZoneKey};
 use crate::net::{dev_certificates, relay};
 use crate::sip::{Hop, Identity, Realm, SentBy, Transport};
@@ -98,6 +99,19 @@ impl Config {
             token_file: seats.token_file.clone(),
             timeout: seats.timeout,
         }
+    }
+
+    /// For [`Https::bind`](net::https::Https::bind), of the files of desk telephones; none: they are not served.
+    pub fn phone_files(&self) -> Option<HttpsConfig> {
+        let from = &self.phone_files;
+        let own = identity(&from.certificate, &from.private_key);
+        Some(HttpsConfig {
+            listen: from.listen?,
+            identity: own.unwrap_or_else(|| self.tls().listener),
+            client_roots: from.client_roots.clone(),
+            max_connections: from.max_connections,
+            max_connections_per_source: from.max_connections_per_source,
+        })
     }
 
     /// For [`Recorder::new`](crate::telemetry::ladder::recorder::Recorder::new); none: it is off.

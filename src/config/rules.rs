@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     }
     phones(config, report);
     seats(config, report);
+    phone_files(config, report);
     if let Err(error) = log::check_level(&config.log.level) {
         report("log.level", error.to_string());
     }
@@ -66,6 +67,44 @@ fn seats(config: &Config, report: &mut dyn FnMut(&str, String)) {
     }
     if seats.token_file.is_some() && seats.url.is_none() {
         report("seats.token_file", "goes with seats.url".to_owned());
+    }
+}
+
+fn phone_files(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let from = &config.phone_files;
+    if from.certificate.is_some() != from.private_key.is_some() {
+        let problem = "phone_files.certificate and phone_files.private_key belong together";
+        report("phone_files.private_key", problem.to_owned());
+    }
+    let is_development = from.certificate.is_none() && config.tls.certificate.is_none();
+    if let Some(address) = from.listen
+        && is_development
+        && !address.ip().is_loopback()
+    {
+        let problem = format!(
+            "phone_files.listen is {address}; development certificates serve loopback only"
+        );
+        report("phone_files.certificate", problem);
+    }
+    let is_https = |url: &str| url.starts_with("https://") && !url.contains(char::is_whitespace);
+    if let Some(url) = from.base_url.as_deref().filter(|url| !is_https(url)) {
+        report(
+            "phone_files.base_url",
+            format!("{url:?} is no https address"),
+        );
+    }
+    if let Some(host) = from.sip_host.as_deref().filter(|host| !is_host(host)) {
+        let problem = format!("{host:?} is neither a host name nor an address");
+        report("phone_files.sip_host", problem);
+    }
+    let is_http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+    if let Some(url) = from.redirect_url.as_deref().filter(|url| !is_http(url)) {
+        let problem = format!("{url:?} is no http or https address");
+        report("phone_files.redirect_url", problem);
+    }
+    if from.redirect_token_file.is_some() && from.redirect_url.is_none() {
+        let problem = "goes with phone_files.redirect_url";
+        report("phone_files.redirect_token_file", problem.to_owned());
     }
 }
 
@@ -258,6 +297,27 @@ mod tests {
                 "microsoft.usage_location",
             ),
             (&[("PUBLISH__KEY_NAME", "tollgate")], "publish.key"),
+            (
+                &[("PHONE_FILES__CERTIFICATE", "a.pem")],
+                "phone_files.private_key",
+            ),
+            (
+                &[("PHONE_FILES__LISTEN", "192.0.2.1:443")],
+                "phone_files.certificate",
+            ),
+            (
+                &[("PHONE_FILES__BASE_URL", "http://prov.example.net")],
+                "phone_files.base_url",
+            ),
+            (&[("PHONE_FILES__SIP_HOST", "a b")], "phone_files.sip_host"),
+            (
+                &[("PHONE_FILES__REDIRECT_URL", "ftp://a")],
+                "phone_files.redirect_url",
+            ),
+            (
+                &[("PHONE_FILES__REDIRECT_TOKEN_FILE", "a")],
+                "phone_files.redirect_token_file",
+            ),
             (&[("LOG__LEVEL", "info,tollgate::net=loud")], "log.level"),
             (
                 &[("DNS__HOSTS", r#"{ "a b" = ["127.0.0.1"] }"#)],

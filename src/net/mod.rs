@@ -27,6 +27,7 @@ mod verify;
 
 pub mod clock;
 pub mod dev_certificates;
+pub mod https;
 pub mod probe;
 pub mod relay;
 pub mod zone;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use time::macros::datetime;
 use tollgate::admin::{
-    Activations, Admin, CallRequest, Calls, Ladders, LiveCall, LiveLeg, LiveState, openapi, router,
+    Activations, Admin, CallRequest, Calls, Devices, Ladders, LiveCall, LiveLeg, LiveState,
+    openapi, router,
 };
 use tollgate::b2bua::{
     CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Resynced, Step, Trace,
@@ -49,6 +50,15 @@ impl Api {
 
     /// With this system of seats behind it.
     pub async fn with(backend: Option<Arc<dyn SeatBackend>>) -> Self {
+        Self::made(backend, Devices::default()).await
+    }
+
+    /// With these who know desk telephones.
+    pub async fn with_devices(devices: Devices) -> Self {
+        Self::made(None, devices).await
+    }
+
+    async fn made(backend: Option<Arc<dyn SeatBackend>>, devices: Devices) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(
             &folder.path().join("tollgate.db"),
@@ -138,6 +148,7 @@ impl Api {
             },
             doctor: None,
             activations: Activations::default(),
+            devices,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -463,7 +474,9 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{user}", &Uuid::nil().to_string())
                 .replace("{service}", &Uuid::nil().to_string())
                 .replace("{job}", &Uuid::nil().to_string())
-                .replace("{task}", &Uuid::nil().to_string());
+                .replace("{task}", &Uuid::nil().to_string())
+                .replace("{device}", &Uuid::nil().to_string())
+                .replace("{model}", "yealink-t46u");
             let open = matches!(
                 template.as_str(),
                 "/healthz" | "/readyz" | "/api/v1/openapi.json" | "/oauth/callback"
@@ -503,11 +516,12 @@ async fn every_route_obeys_the_table_of_roles() {
                     || template.ends_with("/gateways/{gateway}") && method == "PATCH"
                     || template.starts_with("/api/v1/tasks")
                     || template.ends_with("{id}/numbers/{number}") && method == "PATCH";
+                let code = template.ends_with("/activation-code");
                 let inventory = template.starts_with("/api/v1/numbers");
                 let shared = shared || inventory;
                 let may = match role {
                     CarrierAdmin => true,
-                    Noc => (!writes || calls) && !audit,
+                    Noc => (!writes || calls) && !audit && !code,
                     PartnerAdmin => {
                         !(calls || shared || audit || (region || carriers_music) && writes)
                     }

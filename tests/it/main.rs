@@ -15,6 +15,7 @@ mod floors;
 mod media_packets;
 mod messages;
 mod microsoft;
+mod phone_files;
 mod seeds;
 mod sim;
 mod simulated;

@@ -208,7 +208,7 @@ pub(super) fn teams_roots(config: &TlsConfig) -> Result<RootCertStore, Vec<TlsEr
     }
 }
 
-pub(super) fn roots(path: &Path) -> Result<RootCertStore, Vec<TlsError>> {
+pub(in crate::net) fn roots(path: &Path) -> Result<RootCertStore, Vec<TlsError>> {
     roots_in(path, &read(path).map_err(|error| vec![error])?)
 }
 
@@ -229,7 +229,7 @@ fn roots_in(path: &Path, pem: &[u8]) -> Result<RootCertStore, Vec<TlsError>> {
 }
 
 /// A certificate with its intermediates and its key, each readable by itself.
-pub(super) struct Pair {
+pub(in crate::net) struct Pair {
     identity: Identity,
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,

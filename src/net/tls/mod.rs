@@ -5,7 +5,7 @@
 
 mod config;
 mod error;
-mod files;
+pub(in crate::net) mod files;
 
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -109,6 +109,11 @@ table! {
     MEDIA_PORTS_FREE = Gauge "tollgate_media_port_pairs_free" [] "Pairs of ports left for new legs";
     MEDIA_PORTS_HURRIED = Counter "tollgate_media_port_pairs_hurried_total" [] "Pairs of ports taken again before they had rested, because no other was left";
 
+    PHONE_FILES = Counter "tollgate_phone_files_total" ["vendor", "result"] "Files that telephones asked for or brought, and what became of it";
+    PHONE_FILES_LIMITED = Counter "tollgate_phone_files_limited_total" [] "Requests of telephones that were refused because one address sent too many";
+    PHONE_CONNECTIONS = Counter "tollgate_phone_connections_total" ["result"] "Connections of telephones that wanted files, and what became of them";
+    PHONE_REDIRECTS = Counter "tollgate_phone_redirects_total" ["result"] "Telephones that the makers' redirect service was told of";
+
     CDR_WRITTEN = Counter "tollgate_cdr_written_total" [] "Call records written to the spool";
     CDR_FAILED = Counter "tollgate_cdr_failed_total" [] "Call records that could not be written";
     LADDER_BYTES = Gauge "tollgate_ladder_bytes" [] "Bytes of SIP messages that are kept for ladders";
