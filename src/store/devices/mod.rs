@@ -349,7 +349,8 @@ pub async fn deactivate(
     device: &DeviceRecord,
     at: OffsetDateTime,
 ) -> Result<DeviceRecord, StoreError> {
-    happened(connection, device, DeviceEvent::Deactivated, at).await?;
+    let device = written(connection, device.id).await?;
+    happened(connection, &device, DeviceEvent::Deactivated, at).await?;
     codes::void(connection, device.id, at).await?;
     sqlx::query("UPDATE devices SET user_id = NULL, open_until = NULL WHERE id = ?")
         .bind(device.id.to_string())

@@ -194,6 +194,7 @@ async fn calls_know_a_user_that_has_a_telephone() {
     let directory = desk.store.directory().load_full();
     let phone = directory.phone(&device.sip_username).unwrap();
     assert_eq!((&*phone.display_name, &*phone.extension), ("Zoë", "2001"));
+    assert_eq!(phone.number, Some(number));
     let mut change = desk.store.rows().await.unwrap();
     settings.state = UserState::Disabled;
     users::update(&mut change, desk.customer, desk.users[0], &settings, &[])
