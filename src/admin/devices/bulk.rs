@@ -123,14 +123,11 @@ async fn table(request: Request) -> Result<Table, ApiError> {
         .map_err(|_| ApiError::bad_request("encoding", "the text is not UTF-8"))?;
     let table = Table::parse(text, MOST_ROWS)
         .map_err(|error| ApiError::invalid_field("", "csv", &error.to_string()))?;
-    match table.rows().next() {
-        Some(_) => Ok(table),
-        None => Err(ApiError::invalid_field(
-            "",
-            "required",
-            "must have at least one row",
-        )),
+    if table.rows().next().is_none() {
+        let what = "must have at least one row";
+        return Err(ApiError::invalid_field("", "required", what));
     }
+    Ok(table)
 }
 
 async fn row_added(
