@@ -10,9 +10,7 @@ use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use super::sight;
-use crate::b2bua::{
-    CallWhy, Counting, Direction, Hints, PhoneView, RegistrationView, Resynced, WakeUp,
-};
+use crate::b2bua::{CallWhy, Counting, Direction, Hints, RegistrationView};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -134,22 +132,6 @@ pub enum CallRequest {
         id: Uuid,
         /// Where the answer goes.
         answer: oneshot::Sender<Option<Counting>>,
-    },
-    /// Tell a desk telephone to look for its configuration.
-    Resync {
-        /// The name that it registers by.
-        auth_user: String,
-        /// What it is told.
-        wake_up: WakeUp,
-        /// Where the answer goes, within five seconds: the first that there is.
-        answer: oneshot::Sender<Resynced>,
-    },
-    /// Where a desk telephone is.
-    Phone {
-        /// The name that it registers by.
-        auth_user: String,
-        /// Where the answer goes; none if it is not registered.
-        answer: oneshot::Sender<Option<PhoneView>>,
     },
     /// End a call.
     HangUp {

@@ -47,7 +47,7 @@ mod why;
 
 pub use activation::Activations;
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
-pub use devices::{Devices, PhoneRequest, Phones, Resynced};
+pub use devices::{Devices, PhoneRequest, Phones};
 pub use ladder::Ladders;
 pub use openapi::openapi;
 pub use phones::{PhoneFiles, phone_files};

@@ -133,6 +133,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(numbers::list_inventory, numbers::stock))
         .routes(routes!(numbers::discard))
         .routes(routes!(sync::show, sync::begin))
+        .routes(routes!(events::list))
         .routes(routes!(action_items::list))
         .routes(routes!(sync::list_jobs))
         .routes(routes!(sync::show_job))

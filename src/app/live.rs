@@ -1,40 +1,12 @@
 //! Live calls as the API shows them.
 
 use crate::admin::{CallRequest, LiveCall, LiveLeg, LiveState, Side};
-use crate::b2bua::{CallState, CallView, Calls, LegState, LegView, Resynced};
-use std::collections::HashMap;
+use crate::b2bua::{CallState, CallView, Calls, LegState, LegView};
 use std::time::Instant;
-use tokio::sync::oneshot;
-
-/// Who waits to hear whether a telephone was told to look for its configuration.
-#[derive(Debug, Default)]
-pub(super) struct Resyncs(HashMap<String, oneshot::Sender<Resynced>>);
-
-impl Resyncs {
-    /// What came of it, or of telling it later, for whoever still waits.
-    pub fn answer(&mut self, auth_user: &str, outcome: Resynced) {
-        if let Some(waiting) = self.0.remove(auth_user) {
-            let _ = waiting.send(outcome);
-        }
-    }
-}
 
 /// Answers one question about live calls; whoever asked may have gone meanwhile.
-pub(super) fn answer(calls: &mut Calls, resyncs: &mut Resyncs, request: CallRequest) {
+pub(super) fn answer(calls: &mut Calls, request: CallRequest) {
     match request {
-        CallRequest::Resync {
-            auth_user,
-            wake_up,
-            answer,
-        } => {
-            let auth_user = auth_user.to_ascii_lowercase();
-            // Each is answered within seconds; who asks a second time meanwhile hears it for both.
-            resyncs.0.insert(auth_user.clone(), answer);
-            calls.resync(&auth_user, wake_up, Instant::now());
-        }
-        CallRequest::Phone { auth_user, answer } => {
-            let _ = answer.send(calls.phone(&auth_user));
-        }
         CallRequest::List {
             customer,
             after,

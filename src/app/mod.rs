@@ -1,6 +1,7 @@
 //! Builds every part from [`Config`], connects them, runs, drains and shuts down in order.
 
 mod activation;
+mod desk;
 mod live;
 mod observe;
 mod phones;
@@ -19,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Activations, Admin, Ladders};
+use crate::admin::{self, Activations, Admin, Devices, Ladders};
 use crate::b2bua::Calls;
 use crate::backend;
 use crate::base::Random;
@@ -201,7 +202,8 @@ impl Sbc {
             &mut random,
         );
         let mut settings = config.calls();
-        settings.registrar.bootstrap_password = Some(start::bootstrap_password(config)?);
+        let bootstrap = start::bootstrap_password(config)?;
+        settings.registrar.bootstrap_password = Some(bootstrap.clone());
         let calls = Calls::new(
             settings,
             endpoint,
@@ -232,6 +234,10 @@ impl Sbc {
         let (prove, proven) = mpsc::channel(PROVEN);
         let (tell, told) = mpsc::channel(TOLD);
         let (live, asked) = admin::Calls::new(QUESTIONS);
+        let (phones, waking) = admin::Phones::new(QUESTIONS);
+        let (desk, clerk) = desk::Desk::new(waking);
+        let interval = config.phones.max_expires;
+        let (porter, presence) = desk::Porter::new(store.clone(), clock.clone(), interval);
         let ladders = config.ladders().map_or_else(Recorder::off, Recorder::new);
         let (drain, drained) = mpsc::channel(1);
         let shard = Shard {
@@ -241,7 +247,7 @@ impl Sbc {
             relay,
             media,
             asked,
-            resyncs: live::Resyncs::default(),
+            desk,
             drain: drained,
             directory: directory.clone(),
             generation: directory.load().generation,
@@ -254,13 +260,26 @@ impl Sbc {
                 max_announcements: config.calls.max_announcements,
                 proven: prove,
                 registrations: tell,
+                presence,
             },
             ladders: ladders.clone(),
         };
         store.recover_tasks().await?;
         let seats = config.seats();
         let backend = backend::open(&seats).map_err(StartError::Seats)?;
-        let (devices, served) = phones::begin(config, &store, &clock, network.addresses())?;
+        let devices = Devices {
+            phones,
+            ..Devices::default()
+        };
+        let (devices, served) = phones::begin(
+            config,
+            devices,
+            bootstrap,
+            &store,
+            &clock,
+            network.addresses(),
+        )?;
+        let looked_up = clerk.run(store.clone(), clock.clone(), devices.clone());
         let phone_files = served.as_ref().map(|served| served.address);
         let api = Admin {
             store: store.clone(),
@@ -295,6 +314,8 @@ impl Sbc {
             tokio::spawn(serve_admin(listener, admin::router(api))),
             tokio::spawn(runner.run(proven)),
             tokio::spawn(registrations::keep(store.clone(), told)),
+            tokio::spawn(looked_up),
+            tokio::spawn(porter.run()),
         ];
         tasks.extend(served.map(|served| served.task));
         let shard = tokio::spawn(shard.run());

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::desk::Presence;
 use super::registrations::Noted;
 use crate::b2bua::{Calls, Cdr, Down, Health, RegistrationState, Report};
 use crate::directory::{Directory, Ledger};
@@ -27,6 +28,8 @@ pub(super) struct Observer {
     pub proven: mpsc::Sender<Uuid>,
     /// Registrations that failed or stand again, for whoever keeps events.
     pub registrations: mpsc::Sender<Noted>,
+    /// Telephones that have come or gone, for whoever notes it.
+    pub presence: mpsc::Sender<Presence>,
 }
 
 /// How full a queue into the shard is.
@@ -122,8 +125,8 @@ impl Observer {
                 metrics::PHONES_REGISTERED.set([], calls.phones_registered() as f64);
             }
             Report::Activation { outcome } => metrics::ACTIVATIONS.add([outcome], 1),
-            // Whoever shows devices asks for them.
-            Report::PhoneOnline { .. } | Report::PhoneOffline { .. } => {}
+            Report::PhoneOnline { device } => self.presence(*device, true),
+            Report::PhoneOffline { device } => self.presence(*device, false),
             Report::GatewayProven { gateway } => self.proven(*gateway),
             Report::Dropped { .. } => metrics::CALLS_REFUSED.add(["dropped"], 1),
             Report::PeerChanged => self.peers(calls),
@@ -135,6 +138,17 @@ impl Observer {
     fn proven(&self, gateway: Uuid) {
         if self.proven.try_send(gateway).is_err() {
             metrics::QUEUE_DROPPED.add(["proven_gateways"], 1);
+        }
+    }
+
+    /// What is lost here is found out when the telephone registers again, or when telephones are looked for.
+    fn presence(&self, device: Uuid, is_registered: bool) {
+        let presence = Presence {
+            device,
+            is_registered,
+        };
+        if self.presence.try_send(presence).is_err() {
+            metrics::QUEUE_DROPPED.add(["phone_presence"], 1);
         }
     }
 

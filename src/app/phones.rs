@@ -4,6 +4,7 @@ use super::{StartError, start};
 use crate::admin::{Devices, PhoneFiles, phone_files};
 use crate::backend::HttpRedirect;
 use crate::config::Config;
+use crate::directory::Secret;
 use crate::net::Addresses;
 use crate::net::clock::Clock;
 use crate::net::https::{Client, Https, HttpsCounters};
@@ -25,18 +26,19 @@ pub(super) struct Served {
     pub task: JoinHandle<()>,
 }
 
-/// Serves the files if they are configured. And what the API needs for telephones.
+/// Serves the files if they are configured, and completes what the API needs for telephones.
 pub(super) fn begin(
     config: &Config,
+    mut devices: Devices,
+    bootstrap: Secret,
     store: &Store,
     clock: &Clock,
     addresses: &Addresses,
 ) -> Result<(Devices, Option<Served>), StartError> {
-    let mut devices = Devices::default();
     let Some(settings) = config.phone_files() else {
         return Ok((devices, None));
     };
-    let (from, bootstrap) = (&config.phone_files, start::bootstrap_password(config)?);
+    let from = &config.phone_files;
     if let Some(url) = &from.redirect_url {
         let token = from.redirect_token_file.as_deref();
         let provider = HttpRedirect::open(url, token, from.redirect_timeout);

@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant as TokioInstant, interval, sleep_until};
 
+use super::desk::{Desk, Typed};
 use super::live;
 use super::observe::{self, Observer};
 use super::renewal::Renewal;
 use crate::admin::CallRequest;
-use crate::b2bua::{ActivationAnswer, Calls, Output};
+use crate::b2bua::{Calls, Output};
 use crate::directory::Directory;
 use crate::media;
 use crate::net::relay::RelayHandle;
@@ -45,7 +46,7 @@ pub(super) struct Shard {
     pub media: mpsc::Receiver<media::Event>,
     /// Operators, through the API.
     pub asked: mpsc::Receiver<CallRequest>,
-    pub resyncs: live::Resyncs,
+    pub desk: Desk,
     pub drain: mpsc::Receiver<Drain>,
     pub directory: Arc<ArcSwap<Directory>>,
     /// Of the directory that calls have.
@@ -110,7 +111,12 @@ impl Shard {
                 Some(request) = self.asked.recv() => {
                     // Whoever has written something and asks what came of it finds it obeyed.
                     self.follow_directory();
-                    live::answer(&mut self.calls, &mut self.resyncs, request);
+                    live::answer(&mut self.calls, request);
+                }
+                Some(turn) = self.desk.turn() => {
+                    // A telephone that has become somebody's is told under the name that it has now.
+                    self.follow_directory();
+                    self.desk.take(turn, &mut self.calls);
                 }
                 Some(Drain { patience, done }) = self.drain.recv() => {
                     self.calls.drain();
@@ -190,13 +196,22 @@ impl Shard {
                     }
                 }
                 Output::Cdr(cdr) => self.observer.record(&self.spool, &cdr),
-                // Codes are nobody's business here yet: the caller hears that nobody can be asked.
-                Output::Activate { id, .. } => {
-                    let answer = ActivationAnswer::Busy;
-                    self.calls.activated(id, answer, Instant::now());
+                Output::Activate {
+                    id,
+                    mac,
+                    code,
+                    source,
+                } => {
+                    let typed = Typed {
+                        id,
+                        mac,
+                        code,
+                        source,
+                    };
+                    self.desk.look_up(typed, &mut self.calls);
                 }
                 Output::Resynced { auth_user, outcome } => {
-                    self.resyncs.answer(&auth_user, outcome);
+                    self.desk.resynced(&auth_user, outcome);
                 }
                 Output::Report(report) => self.observer.report(&self.calls, &report),
             }

@@ -255,9 +255,6 @@ impl Leg {
 
     /// Writes credentials into a request, whose body stands already, once the peer has asked for them (RFC 7616).
     pub(super) fn credentials(&mut self, core: &mut Core, method: Method, draft: &mut Builder) {
-        if self.challenges.is_empty() {
-            return;
-        }
         let Some(credentials) = self.peer.credentials() else {
             return;
         };

@@ -20,16 +20,14 @@ use super::announcement::Invited;
 use super::core::{Core, SUPPORTED};
 use super::leg::{Leg, Peer, State};
 use super::refusal::Refusal;
-use super::{Calls, Output, Report, registrar};
+use super::{Calls, Output, Report};
 use crate::base::Redact;
-use crate::directory::{Mac, Phone, Secret};
+use crate::directory::{ACTIVATE, Mac, Phone, Secret, bootstrap_user};
 use crate::media::{self, Command, LegId, MediaError};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{ClientKey, Message, Method, Name, ServerKey, Source, Uri};
 use uuid::Uuid;
 
-/// Whom a telephone calls that is to be activated.
-const ACTIVATE: &str = "activate";
 /// Telephones that are being activated at once.
 const MOST: usize = 100;
 
@@ -194,7 +192,7 @@ fn unboxed(mac: &Mac, password: Option<Secret>) -> Arc<Phone> {
         customer: Uuid::nil(),
         user: None,
         extension: ACTIVATE.into(),
-        auth_user: registrar::bootstrap_name(mac).into(),
+        auth_user: bootstrap_user(mac).into(),
         password: password.unwrap_or_else(|| Secret::new("")),
         display_name: "".into(),
         number: None,

@@ -237,10 +237,6 @@ pub enum Report {
     PhoneOnline {
         /// Its id.
         device: Uuid,
-        /// Where its packets come from.
-        address: IpAddr,
-        /// What it says that it is.
-        user_agent: String,
     },
     /// It is no longer.
     PhoneOffline {

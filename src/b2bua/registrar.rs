@@ -27,15 +27,13 @@ pub(super) use self::bindings::{Binding, Reach, Who};
 use self::bindings::{Bindings, Registered};
 use self::lockout::Lockout;
 use super::Calls;
-use crate::directory::{Directory, Mac, Phone, Secret};
+use crate::directory::{Directory, Phone, Secret, bootstrap_mac};
 use crate::sip::{Message, Source, Uri};
 
 /// Wrong credentials from one source that have it ignored for a while.
 const WRONG_OF_A_SOURCE: u32 = 30;
 /// The same for one name.
 const WRONG_OF_A_USER: u32 = 10;
-/// What the names of telephones begin with that nobody has activated.
-const BOOTSTRAP: &str = "act-";
 
 /// How telephones may register.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,20 +197,6 @@ impl Named {
     }
 }
 
-/// `act-001565aabbcc`.
-pub(super) fn bootstrap_name(mac: &Mac) -> String {
-    let digits: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{BOOTSTRAP}{digits}")
-}
-
-fn bootstrap_mac(user: &str) -> Option<Mac> {
-    let digits = user.strip_prefix(BOOTSTRAP)?;
-    let is_mac = digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    let whole = is_mac.then(|| u64::from_str_radix(digits, 16).ok())??;
-    let [_, _, mac @ ..] = whole.to_be_bytes();
-    Some(mac)
-}
-
 /// The name in From, by which telephones say who they are.
 pub(super) fn sender(message: &Message) -> Option<String> {
     name(message.from().ok()?.uri)
@@ -235,35 +219,8 @@ impl Calls {
         core.registrar.views(core.now)
     }
 
-    /// The telephone that registers by this name, if it is.
-    pub fn phone(&self, auth_user: &str) -> Option<PhoneView> {
-        let user = auth_user.to_ascii_lowercase();
-        let registered = self.core.registrar.bindings.get(&user)?;
-        registered.view(&user, self.core.now)
-    }
-
     /// How many are.
     pub fn phones_registered(&self) -> usize {
         self.core.registrar.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_that_holds_a_mac_address() {
-        let mac = [0x00, 0x15, 0x65, 0xaa, 0xbb, 0xcc];
-        assert_eq!(bootstrap_name(&mac), "act-001565aabbcc");
-        assert_eq!(bootstrap_mac("act-001565aabbcc"), Some(mac));
-        for name in [
-            "act-",
-            "act-001565aabbc",
-            "act-+01565aabbcc",
-            "001565aabbcc",
-        ] {
-            assert_eq!(bootstrap_mac(name), None, "{name}");
-        }
     }
 }

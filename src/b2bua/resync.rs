@@ -1,4 +1,4 @@
-//! NOTIFY that tells a telephone to look for its configuration (`check-sync` and what else vendors have), outside any dialog
+//! NOTIFY that tells a telephone to look for its configuration (`check-sync`), outside any dialog
 //! and on the flow that it registered on.
 //!
 //! One that asks for credentials gets its own (RFC 7616). One that does not answer within four seconds has probably begun
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::registrar::{self, Reach, Who};
+use super::registrar::{Reach, Who};
 use super::{Calls, Output};
 use crate::base::Redact;
-use crate::directory::Secret;
+use crate::directory::{Secret, bootstrap_user};
 use crate::sip::auth::{Credentials, Prover};
 use crate::sip::{Builder, ClientKey, Message, Method, Name};
 
@@ -31,12 +31,6 @@ pub enum WakeUp {
         /// The latter.
         reboot: bool,
     },
-    /// The same, as older Linksys and Cisco telephones have it.
-    Resync,
-    /// To restart once idle, as Linksys has it.
-    RestartNow,
-    /// To restart at once, as Linksys has it.
-    RebootNow,
 }
 
 impl WakeUp {
@@ -45,9 +39,6 @@ impl WakeUp {
         match self {
             Self::CheckSync { reboot: true } => "check-sync;reboot=true",
             Self::CheckSync { reboot: false } => "check-sync;reboot=false",
-            Self::Resync => "resync",
-            Self::RestartNow => "restart_now",
-            Self::RebootNow => "reboot_now",
         }
     }
 }
@@ -151,7 +142,7 @@ impl Calls {
     fn registered_as(&self, user: &str) -> Option<(String, Who, Reach)> {
         let core = &self.core;
         let mac = core.directory.phone(user).and_then(|phone| phone.bootstrap);
-        let unboxed = mac.map(|mac| registrar::bootstrap_name(&mac));
+        let unboxed = mac.map(|mac| bootstrap_user(&mac));
         let names = [Some(user.to_owned()), unboxed];
         names.into_iter().flatten().find_map(|name| {
             let (who, binding) = core.registrar.last_known(&name)?;

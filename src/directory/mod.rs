@@ -29,7 +29,7 @@ pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
 pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
 pub use pbx_kind::PbxKind;
-pub use phone::{Mac, Phone};
+pub use phone::{ACTIVATE, Mac, Phone, bootstrap_mac, bootstrap_user};
 pub use profile::{
     Announcements, AssertedIdentity, CallHistory, Callers, Dtmf, Hold, MohMethod, Profile,
     ReliableProvisionals, Srtp, SrtpSuite, UdpToTcp,

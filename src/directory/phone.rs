@@ -5,6 +5,26 @@ use uuid::Uuid;
 /// The six bytes by which a telephone is known before anything else is known of it.
 pub type Mac = [u8; 6];
 
+/// Whom a telephone calls that nobody has activated.
+pub const ACTIVATE: &str = "activate";
+/// What the names of such telephones begin with.
+const BOOTSTRAP: &str = "act-";
+
+/// The name under which a telephone registers that nobody has activated: `act-001565aabbcc`.
+pub fn bootstrap_user(mac: &Mac) -> String {
+    let digits: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{BOOTSTRAP}{digits}")
+}
+
+/// The MAC address in such a name.
+pub fn bootstrap_mac(user: &str) -> Option<Mac> {
+    let digits = user.strip_prefix(BOOTSTRAP)?;
+    let is_mac = digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let whole = is_mac.then(|| u64::from_str_radix(digits, 16).ok())??;
+    let [_, _, mac @ ..] = whole.to_be_bytes();
+    Some(mac)
+}
+
 /// A desk telephone as calls see it: whom it registers as, and who it is to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone {
@@ -184,6 +204,21 @@ mod tests {
             number: Some("+14255550100".parse().unwrap()),
             active,
             ..phone(name, extension, &customer("acme"))
+        }
+    }
+
+    #[test]
+    fn a_name_that_holds_a_mac_address() {
+        let mac = [0x00, 0x15, 0x65, 0xaa, 0xbb, 0xcc];
+        assert_eq!(bootstrap_user(&mac), "act-001565aabbcc");
+        assert_eq!(bootstrap_mac("act-001565aabbcc"), Some(mac));
+        for name in [
+            "act-",
+            "act-001565aabbc",
+            "act-+01565aabbcc",
+            "001565aabbcc",
+        ] {
+            assert_eq!(bootstrap_mac(name), None, "{name}");
         }
     }
 

@@ -18,7 +18,7 @@ use tollgate::admin::{
     openapi, router,
 };
 use tollgate::b2bua::{
-    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Resynced, Step, Trace,
+    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
 };
 use tollgate::backend::SeatBackend;
 use tollgate::directory::{self, Customer, Ledger};
@@ -108,12 +108,6 @@ impl Api {
                     }
                     CallRequest::RestartRegistration { answer, .. } => {
                         let _ = answer.send(false);
-                    }
-                    CallRequest::Resync { answer, .. } => {
-                        let _ = answer.send(Resynced::NotRegistered);
-                    }
-                    CallRequest::Phone { answer, .. } => {
-                        let _ = answer.send(None);
                     }
                     CallRequest::HangUp { id, answer } => {
                         let before = live.len();

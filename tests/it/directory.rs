@@ -99,10 +99,7 @@ fn call(
         random: 7,
     };
     let admission = directory.admit(&attempt).map_err(|denial| denial.denied)?;
-    Ok(match &admission.routes[0] {
-        Route::Teams(gateway) => gateway.fqdn.clone(),
-        Route::Trunk(trunk) => trunk.name.clone(),
-    })
+    Ok(admission.routes[0].name().to_owned())
 }
 
 /// O-12, O-13, P-16: what is published is what calls may do, both ways; the one address of the PBX serves both customers.

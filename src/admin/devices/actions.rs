@@ -5,7 +5,7 @@ use super::super::answer::{changed, created};
 use super::super::auth::Caller;
 use super::super::body::Body;
 use super::super::error::{ApiError, Problem};
-use super::asks::{Woken, redirect};
+use super::asks::Woken;
 use super::{CodeView, DeviceView, add, begun, location, now};
 use crate::provisioning::device::{DeviceMethod, DeviceState, SETTLING};
 use crate::store::{Change, DeviceRecord, NewDevice, Welcome, devices, events};
@@ -138,7 +138,7 @@ pub(in crate::admin) async fn deactivate(
     let before = seen(&mut change, &caller, device).await?;
     let record = take_away(&admin, &caller, &mut change, &before).await?;
     let generation = change.publish_for(&[record.customer_id]).await?;
-    redirect(&admin, &record, false);
+    admin.devices.redirect(&admin.store, &record, false);
     let mut view = DeviceView::new(&caller, record, None);
     view.wake = woken;
     let answer = changed(view.record.version, &view, generation);
@@ -179,7 +179,7 @@ pub(in crate::admin) async fn swap(
     let generation = change.publish_for(&[customer]).await?;
     if before.mac != view.record.mac {
         admin.devices.wake(&before).await;
-        redirect(&admin, &gone, false);
+        admin.devices.redirect(&admin.store, &gone, false);
     }
     view.wake = begun(&admin, &view.record).await;
     let place = location(&view.record);

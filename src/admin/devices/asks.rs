@@ -1,9 +1,10 @@
 //! What the API asks others to do with telephones: the call engine to wake them, the maker's service to send them here.
 
-use super::super::Admin;
+use crate::b2bua::Resynced;
 use crate::backend::{RedirectError, RedirectProvider};
-use crate::provisioning::device::{DeviceModel, Mac, Wake, bootstrap_user};
-use crate::store::{DeviceRecord, events};
+use crate::directory::bootstrap_user;
+use crate::provisioning::device::{DeviceModel, Mac, Wake};
+use crate::store::{DeviceRecord, Store, StoreError, events};
 use crate::telemetry::metrics;
 use serde::Serialize;
 use serde_json::json;
@@ -13,6 +14,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// How long the engine may take: it repeats a NOTIFY for four seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,19 +35,6 @@ pub enum PhoneRequest {
         /// What came of it.
         answer: oneshot::Sender<Resynced>,
     },
-}
-
-/// What came of telling a telephone to fetch its file again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resynced {
-    /// It has heard.
-    Confirmed,
-    /// It has not answered, as telephones do that restart at once.
-    Unconfirmed,
-    /// It is in a call, and is told afterwards.
-    Deferred,
-    /// It is not registered, so nobody knows where it is.
-    NotRegistered,
 }
 
 /// Whoever knows where telephones are; nobody by default.
@@ -165,62 +154,65 @@ impl Devices {
         }
         let mac: Option<Mac> = device.mac.as_deref().and_then(|mac| mac.parse().ok());
         match mac {
-            Some(mac) => self.phones.resync(bootstrap_user(mac), wake).await.into(),
+            Some(mac) => self
+                .phones
+                .resync(bootstrap_user(&mac.bytes()), wake)
+                .await
+                .into(),
             None => own.into(),
         }
     }
-}
 
-/// Has the maker's service send a telephone here, or no longer. Nobody waits for it: without it, a telephone finds us by
-/// DHCP or by hand.
-pub(super) fn redirect(admin: &Admin, device: &DeviceRecord, here: bool) {
-    let Some(provider) = admin.devices.redirect.clone() else {
-        return;
-    };
-    let (Some(mac), Some(model)) = (device.mac.clone(), DeviceModel::of(&device.model)) else {
-        return;
-    };
-    let Ok(permit) = admin.devices.under_way.clone().try_acquire_owned() else {
-        metrics::PHONE_REDIRECTS.add(["dropped"], 1);
-        return;
-    };
-    let (admin, customer, device) = (admin.clone(), device.customer_id, device.id);
-    tokio::spawn(async move {
-        let _permit = permit;
-        let mut pauses = PAUSES.iter();
-        let failed = loop {
-            let told = match here {
-                true => {
-                    provider
-                        .register(&mac, model.vendor, &admin.devices.url)
-                        .await
-                }
-                false => provider.release(&mac, model.vendor).await,
-            };
-            match (told, pauses.next()) {
-                (Ok(()), _) => break None,
-                (Err(error), None) => break Some(error),
-                (Err(_), Some(pause)) => sleep(*pause).await,
-            }
+    /// Has the maker's service send a telephone here, or no longer. Nobody waits for it: without it, a telephone finds us
+    /// by DHCP or by hand.
+    pub fn redirect(&self, store: &Store, device: &DeviceRecord, here: bool) {
+        let Some(provider) = self.redirect.clone() else {
+            return;
         };
-        let result = if failed.is_some() { "failed" } else { "done" };
-        metrics::PHONE_REDIRECTS.add([result], 1);
-        if let Some(error) = failed {
-            tracing::warn!(%device, %error, "the maker's service does not send a telephone here");
-            note(&admin, customer, device, &error).await;
-        }
-    });
+        let (Some(mac), Some(model)) = (device.mac.clone(), DeviceModel::of(&device.model)) else {
+            return;
+        };
+        let Ok(permit) = self.under_way.clone().try_acquire_owned() else {
+            metrics::PHONE_REDIRECTS.add(["dropped"], 1);
+            return;
+        };
+        let (url, store) = (self.url.clone(), store.clone());
+        let (customer, device) = (device.customer_id, device.id);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let mut pauses = PAUSES.iter();
+            let failed = loop {
+                let told = match here {
+                    true => provider.register(&mac, model.vendor, &url).await,
+                    false => provider.release(&mac, model.vendor).await,
+                };
+                match (told, pauses.next()) {
+                    (Ok(()), _) => break None,
+                    (Err(error), None) => break Some(error),
+                    (Err(_), Some(pause)) => sleep(*pause).await,
+                }
+            };
+            let result = if failed.is_some() { "failed" } else { "done" };
+            metrics::PHONE_REDIRECTS.add([result], 1);
+            if let Some(error) = failed {
+                tracing::warn!(%device, %error, "the maker's service does not send a telephone here");
+                if let Err(error) = note(&store, customer, device, &error).await {
+                    tracing::warn!(%error, "an event is lost");
+                }
+            }
+        });
+    }
 }
 
-async fn note(admin: &Admin, customer: uuid::Uuid, device: uuid::Uuid, error: &RedirectError) {
+async fn note(
+    store: &Store,
+    customer: Uuid,
+    device: Uuid,
+    error: &RedirectError,
+) -> Result<(), StoreError> {
     let detail = json!({ "device_id": device, "detail": error.to_string() });
-    let kept = async {
-        let mut rows = admin.store.rows().await?;
-        let (at, kind) = (OffsetDateTime::now_utc(), "device.redirect_failed");
-        events::insert(&mut rows, at, kind, customer, &detail).await?;
-        rows.keep().await
-    };
-    if let Err(error) = kept.await {
-        tracing::warn!(%error, "an event is lost");
-    }
+    let mut rows = store.rows().await?;
+    let (at, kind) = (OffsetDateTime::now_utc(), "device.redirect_failed");
+    events::insert(&mut rows, at, kind, customer, &detail).await?;
+    rows.keep().await
 }

@@ -4,7 +4,7 @@ use super::super::Admin;
 use super::super::auth::Caller;
 use super::super::body::{Search, bytes, media_type};
 use super::super::error::{ApiError, Problem};
-use super::{Trying, add, asks, now};
+use super::{Trying, add, now};
 use crate::provisioning::csv::{Row, Table};
 use crate::provisioning::device::DeviceMethod;
 use crate::store::{Change, DeviceRecord, NewDevice, devices, users};
@@ -104,7 +104,7 @@ pub(in crate::admin) async fn create(
 /// One after the other: many that restart at once would all ask for their files at once.
 async fn fetch(admin: Admin, begun: Vec<DeviceRecord>) {
     for device in begun.iter().filter(|device| device.state.is_active()) {
-        asks::redirect(&admin, device, true);
+        admin.devices.redirect(&admin.store, device, true);
         admin.devices.wake(device).await;
     }
 }

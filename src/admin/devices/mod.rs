@@ -12,7 +12,7 @@ pub(super) mod bulk;
 pub(super) mod models;
 pub(super) mod report;
 
-pub use asks::{Devices, PhoneRequest, Phones, Resynced};
+pub use asks::{Devices, PhoneRequest, Phones};
 
 use super::Admin;
 use super::answer::{absent, changed_rows, created, require_match, shown};
@@ -234,7 +234,7 @@ async fn begun(admin: &Admin, record: &DeviceRecord) -> Option<Woken> {
     if !record.state.is_active() {
         return None;
     }
-    asks::redirect(admin, record, true);
+    admin.devices.redirect(&admin.store, record, true);
     Some(admin.devices.wake(record).await)
 }
 

@@ -53,7 +53,8 @@ impl Limits {
 
     fn used(&mut self, source: IpAddr, now: Instant) -> f64 {
         let per_minute = f64::from(self.per_minute);
-        let level = self.sources.get(&self.key(source, now));
+        let key = self.key(source, now);
+        let level = self.sources.get(&key);
         level.map_or(0.0, |level| level.now(per_minute, now))
     }
 

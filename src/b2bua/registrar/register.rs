@@ -207,19 +207,16 @@ impl Calls {
                 Ok("removed")
             }
             (_, true) => {
-                self.tell_online(proven);
+                self.tell_online(&proven.who);
                 Ok(if was_bound { "refreshed" } else { "registered" })
             }
         }
     }
 
-    fn tell_online(&mut self, proven: &Proven) {
-        if let Who::Phone(phone) = &proven.who {
-            self.core.report(Report::PhoneOnline {
-                device: phone.device,
-                address: proven.source.remote.ip(),
-                user_agent: agent(proven.message).into(),
-            });
+    fn tell_online(&mut self, who: &Who) {
+        if let Who::Phone(phone) = who {
+            let device = phone.device;
+            self.core.report(Report::PhoneOnline { device });
         }
     }
 

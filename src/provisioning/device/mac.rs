@@ -64,7 +64,15 @@ impl FromStr for Mac {
             digits.push(u8::try_from(digit).map_err(|_| MacError::NotHex(c))?);
         }
         let digits: [u8; 12] = digits.try_into().map_err(|_| MacError::Length)?;
-        let bytes = std::array::from_fn(|n| digits[2 * n] << 4 | digits[2 * n + 1]);
+        let bytes: [u8; 6] = std::array::from_fn(|n| digits[2 * n] << 4 | digits[2 * n + 1]);
+        bytes.try_into()
+    }
+}
+
+impl TryFrom<[u8; 6]> for Mac {
+    type Error = MacError;
+
+    fn try_from(bytes: [u8; 6]) -> Result<Self, MacError> {
         match bytes {
             [0, 0, 0, 0, 0, 0] => Err(MacError::Nobody),
             [first, ..] if first & 1 == 1 => Err(MacError::Group),

@@ -25,11 +25,6 @@ pub const OPEN_FOR: Duration = Duration::minutes(30);
 /// Telephones restart more than once while they are set up: so long nobody tells them to.
 pub const SETTLING: Duration = Duration::minutes(5);
 
-/// The name under which a telephone registers that is nobody's yet.
-pub fn bootstrap_user(mac: Mac) -> String {
-    format!("act-{mac}")
-}
-
 /// What is known when a telephone is to be a user's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wish {

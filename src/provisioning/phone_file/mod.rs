@@ -14,8 +14,8 @@ mod yealink;
 
 pub use name::{FileName, Part};
 
-use super::device::{Family, Mac, PhoneTransport, bootstrap_user};
-use crate::directory::Secret;
+use super::device::{Family, Mac, PhoneTransport};
+use crate::directory::{ACTIVATE, Secret, bootstrap_user};
 
 /// Where telephones find their files, and where they register.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +53,6 @@ pub struct Line {
     pub file: Option<Secret>,
 }
 
-/// What a telephone calls that is nobody's yet.
-pub const ACTIVATE: &str = "activate";
-
 impl Line {
     /// Of a telephone that is nobody's yet: it can be activated, and do nothing else.
     pub fn bootstrap(mac: Mac, password: Secret) -> Self {
@@ -63,7 +60,7 @@ impl Line {
             mac,
             label: "Activate".to_owned(),
             display_name: "Activate".to_owned(),
-            user: bootstrap_user(mac),
+            user: bootstrap_user(&mac.bytes()),
             password,
             hotline: Some(ACTIVATE.to_owned()),
             admin: None,

@@ -2,7 +2,7 @@
 
 use super::super::rows::{micros, optional_time};
 use super::super::{Store, StoreError};
-use super::{DeviceRecord, find, happened, with_mac, with_sip_username};
+use super::{DeviceRecord, find, happened, with_mac};
 use crate::provisioning::device::{DeviceEvent, Mac};
 use sqlx::SqliteConnection;
 use std::net::IpAddr;
@@ -88,7 +88,7 @@ impl Store {
     /// Notes that a telephone has registered, or that its registration has ended; whether that was news.
     pub async fn device_registered(
         &self,
-        sip_username: &str,
+        device: Uuid,
         is_registered: bool,
         at: OffsetDateTime,
     ) -> Result<bool, StoreError> {
@@ -97,12 +97,12 @@ impl Store {
             false => DeviceEvent::Unregistered,
         };
         // Most telephones register again and again: that nothing changes is found out without holding up others.
-        let found = with_sip_username(&mut *self.read().await?, sip_username).await?;
+        let found = find(&mut *self.read().await?, device).await?;
         if found.is_none_or(|device| device.state.on(event).is_none()) {
             return Ok(false);
         }
         let mut change = self.rows().await?;
-        let Some(device) = with_sip_username(&mut change, sip_username).await? else {
+        let Some(device) = find(&mut change, device).await? else {
             return Ok(false);
         };
         let news = happened(&mut change, &device, event, at).await?;

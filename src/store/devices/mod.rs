@@ -413,14 +413,12 @@ pub async fn with_mac(
     Ok(row.as_ref().map(record).transpose()?)
 }
 
-/// The one that registers by this name.
-pub async fn with_sip_username(
-    connection: &mut SqliteConnection,
-    name: &str,
-) -> Result<Option<DeviceRecord>, StoreError> {
-    let query = sqlx::query(select("WHERE devices.sip_username = ?")).bind(name);
-    let row = query.fetch_optional(connection).await?;
-    Ok(row.as_ref().map(record).transpose()?)
+/// Those that are registered, as far as is noted.
+pub async fn online(connection: &mut SqliteConnection) -> Result<Vec<Uuid>, StoreError> {
+    let query = sqlx::query("SELECT id FROM devices WHERE state = 'online'");
+    let rows = query.fetch_all(connection).await?;
+    let ids = rows.iter().map(|row| id(row, "id"));
+    Ok(ids.collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// The active one of a user.

@@ -407,7 +407,6 @@ async fn a_file_is_fetched_and_noted() {
     assert_eq!(seen.last_ip.as_deref(), Some("192.0.2.1"));
     let agent = seen.last_user_agent.as_deref();
     assert_eq!(agent, Some("Yealink SIP-T46U108.86.0.20"));
-    let name = device.sip_username.as_str();
     for (registered, news, state) in [
         (true, true, DeviceState::Online),
         (true, false, DeviceState::Online),
@@ -415,12 +414,21 @@ async fn a_file_is_fetched_and_noted() {
         (false, false, DeviceState::Offline),
     ] {
         let told = store
-            .device_registered(name, registered, NOW)
+            .device_registered(device.id, registered, NOW)
             .await
             .unwrap();
         assert_eq!((told, desk.find(device.id).await.state), (news, state));
+        let noted = online(&mut store.read().await.unwrap())
+            .await
+            .unwrap();
+        assert_eq!(noted.contains(&device.id), registered);
     }
-    assert!(!store.device_registered("nobody", true, NOW).await.unwrap());
+    assert!(
+        !store
+            .device_registered(Uuid::nil(), true, NOW)
+            .await
+            .unwrap()
+    );
     desk.deactivate(&device).await;
     assert!(!fetched(false, NOW).await);
 }
@@ -446,8 +454,8 @@ async fn telephones_are_found() {
     assert_eq!(find(search("15:65:AA")).await, [mine.id]);
     assert_eq!(find(search("1002")).await, [other.id]);
     assert_eq!(find(search("user 100")).await, [mine.id, other.id]);
-    assert_eq!(find(search("%")).await, []);
-    assert_eq!(find(search("1_02")).await, []);
+    assert_eq!(find(search("%")).await, [Uuid::nil(); 0]);
+    assert_eq!(find(search("1_02")).await, [Uuid::nil(); 0]);
     let waiting = DeviceFilter {
         state: Some(DeviceState::AwaitingCode),
         ..DeviceFilter::default()

@@ -115,7 +115,7 @@ fn a_binding_expires() {
         .reports
         .iter()
         .filter_map(|report| match report {
-            Report::PhoneOnline { device, .. } => Some((*device, true)),
+            Report::PhoneOnline { device } => Some((*device, true)),
             Report::PhoneOffline { device } => Some((*device, false)),
             _ => None,
         })
