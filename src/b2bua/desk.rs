@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::leg::{PHONES, Peer};
 use super::refusal::Refusal;
 use super::registrar::{self, Named, Reach, Who};
@@ -87,7 +89,7 @@ impl Calls {
 
     /// Whether a message of nobody's address is to be read: a telephone may stand anywhere. Where strangers hear nothing,
     /// one has to name a telephone that there is, and to have registered before it calls.
-    pub(super) fn may_be_phone(&self, bytes: &bytes::Bytes, source: &Source) -> bool {
+    fn may_be_phone(&self, bytes: &Bytes, source: &Source) -> bool {
         let core = &self.core;
         if !core.config.registrar.enabled {
             return false;
@@ -103,5 +105,19 @@ impl Calls {
         user.is_some_and(|user| {
             Named::find(&core.directory, &core.config.registrar, &user).is_some()
         })
+    }
+
+    /// Whether a message comes from nobody that we know, and is no call to the Contact of a registration.
+    pub(super) fn is_unknown(&self, bytes: &Bytes, source: &Source) -> bool {
+        let core = &self.core;
+        if core.directory.origin(source).is_ok() || core.standing.is_registrar(source.remote.ip()) {
+            return false;
+        }
+        let user = bytes.strip_prefix(b"INVITE sip:").and_then(|rest| {
+            let end = rest.iter().position(|byte| *byte == b'@')?;
+            str::from_utf8(&rest[..end]).ok()
+        });
+        let is_line = user.is_some_and(|user| core.directory.registration_of_token(user).is_some());
+        !is_line && !self.may_be_phone(bytes, source)
     }
 }

@@ -30,6 +30,7 @@ mod keys;
 mod leg;
 mod modify;
 mod moh;
+mod output;
 mod quality;
 mod record;
 mod refusal;
@@ -47,9 +48,8 @@ mod watch;
 mod why;
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -59,6 +59,7 @@ pub use self::cdr::{Cdr, Direction, EndedBy, MediaCounts, Music, Silence};
 pub use self::core::{Config, UnknownPeers};
 pub use self::hints::Hints;
 pub use self::ivr::{ActivationAnswer, ActivationId};
+pub use self::output::{Output, Report};
 pub use self::quality::{Counting, LiveMedia};
 pub use self::refusal::{Answer, Refusal, Towards};
 pub use self::registrar::{PhoneView, RegistrarConfig};
@@ -82,185 +83,12 @@ use self::registrations::Registrations;
 use self::resync::Resyncs;
 use self::teardown::Ended;
 use crate::base::Random;
-use crate::directory::{Directory, Ledger, Mac};
-use crate::media::{self, Command, LegId, LegReport, Ports};
+use crate::directory::{Directory, Ledger};
+use crate::media::{self, LegId, LegReport, Ports};
 use crate::sip::{
-    Endpoint, Event, Hop, Message, Method, Name, Output as SipOutput, Realm, ResolveId, SendId,
-    SendTo, SentBy, ServerKey, Source, Target, Uri,
+    Endpoint, Event, Message, Method, Name, Output as SipOutput, Realm, ResolveId, SendId, SentBy,
+    ServerKey, Source, Target, Uri,
 };
-
-/// What [`Calls`] wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Send these bytes; failure comes back by [`Calls::send_failed`].
-    Send {
-        /// For the failure.
-        id: SendId,
-        /// Where.
-        to: SendTo,
-        /// One whole message.
-        bytes: Bytes,
-    },
-    /// Ask DNS; the answer comes back by [`Calls::resolved`].
-    Resolve {
-        /// For the answer.
-        id: ResolveId,
-        /// What.
-        hop: Hop,
-    },
-    /// Tell the relay.
-    Media(Command),
-    /// Keep this record: one for each call that was tried.
-    Cdr(Box<Cdr>),
-    /// Ask whether this code activates this telephone, and let it; the answer comes back by [`Calls::activated`] within ten
-    /// seconds, or the caller hears that nobody can be asked.
-    Activate {
-        /// For the answer.
-        id: ActivationId,
-        /// The telephone's.
-        mac: Mac,
-        /// Thirteen digits.
-        code: String,
-        /// Where the telephone's packets come from.
-        source: IpAddr,
-    },
-    /// What came of [`Calls::resync`].
-    Resynced {
-        /// Who was to be told.
-        auth_user: String,
-        /// What came of it.
-        outcome: Resynced,
-    },
-    /// Count this.
-    Report(Report),
-}
-
-/// What metrics and health are made of.
-#[derive(Debug, Clone)]
-pub enum Report {
-    /// An INVITE that opens a call came in from a peer or went out to one.
-    Invite {
-        /// A trunk's name, or `teams`.
-        peer: String,
-        /// Whether it is ours.
-        outgoing: bool,
-    },
-    /// A final response to an INVITE that opens a call.
-    Response {
-        /// A trunk's name, or `teams`.
-        peer: String,
-        /// Whether it is ours.
-        outgoing: bool,
-        /// Its status.
-        status: u16,
-    },
-    /// A call was refused, or ended unanswered.
-    Refused {
-        /// Whose, if known.
-        customer: Option<Uuid>,
-        /// [`Refusal::label`].
-        reason: &'static str,
-    },
-    /// An INVITE of a trunk with digest came without the right credentials.
-    Unproven {
-        /// Its name.
-        trunk: String,
-        /// [`Credentials::name`].
-        reason: &'static str,
-    },
-    /// A trunk brought a call to Teams in the name of another customer's number, as it may.
-    ForeignCaller {
-        /// Its name.
-        trunk: String,
-    },
-    /// A request to a trunk goes by a datagram that is larger than one should be.
-    LargeDatagram {
-        /// Its name.
-        trunk: String,
-    },
-    /// A key was not told to a trunk: too many waited, or its side of the call was not ready.
-    KeyLost {
-        /// Its name.
-        trunk: String,
-    },
-    /// A refused caller was to hear why.
-    Announcement {
-        /// [`Announcement::name`](crate::audio::Announcement::name).
-        which: &'static str,
-        /// `played`, or why not: `full`, `no_channel`, `unfit`.
-        outcome: &'static str,
-    },
-    /// A call took a channel.
-    Admitted {
-        /// Whose.
-        customer: Uuid,
-        /// Which way it goes.
-        direction: Direction,
-    },
-    /// A call was answered.
-    Answered {
-        /// Whose.
-        customer: Uuid,
-        /// From the INVITE on.
-        after: Duration,
-    },
-    /// An answered call is over.
-    Ended {
-        /// Whose.
-        customer: Uuid,
-        /// One word.
-        why: &'static str,
-        /// Why only one side was heard, if that was so.
-        one_way: Option<Silence>,
-    },
-    /// Teams sent a call to a gateway that was only verified: Microsoft knows the way to it.
-    GatewayProven {
-        /// Its id.
-        gateway: Uuid,
-    },
-    /// A request of an unknown peer was dropped without an answer.
-    Dropped {
-        /// Whose.
-        source: Source,
-    },
-    /// A REGISTER of a desk telephone was answered, or a binding expired.
-    Register {
-        /// `registered`, `refreshed`, `removed`, `query`, `expired`, `lockout`, or why it was refused.
-        outcome: &'static str,
-    },
-    /// A call to the line on which telephones are activated is over.
-    Activation {
-        /// `bound`, `refused`, `busy`, or `abandoned`.
-        outcome: &'static str,
-    },
-    /// A desk telephone is registered, or still is.
-    PhoneOnline {
-        /// Its id.
-        device: Uuid,
-    },
-    /// It is no longer.
-    PhoneOffline {
-        /// Its id.
-        device: Uuid,
-    },
-    /// A peer went up or down: see [`Calls::peers`].
-    PeerChanged,
-    /// A registration at an exchange is in another state than before.
-    Registration {
-        /// Whose.
-        customer: Uuid,
-        /// Which.
-        id: Uuid,
-        /// Before.
-        was: RegistrationState,
-        /// Now.
-        is: RegistrationState,
-        /// The exchange's last answer, if there was one.
-        code: Option<u16>,
-        /// The same in words.
-        reason: Option<String>,
-    },
-}
 
 /// All calls of one process, and the transaction layer under them.
 pub struct Calls {
@@ -321,7 +149,7 @@ impl Calls {
         // A response may come from an address of a trunk that its list does not name; it finds its transaction or not.
         let drops =
             self.core.config.unknown_peers == UnknownPeers::Drop && !bytes.starts_with(b"SIP/2.0 ");
-        if drops && self.is_unknown(&bytes, &source) && !self.may_be_phone(&bytes, &source) {
+        if drops && self.is_unknown(&bytes, &source) {
             return self.core.report(Report::Dropped { source });
         }
         self.core.endpoint.receive(bytes, source, now);
@@ -791,19 +619,6 @@ impl Calls {
             }
         };
         core.endpoint.respond(key, draft, core.now);
-    }
-
-    /// Whether a message comes from nobody that we know, and is no call to the Contact of a registration.
-    fn is_unknown(&self, bytes: &Bytes, source: &Source) -> bool {
-        let core = &self.core;
-        if core.directory.origin(source).is_ok() || core.standing.is_registrar(source.remote.ip()) {
-            return false;
-        }
-        let user = bytes.strip_prefix(b"INVITE sip:").and_then(|rest| {
-            let end = rest.iter().position(|byte| *byte == b'@')?;
-            str::from_utf8(&rest[..end]).ok()
-        });
-        user.is_none_or(|user| core.directory.registration_of_token(user).is_none())
     }
 
     fn home(&self, leg: LegId) -> Option<CallKey> {

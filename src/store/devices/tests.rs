@@ -418,9 +418,7 @@ async fn a_file_is_fetched_and_noted() {
             .await
             .unwrap();
         assert_eq!((told, desk.find(device.id).await.state), (news, state));
-        let noted = online(&mut store.read().await.unwrap())
-            .await
-            .unwrap();
+        let noted = online(&mut store.read().await.unwrap()).await.unwrap();
         assert_eq!(noted.contains(&device.id), registered);
     }
     assert!(

@@ -12,6 +12,7 @@ mod s1_partner_portal;
 mod s2_enterprises;
 mod s2_registrations;
 mod s3_upgrade;
+mod s4_activation;
 mod s4_desk_phones;
 mod s4_phone_files;
 

@@ -9,22 +9,22 @@ use tollgate::emulate::{Authority, KeyKind, Usage};
 use tollgate::store::AccessRole;
 use uuid::Uuid;
 
-const MAC: &str = "001565aabbcc";
+pub(super) const MAC: &str = "001565aabbcc";
 
 /// A running SBC, a maker of telephones, and one customer with one user.
-struct Lab {
-    sbc: Sbc,
+pub(super) struct Lab {
+    pub(super) sbc: Sbc,
     maker: Authority,
     roots: String,
     api: reqwest::Client,
     token: String,
-    customer: String,
-    user: String,
+    pub(super) customer: String,
+    pub(super) user: String,
     directory: tempfile::TempDir,
 }
 
 impl Lab {
-    async fn start(more: &str) -> Self {
+    pub(super) async fn start(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
         let (public, maker) = (
@@ -101,7 +101,7 @@ impl Lab {
         self.user = user;
     }
 
-    async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         self.send_as(&self.token, method, path, body).await
     }
 
@@ -123,14 +123,14 @@ impl Lab {
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    async fn made(&self, path: &str, body: Value) -> String {
+    pub(super) async fn made(&self, path: &str, body: Value) -> String {
         let (status, made) = self.send("POST", path, body).await;
         assert_eq!(status, 201, "{path}: {made}");
         made["id"].as_str().unwrap().to_owned()
     }
 
     /// A telephone of the user's, as the API answers.
-    async fn assign(&self, model: &str, mac: Option<&str>) -> Value {
+    pub(super) async fn assign(&self, model: &str, mac: Option<&str>) -> Value {
         let method = if mac.is_some() { "mac" } else { "code" };
         let body = json!({ "user_id": self.user, "model": model, "method": method, "mac": mac });
         let (status, made) = self
@@ -141,7 +141,7 @@ impl Lab {
     }
 
     /// A telephone, with a certificate of its maker for this address if any.
-    fn phone(&self, certified: Option<&str>) -> Phone {
+    pub(super) fn phone(&self, certified: Option<&str>) -> Phone {
         let root = reqwest::Certificate::from_pem(self.roots.as_bytes()).unwrap();
         let mut client = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
         if let Some(mac) = certified {
@@ -162,7 +162,7 @@ impl Lab {
     }
 }
 
-struct Phone {
+pub(super) struct Phone {
     client: reqwest::Client,
     base: String,
 }
@@ -178,13 +178,13 @@ impl Phone {
     }
 
     /// Status and text.
-    async fn get(&self, name: &str) -> (u16, String) {
+    pub(super) async fn get(&self, name: &str) -> (u16, String) {
         let answer = self.request("GET", name).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 }
 
-fn value<'a>(file: &'a str, key: &str) -> &'a str {
+pub(super) fn value<'a>(file: &'a str, key: &str) -> &'a str {
     let mut lines = file.lines().filter_map(|line| line.split_once(" = "));
     lines
         .find(|(name, _)| *name == key)
