@@ -130,6 +130,8 @@ fn codes_that_are_not() {
     answer(&mut w, ActivationAnswer::Busy);
     assert_eq!(says(&w, line), Some(Announcement::ActivationBusy));
     w.hung_up(line);
+    // A line is over when its BYE is answered.
+    w.pass(Duration::from_secs(1));
     assert_eq!(outcomes(&w), ["refused", "busy"]);
     let [] = w.finish();
 }
