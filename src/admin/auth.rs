@@ -117,6 +117,10 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/customers/{id}/services/{service}", EDIT),
     ("DELETE", "/api/v1/customers/{id}/services/{service}", EDIT),
 
+    ("GET",    "/api/v1/customers/{id}/services/{service}/upgrade", EDIT),
+    ("PUT",    "/api/v1/customers/{id}/services/{service}/upgrade", EDIT),
+    ("POST",   "/api/v1/customers/{id}/services/{service}/upgrade", EDIT),
+
     ("GET",    "/api/v1/customers/{id}/pbxs",               READ),
     ("POST",   "/api/v1/customers/{id}/pbxs",               EDIT),
     ("GET",    "/api/v1/customers/{id}/pbxs/{pbx}",         READ),
@@ -129,6 +133,17 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/customers/{id}/pbx-registrations/{registration}", CONSENT),
     ("DELETE", "/api/v1/customers/{id}/pbx-registrations/{registration}", CONSENT),
     ("POST",   "/api/v1/customers/{id}/pbx-registrations/{registration}/restart", CONSENT),
+
+    // The links stand in them.
+    ("GET",    "/api/v1/customers/{id}/invitations",        EDIT),
+    ("POST",   "/api/v1/customers/{id}/invitations",        EDIT),
+    ("GET",    "/api/v1/customers/{id}/invitations/{invitation}", EDIT),
+    ("DELETE", "/api/v1/customers/{id}/invitations/{invitation}", EDIT),
+    ("POST",   "/api/v1/customers/{id}/invitations/{invitation}/resend", EDIT),
+    ("POST",   "/api/v1/customers/{id}/m365/validate",      EDIT),
+    ("GET",    "/invite/{token}",                           Allowed::Anybody),
+    ("POST",   "/invite/{token}/start-authentication",      Allowed::Anybody),
+    ("POST",   "/invite/{token}/continue",                  Allowed::Anybody),
 
     ("GET",    "/api/v1/customers/{id}/trunks",             READ),
     ("POST",   "/api/v1/customers/{id}/trunks",             EDIT),
@@ -529,7 +544,8 @@ mod tests {
     fn who_only_reads_can_use_no_writing_route() {
         for (method, path, allowed) in ROUTES {
             let Allowed::Roles(roles) = allowed else {
-                assert_eq!(*method, "GET");
+                // Who has the link of an invitation is the one who was invited.
+                assert!(*method == "GET" || path.starts_with("/invite/{token}/"));
                 continue;
             };
             assert!(roles.contains(&CarrierAdmin), "{method} {path}");

@@ -25,7 +25,10 @@ mod events;
 mod gateways;
 mod health;
 mod idempotency;
+mod invitations;
+mod invite;
 mod ladder;
+mod letters;
 mod media;
 mod music;
 mod numbers;
@@ -40,16 +43,19 @@ mod services;
 mod sight;
 mod sync;
 mod trunks;
+mod upgrades;
 mod users;
 mod why;
 
 pub use activation::Activations;
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use ladder::Ladders;
+pub use letters::Letters;
 pub use openapi::openapi;
 
 use crate::directory::Ledger;
 use crate::doctor::Doctor;
+use crate::onboarding::Onboarding;
 use crate::store::{AccessRole, Spool, Store};
 use crate::sync::Syncs;
 use crate::telemetry::health::Health;
@@ -90,6 +96,10 @@ pub struct Admin {
     pub doctor: Option<Arc<Doctor>>,
     /// What activations stand on.
     pub activations: Activations,
+    /// What letters are sent with.
+    pub letters: Letters,
+    /// Carries sign-ins and upgrades on.
+    pub onboarding: Onboarding,
 }
 
 /// The whole API. It needs a listener, nothing else.

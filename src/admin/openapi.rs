@@ -1,8 +1,9 @@
 use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
-    consent, customers, diagnosis, events, gateways, health, ladder, media, music, numbers,
-    partners, pbxs, regions, registrations, services, sync, trunks, users, why,
+    consent, customers, diagnosis, events, gateways, health, invitations, invite, ladder, media,
+    music, numbers, partners, pbxs, regions, registrations, services, sync, trunks, upgrades,
+    users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -153,6 +154,14 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
             registrations::delete
         ))
         .routes(routes!(registrations::restart))
+        .routes(routes!(upgrades::show, upgrades::enter, upgrades::begin))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::show, invitations::revoke))
+        .routes(routes!(invitations::resend))
+        .routes(routes!(invitations::validate))
+        .routes(routes!(invite::show))
+        .routes(routes!(invite::start))
+        .routes(routes!(invite::go_on))
         .routes(routes!(trunks::list, trunks::create))
         .routes(routes!(trunks::show, trunks::change, trunks::delete))
         .routes(routes!(trunks::list_shared, trunks::create_shared))

@@ -3,6 +3,7 @@
 mod activation;
 mod live;
 mod observe;
+mod post;
 mod registrations;
 mod renewal;
 mod shard;
@@ -18,13 +19,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Activations, Admin, Ladders};
+use crate::admin::{self, Activations, Admin, Ladders, Letters};
 use crate::b2bua::Calls;
 use crate::backend;
 use crate::base::Random;
 use crate::config::Config;
 use crate::directory::Ledger;
 use crate::doctor::{self, Doctor};
+use crate::mail;
 use crate::media::Ports;
 use crate::microsoft::ConfigError;
 use crate::net::clock::Clock;
@@ -32,6 +34,7 @@ use crate::net::dev_certificates::{self, DevCertificatesError};
 use crate::net::relay::{Relay, RelayError};
 use crate::net::zone::Zones;
 use crate::net::{self, Addresses, NetError, Network, TlsErrors, TlsMaterial};
+use crate::onboarding::Onboarding;
 use crate::sip::Endpoint;
 use crate::store::{self, Retention, Spool, SpoolError, Store, StoreError};
 use crate::sync::Syncs;
@@ -86,6 +89,9 @@ pub enum StartError {
     /// What is needed to speak to Microsoft.
     #[error("microsoft: {0}")]
     Microsoft(#[from] ConfigError),
+    /// What is needed to send letters.
+    #[error("mail: {0}")]
+    Mail(#[from] mail::ConfigError),
     /// Sockets that media needs.
     #[error("{0}")]
     Limits(String),
@@ -146,7 +152,9 @@ impl Sbc {
         start::check_limits(config)?;
         start::make_data_dir(config)?;
         let lock = start::lock_data_dir(config)?;
-        let store = Store::open(&config.database(), config.directory()).await?;
+        let store =
+            Store::open_with_keys(&config.database(), &config.key_file(), config.directory())
+                .await?;
         let spool = Arc::new(Spool::open(&config.spool())?);
         spool.settle(&store).await?;
         let exporter = metrics::serve(config.metrics.listen).await?;
@@ -208,6 +216,18 @@ impl Sbc {
             portal: config.microsoft.portal.clone(),
         };
         let clock = runner.clock.clone();
+        let post = post::Post {
+            store: store.clone(),
+            mailer: start::mailer(config)?,
+            clock: clock.clone(),
+            wake: Arc::default(),
+        };
+        let onboarding = Onboarding::new(store.clone(), runner.microsoft.clone(), clock.clone());
+        let letters = Letters {
+            are_sent: post.mailer.is_some(),
+            wake: post.wake.clone(),
+            public_url: config.public_url(admin_address),
+        };
         let (prove, proven) = mpsc::channel(PROVEN);
         let (tell, told) = mpsc::channel(TOLD);
         let (live, asked) = admin::Calls::new(QUESTIONS);
@@ -259,6 +279,8 @@ impl Sbc {
                 Ok(material),
             ))),
             activations,
+            letters,
+            onboarding: onboarding.clone(),
         };
         let tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),
@@ -270,6 +292,8 @@ impl Sbc {
             tokio::spawn(serve_admin(listener, admin::router(api))),
             tokio::spawn(runner.run(proven)),
             tokio::spawn(registrations::keep(store.clone(), told)),
+            tokio::spawn(post.run()),
+            tokio::spawn(onboarding.run()),
         ];
         let shard = tokio::spawn(shard.run());
         health.up(Part::Program);

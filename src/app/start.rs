@@ -6,6 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::StartError;
 use crate::config::Config;
+use crate::mail::{self, Mailer};
 use crate::microsoft::{ConfigError, Microsoft};
 use crate::net::Addresses;
 use crate::sip::{Identity, SentBy, Transport};
@@ -81,6 +82,14 @@ pub(super) fn microsoft(config: &Config) -> Result<Option<Microsoft>, StartError
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whoever sends letters, if a mail server is configured.
+pub(super) fn mailer(config: &Config) -> Result<Option<Mailer>, StartError> {
+    let settings = config.mail().map_err(|error| mail::ConfigError::Password {
+        reason: error.to_string(),
+    })?;
+    Ok(settings.as_ref().map(Mailer::new).transpose()?)
 }
 
 /// How peers reach us: as configured, or as it turned out.

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod emulate;
 mod openapi;
+mod rotate_key;
 mod run;
 mod token;
 mod why;
@@ -50,6 +51,8 @@ enum Command {
     /// Tokens for the REST API.
     #[command(subcommand)]
     Token(token::Token),
+    /// Put a new key into the file that secrets in the database are sealed with, for the next start.
+    RotateKey(ConfigFile),
     /// Certificates for trials.
     #[command(subcommand)]
     Certs(certs::Certs),
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(command) => doctor::doctor(command),
         Command::Why(asked) => why::why(&asked),
         Command::Token(command) => token::token(command),
+        Command::RotateKey(file) => rotate_key::rotate_key(&file),
         Command::Certs(command) => certs::certs(command),
         Command::Emulate(party) => emulate::emulate(party),
         Command::Openapi => openapi::openapi(),

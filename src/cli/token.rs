@@ -52,7 +52,9 @@ pub(super) fn token(command: Token) -> Result<(), Failure> {
         .days
         .map(|days| OffsetDateTime::now_utc() + Duration::from_secs(86_400 * u64::from(days)));
     let created = wait_for(async {
-        let store = Store::open(&config.database(), config.directory()).await?;
+        let store =
+            Store::open_with_keys(&config.database(), &config.key_file(), config.directory())
+                .await?;
         let created = store
             .tokens()
             .create(&wanted.name, wanted.role, wanted.scope, expires)

@@ -1,6 +1,7 @@
 use super::address::{HostPort, networks};
 use crate::b2bua::UnknownPeers;
 use crate::directory::Secret;
+use crate::mail;
 use crate::store::AccessRole;
 use crate::telemetry::log;
 use ipnet::IpNet;
@@ -37,6 +38,7 @@ pub struct Config {
     pub audit: Kept,
     pub admin: Admin,
     pub seats: Seats,
+    pub mail: Mail,
     pub ladder: Ladder,
     pub metrics: Metrics,
     pub log: log::Config,
@@ -269,6 +271,8 @@ pub struct Registrations {
 pub struct Store {
     #[serde(deserialize_with = "optional")]
     pub path: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// `[cdr]`, `[why]` and `[audit]`
@@ -292,6 +296,8 @@ pub struct Kept {
 pub struct Admin {
     pub listen: SocketAddr,
     pub redact_for: Vec<AccessRole>,
+    #[serde(deserialize_with = "optional")]
+    pub public_url: Option<String>,
 }
 
 /// `[seats]`
@@ -308,6 +314,29 @@ pub struct Seats {
     pub url: Option<String>,
     #[serde(deserialize_with = "optional")]
     pub token_file: Option<PathBuf>,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
+}
+
+/// `[mail]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Mail {
+    #[serde(deserialize_with = "optional")]
+    pub server: Option<String>,
+    pub port: u16,
+    pub tls: mail::Tls,
+    pub from: String,
+    #[serde(deserialize_with = "optional")]
+    pub username: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub password_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub roots: Option<PathBuf>,
     #[serde(rename = "timeout_s", deserialize_with = "seconds")]
     pub timeout: Duration,
 }

@@ -15,6 +15,8 @@ pub mod gateways;
 mod housekeeping;
 mod idempotency;
 mod inspect;
+pub mod invitations;
+pub mod mails;
 mod migrations;
 pub mod music;
 pub mod numbers;
@@ -25,12 +27,14 @@ pub mod pbxs;
 pub mod regions;
 pub mod registrations;
 mod rows;
+pub mod seal;
 pub mod services;
 mod spool;
 pub mod tasks;
 mod tokens;
 pub mod traces;
 pub mod trunks;
+pub mod upgrades;
 pub mod users;
 
 pub use activations::ActivationRecord;
@@ -46,6 +50,8 @@ pub use events::EventRecord;
 pub use gateways::{GatewayProgress, GatewayRecord, GatewaySettings};
 pub use housekeeping::{Retention, housekeeping};
 pub use idempotency::{Answer, Reservation};
+pub use invitations::{InvitationRecord, Invitee};
+pub use mails::{EmailSent, MailRecord};
 pub use music::MusicRecord;
 pub use numbers::{Added, Capabilities, NewNumber, NumberFilter, NumberRecord, NumberSettings};
 pub use partners::{PartnerRecord, PartnerSettings};
@@ -54,12 +60,14 @@ pub use pbxs::{PbxRecord, PbxSettings};
 pub use regions::{RegionRecord, RegionSettings};
 pub use registrations::{RegistrationRecord, RegistrationSettings};
 pub use rows::{Listed, Page};
+pub use seal::{KeyError, Keys};
 pub use services::{ServiceRecord, ServiceSettings};
 pub use spool::{Moved, Spool, SpoolError};
 pub use tasks::{TaskKind, TaskRecord, TaskState};
 pub use tokens::{AccessRole, NewToken, Token, Tokens};
 pub use traces::StoredTrace;
 pub use trunks::{NumberFormatName, Password, TransportName, TrunkRecord, TrunkSettings};
+pub use upgrades::{UpgradeDraft, UpgradeRecord};
 pub use users::{Seated, UserRecord, UserSettings};
 
 use crate::directory::{self, Directory};
@@ -74,6 +82,8 @@ use tokio::sync::Mutex;
 pub struct Store {
     pool: SqlitePool,
     config: Arc<directory::Config>,
+    /// What secrets are sealed with.
+    keys: Keys,
     directory: Arc<ArcSwap<Directory>>,
     music: music::Pieces,
     /// Held through a change, so that directories are published in the order of their generations.
@@ -89,6 +99,11 @@ impl Store {
     /// A connection for reading.
     pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// What secrets are sealed with.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The bearer tokens of the API.

@@ -4,7 +4,7 @@ use super::error::{Faults, is_domain};
 use super::rows::{
     id, int, json, micros, named, new_id, now, of, optional_id, optional_int, parsed, time, to_json,
 };
-use super::{Listed, Page, StoreError};
+use super::{Change, Keys, Listed, Page, StoreError};
 use crate::audio::tones;
 use crate::directory::{Auth, MohMethod, NumberFormat, Profile, Role, Secret, Trunk, TrunkState};
 use crate::sip::Transport;
@@ -414,9 +414,12 @@ fn record(row: &SqliteRow) -> Result<TrunkRecord, sqlx::Error> {
     })
 }
 
+/// Where passwords are.
+const PASSWORDS: &str = "trunk_passwords";
+
 /// Adds one to a customer, or to all.
 pub async fn insert(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Option<Uuid>,
     settings: &TrunkSettings,
 ) -> Result<TrunkRecord, StoreError> {
@@ -432,26 +435,29 @@ pub async fn insert(
     .bind(&settings.name)
     .bind(micros(at))
     .bind(micros(at))
-    .execute(&mut *connection)
+    .execute(&mut **change)
     .await?;
-    write(connection, customer, id, settings, at).await
+    write(change, customer, id, settings, at).await
 }
 
 /// Changes everything that the settings say.
 pub async fn update(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Option<Uuid>,
     id: Uuid,
     settings: &TrunkSettings,
 ) -> Result<TrunkRecord, StoreError> {
-    let query =
-        sqlx::query("SELECT password FROM trunk_passwords WHERE trunk_id = ?").bind(id.to_string());
-    let row = query.fetch_optional(&mut *connection).await?;
-    let current = row
-        .map(|row| row.try_get::<String, _>("password").map(Secret::new))
-        .transpose()?;
+    let keys = change.keys();
+    let query = sqlx::query("SELECT password, key_id FROM trunk_passwords WHERE trunk_id = ?")
+        .bind(id.to_string());
+    let row = query.fetch_optional(&mut **change).await?;
+    let current = row.map(|row| {
+        let (password, key_id) = (row.try_get("password")?, row.try_get("key_id")?);
+        keys.opened(PASSWORDS, &id.to_string(), password, key_id)
+    });
+    let current = current.transpose()?;
     settings.trunk(id, customer, settings.password.applied_to(current))?;
-    write(connection, customer, id, settings, now()).await
+    write(change, customer, id, settings, now()).await
 }
 
 /// A trunk serves a service of its own customer, if any.
@@ -478,12 +484,14 @@ async fn check_service(
 }
 
 async fn write(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Option<Uuid>,
     id: Uuid,
     settings: &TrunkSettings,
     at: OffsetDateTime,
 ) -> Result<TrunkRecord, StoreError> {
+    let keys = change.keys();
+    let connection: &mut SqliteConnection = change;
     check_service(connection, customer, settings.service_id).await?;
     let number_format = match settings.number_format {
         NumberFormatName::E164 => "e164",
@@ -519,7 +527,7 @@ async fn write(
     .bind(customer.map(|id| id.to_string()))
     .execute(&mut *connection)
     .await?;
-    settings.password.write(connection, id).await?;
+    settings.password.write(connection, &keys, id).await?;
     Ok(find(connection, customer, id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?)
@@ -542,15 +550,24 @@ impl Password {
     async fn write(
         &self,
         connection: &mut SqliteConnection,
+        keys: &Keys,
         trunk: Uuid,
     ) -> Result<(), StoreError> {
+        let trunk = trunk.to_string();
         let query = match self {
             Self::Keep => return Ok(()),
-            Self::Remove => sqlx::query("DELETE FROM trunk_passwords WHERE trunk_id = ?")
-                .bind(trunk.to_string()),
-            Self::Set(new) => sqlx::query("INSERT OR REPLACE INTO trunk_passwords VALUES (?, ?)")
-                .bind(trunk.to_string())
-                .bind(new.expose().to_owned()),
+            Self::Remove => {
+                sqlx::query("DELETE FROM trunk_passwords WHERE trunk_id = ?").bind(trunk)
+            }
+            Self::Set(new) => {
+                let sealed = keys.seal(PASSWORDS, &trunk, new.expose())?;
+                sqlx::query(
+                    "INSERT OR REPLACE INTO trunk_passwords (trunk_id, password, key_id) VALUES (?, ?, ?)",
+                )
+                .bind(trunk)
+                .bind(sealed.text)
+                .bind(sealed.key_id)
+            }
         };
         query.execute(connection).await?;
         Ok(())
@@ -609,20 +626,23 @@ pub async fn list(
 /// All, or a customer's.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
+    keys: &Keys,
     customer: Option<Uuid>,
 ) -> Result<Vec<Trunk>, StoreError> {
-    const SELECT: &str = "SELECT trunks.*, password, password IS NOT NULL AS password_set
+    const SELECT: &str = "SELECT trunks.*, password, key_id, password IS NOT NULL AS password_set
          FROM trunks LEFT JOIN trunk_passwords ON trunk_id = id";
     let trunk = |row: &SqliteRow| {
-        let password = row
-            .try_get::<Option<String>, _>("password")?
-            .map(Secret::new);
         let TrunkRecord {
             id,
             customer_id,
             settings,
             ..
         } = record(row)?;
+        let key_id: Option<String> = row.try_get("key_id")?;
+        let password = row
+            .try_get::<Option<String>, _>("password")?
+            .map(|text| keys.opened(PASSWORDS, &id.to_string(), text, key_id));
+        let password = password.transpose()?;
         settings.trunk(id, customer_id, password)
     };
     of(SELECT, " WHERE customer_id = ", customer)

@@ -14,7 +14,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use time::macros::datetime;
 use tollgate::admin::{
-    Activations, Admin, CallRequest, Calls, Ladders, LiveCall, LiveLeg, LiveState, openapi, router,
+    Activations, Admin, CallRequest, Calls, Ladders, Letters, LiveCall, LiveLeg, LiveState,
+    openapi, router,
 };
 use tollgate::b2bua::{
     CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
@@ -22,6 +23,8 @@ use tollgate::b2bua::{
 use tollgate::backend::SeatBackend;
 use tollgate::directory::{self, Customer, Ledger};
 use tollgate::net::Addresses;
+use tollgate::net::clock::Clock;
+use tollgate::onboarding::Onboarding;
 use tollgate::sip::{Flow, SendTo, Source, Transport};
 use tollgate::store::{AccessRole, Spool, Store};
 use tollgate::sync::Syncs;
@@ -132,6 +135,8 @@ impl Api {
             },
             doctor: None,
             activations: Activations::default(),
+            letters: Letters::default(),
+            onboarding: Onboarding::new(store.clone(), None, Clock::default()),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -457,11 +462,13 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{user}", &Uuid::nil().to_string())
                 .replace("{service}", &Uuid::nil().to_string())
                 .replace("{job}", &Uuid::nil().to_string())
-                .replace("{task}", &Uuid::nil().to_string());
+                .replace("{task}", &Uuid::nil().to_string())
+                .replace("{invitation}", &Uuid::nil().to_string());
             let open = matches!(
                 template.as_str(),
                 "/healthz" | "/readyz" | "/api/v1/openapi.json" | "/oauth/callback"
             );
+            let open = open || template.starts_with("/invite/");
             for token in [None, Some("tg_wrong"), Some("")] {
                 let mut request = api.request(&method, &path);
                 if let Some(token) = token {
@@ -499,8 +506,12 @@ async fn every_route_obeys_the_table_of_roles() {
                     || template.ends_with("{id}/numbers/{number}") && method == "PATCH";
                 let inventory = template.starts_with("/api/v1/numbers");
                 let shared = shared || inventory;
+                let wizard = template.contains("/invitations")
+                    || template.ends_with("/upgrade")
+                    || template.ends_with("/m365/validate");
                 let may = match role {
                     CarrierAdmin => true,
+                    CustomerAdmin | Noc if wizard => false,
                     Noc => (!writes || calls) && !audit,
                     PartnerAdmin => {
                         !(calls || shared || audit || (region || carriers_music) && writes)

@@ -143,28 +143,11 @@ impl Job<'_> {
         let microsoft = self.microsoft()?;
         let delegated = self.refresh.is_some();
         let token = self.token().await?;
-        let graph = microsoft.graph(&token);
-        let not_yet = |code, detail| Ok(Event::NotConsented(Failure::new(code, detail)));
-        let Some(principal) = graph
-            .service_principal(&microsoft.config().client_id)
-            .await?
-        else {
-            return not_yet(
-                "consent_required",
-                "the application is not known in the tenant",
-            );
-        };
-        let whole = match delegated {
-            true => graph.is_granted_for_all(&principal).await?,
-            false => graph.has_application_roles(&principal).await?,
-        };
-        if whole {
-            return Ok(Event::Done);
-        }
-        not_yet(
-            "consent_incomplete",
-            "the consent is not for the whole organisation: \"Consent on behalf of your organization\" was not ticked",
-        )
+        let consent = microsoft.consent(&token, delegated).await?;
+        Ok(match consent.missing() {
+            None => Event::Done,
+            Some((code, detail)) => Event::NotConsented(Failure::new(code, detail)),
+        })
     }
 
     async fn domains_created(&mut self) -> Result<Event, Trouble> {

@@ -106,6 +106,9 @@ table! {
     MEDIA_PORTS_FREE = Gauge "tollgate_media_port_pairs_free" [] "Pairs of ports left for new legs";
     MEDIA_PORTS_HURRIED = Counter "tollgate_media_port_pairs_hurried_total" [] "Pairs of ports taken again before they had rested, because no other was left";
 
+    MAILS = Counter "tollgate_mails_total" ["result"] "Letters handed to the mail server, and what came of it";
+    MAILS_WAITING = Gauge "tollgate_mails_waiting" [] "Letters that have not left";
+
     CDR_WRITTEN = Counter "tollgate_cdr_written_total" [] "Call records written to the spool";
     CDR_FAILED = Counter "tollgate_cdr_failed_total" [] "Call records that could not be written";
     LADDER_BYTES = Gauge "tollgate_ladder_bytes" [] "Bytes of SIP messages that are kept for ladders";

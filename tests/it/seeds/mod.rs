@@ -4,6 +4,7 @@
 
 mod across;
 mod activation_lab;
+mod mail_sink;
 pub mod nameserver;
 mod ooma_activation;
 mod s0_activation;
@@ -11,6 +12,7 @@ mod s1_calls;
 mod s1_partner_portal;
 mod s2_enterprises;
 mod s2_registrations;
+mod s3_invitations;
 mod s3_upgrade;
 
 use serde_json::Value;
