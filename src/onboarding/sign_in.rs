@@ -95,7 +95,7 @@ impl Onboarding {
     }
 
     /// Notes an event of an invitation, as it stands now; none where it means nothing any more.
-    async fn step(
+    pub(super) async fn step(
         &self,
         change: &mut Change,
         id: Uuid,

@@ -1,10 +1,10 @@
 //! The upgrade of a service: all of it, or nothing.
 
 use super::{Onboarding, OnboardingError};
-use crate::provisioning::ServiceState;
+use crate::provisioning::{InvitationEvent, ServiceState};
 use crate::store::{
-    Password, ServiceSettings, StoreError, TaskState, TrunkSettings, events, services, tasks,
-    trunks, upgrades,
+    Password, ServiceSettings, StoreError, TaskState, TrunkSettings, events, invitations, services,
+    tasks, trunks, upgrades,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -91,8 +91,16 @@ impl Onboarding {
             false => ServiceState::ReadyToUpgrade,
         };
         let result = json!({ "error": { "code": error.code(), "detail": error.to_string() } });
+        let now = self.0.clock.now();
         let mut rows = self.0.store.rows().await?;
         services::set_state(&mut rows, upgrade.service, state).await?;
+        if error.needs_sign_in()
+            && let Some(last) = invitations::of_service(&mut rows, upgrade.service, now).await?
+        {
+            let why = error.failure();
+            self.step(&mut rows, last.id, InvitationEvent::TokenLost, Some(&why))
+                .await?;
+        }
         tasks::finish(
             &mut rows,
             upgrade.task,
@@ -101,7 +109,6 @@ impl Onboarding {
             &[],
         )
         .await?;
-        let now = self.0.clock.now();
         events::insert(
             &mut rows,
             now,

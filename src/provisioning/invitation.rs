@@ -45,6 +45,8 @@ pub enum InvitationEvent {
     SignedIn,
     /// The whole organisation has consented.
     Consented,
+    /// What the sign-in gave no longer counts.
+    TokenLost,
     /// Its time is over.
     Expired,
     /// Whoever sent it takes it back.
@@ -68,6 +70,7 @@ impl InvitationState {
             (TokenAcquired | AuthenticationComplete, Event::Consented) => {
                 Some(AuthenticationComplete)
             }
+            (TokenAcquired | AuthenticationComplete, Event::TokenLost) => Some(Opened),
             (Created | Opened | TokenAcquired, Event::Expired) => Some(Expired),
             (Created | Opened | TokenAcquired | Expired, Event::Revoked) => Some(Revoked),
             (Created | Expired, Event::Renewed) => Some(Created),
@@ -109,6 +112,7 @@ mod tests {
                 "what is complete stays so: {event:?}"
             );
         }
+        assert_eq!(state.on(Event::TokenLost), Some(Opened));
         assert_eq!(Opened.on(Event::Consented), None, "nobody has signed in");
         assert_eq!(Created.on(Event::Expired), Some(Expired));
         assert_eq!(Expired.on(Event::Renewed), Some(Created));

@@ -32,7 +32,7 @@ const ALL: [(&str, &str, &str); 14] = [
     migration!("0011", "activation"),
     migration!("0012", "registrations"),
     migration!("0013", "mail"),
-    migration!("0014", "invitations"),
+    migration!("0014", "people"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

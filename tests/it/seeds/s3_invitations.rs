@@ -579,6 +579,14 @@ async fn a_26_the_token_is_validated() {
     let (_, shown) = wizard.send("GET", &upgrade, Value::Null).await;
     assert_eq!(shown["step"], "awaiting_authentication");
     assert!(wizard.trunks().await.is_empty(), "nothing of it holds");
+    // Signed in anew it is ready again; the organisation has consented before.
+    let way = page(&shown["invitation"]);
+    assert_eq!(shown["invitation"]["failure"]["code"], "token_invalid");
+    wizard.sign_in(&way).await;
+    let is_complete = |now: &Value| now["state"] == "authentication_complete";
+    wizard.until(&way, is_complete).await;
+    let (_, shown) = wizard.send("GET", &upgrade, Value::Null).await;
+    assert_eq!(shown["step"], "ready_to_upgrade");
     wizard.lab.close().await;
 }
 
