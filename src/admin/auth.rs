@@ -36,6 +36,10 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/readyz",                                   Allowed::Anybody),
     ("GET",    "/api/v1/openapi.json",                      Allowed::Anybody),
 
+    ("GET",    "/api/v1/session",                           READ),
+    ("POST",   "/api/v1/session",                           Allowed::Anybody),
+    ("DELETE", "/api/v1/session",                           READ),
+
     ("GET",    "/api/v1/regions",                           READ),
     ("POST",   "/api/v1/regions",                           CARRIER),
     ("GET",    "/api/v1/regions/{code}",                    READ),
@@ -544,12 +548,14 @@ mod tests {
     fn who_only_reads_can_use_no_writing_route() {
         for (method, path, allowed) in ROUTES {
             let Allowed::Roles(roles) = allowed else {
-                // Who has the link of an invitation is the one who was invited.
-                assert!(*method == "GET" || path.starts_with("/invite/{token}/"));
+                // Who has the link of an invitation is the one who was invited; who signs in has a password.
+                let proves_itself =
+                    path.starts_with("/invite/{token}/") || *path == "/api/v1/session";
+                assert!(*method == "GET" || proves_itself, "{method} {path}");
                 continue;
             };
             assert!(roles.contains(&CarrierAdmin), "{method} {path}");
-            if *method != "GET" {
+            if *method != "GET" && *path != "/api/v1/session" {
                 let say = CUSTOMERS_SAY.contains(&(method, path));
                 assert_eq!(roles.contains(&CustomerAdmin), say, "{method} {path}");
                 assert_eq!(

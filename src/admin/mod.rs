@@ -40,6 +40,7 @@ mod regions;
 mod registrations;
 mod request;
 mod services;
+mod session;
 mod sight;
 mod sync;
 mod trunks;
@@ -52,6 +53,7 @@ pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use ladder::Ladders;
 pub use letters::Letters;
 pub use openapi::openapi;
+pub use session::SignIns;
 
 use crate::directory::Ledger;
 use crate::doctor::Doctor;
@@ -100,6 +102,8 @@ pub struct Admin {
     pub letters: Letters,
     /// Carries sign-ins and upgrades on.
     pub onboarding: Onboarding,
+    /// Wrong passwords of late.
+    pub sign_ins: SignIns,
 }
 
 /// The whole API. It needs a listener, nothing else.

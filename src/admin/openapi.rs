@@ -2,8 +2,8 @@ use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
     consent, customers, diagnosis, events, gateways, health, invitations, invite, ladder, media,
-    music, numbers, partners, pbxs, regions, registrations, services, sync, trunks, upgrades,
-    users, why,
+    music, numbers, partners, pbxs, regions, registrations, services, session, sync, trunks,
+    upgrades, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -90,6 +90,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(document))
+        .routes(routes!(session::show, session::sign_in, session::sign_out))
         .routes(routes!(regions::list, regions::create))
         .routes(routes!(regions::show, regions::change, regions::delete))
         .routes(routes!(partners::list, partners::create))

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Activations, Admin, Ladders, Letters};
+use crate::admin::{self, Activations, Admin, Ladders, Letters, SignIns};
 use crate::b2bua::Calls;
 use crate::backend;
 use crate::base::Random;
@@ -281,6 +281,7 @@ impl Sbc {
             activations,
             letters,
             onboarding: onboarding.clone(),
+            sign_ins: SignIns::default(),
         };
         let tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),

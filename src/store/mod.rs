@@ -4,6 +4,7 @@
 //! transaction and swaps the directory when that succeeded, so that what an answer of the API promises is what calls
 //! obey, and rows that contradict each other are never stored. Call detail records come through a [`Spool`] on disk.
 
+pub mod accounts;
 pub mod activations;
 pub mod audit;
 pub mod cdrs;
@@ -37,6 +38,7 @@ pub mod trunks;
 pub mod upgrades;
 pub mod users;
 
+pub use accounts::Account;
 pub use activations::ActivationRecord;
 pub use audit::{AuditEvent, AuditFilter, AuditRecord};
 pub use cdrs::CdrFilter;

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 use std::str::FromStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -122,33 +122,9 @@ impl<'a> Tokens<'a> {
         );
         faults.or(())?;
 
-        let text = format!(
-            "tg_{}",
-            BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
-        );
-        let token = Token {
-            id: new_id(),
-            name: name.to_owned(),
-            role,
-            scope,
-            created_at: now(),
-            expires_at,
-            revoked_at: None,
-        };
-        sqlx::query("INSERT INTO tokens (id, name, role, scope, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)")
-            .bind(token.id.to_string())
-            .bind(&token.name)
-            .bind(role.name())
-            .bind(scope.map(|id| id.to_string()))
-            .bind(hash(&text))
-            .bind(micros(token.created_at))
-            .bind(expires_at.map(micros))
-            .execute(&self.0.pool)
-            .await?;
-        Ok(NewToken {
-            text: Secret::new(text),
-            token,
-        })
+        let new = new_token(name, role, scope, expires_at);
+        insert(&mut *self.0.pool.acquire().await?, &new, None).await?;
+        Ok(new)
     }
 
     /// The token of this text, if it counts now. Found by its hash, so that the time it takes tells nothing of it.
@@ -181,6 +157,51 @@ impl<'a> Tokens<'a> {
             .await?;
         Ok(rows.iter().map(token).collect::<Result<_, _>>()?)
     }
+}
+
+/// A token that is not stored yet.
+pub(super) fn new_token(
+    name: &str,
+    role: AccessRole,
+    scope: Option<Uuid>,
+    expires_at: Option<OffsetDateTime>,
+) -> NewToken {
+    let random = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    NewToken {
+        text: Secret::new(format!("tg_{random}")),
+        token: Token {
+            id: new_id(),
+            name: name.to_owned(),
+            role,
+            scope,
+            created_at: now(),
+            expires_at,
+            revoked_at: None,
+        },
+    }
+}
+
+/// Stores one; `account`: of whoever signed in for it.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    new: &NewToken,
+    account: Option<Uuid>,
+) -> Result<(), StoreError> {
+    let token = &new.token;
+    sqlx::query(
+        "INSERT INTO tokens (id, name, role, scope, hash, created_at, expires_at, account_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(token.id.to_string())
+    .bind(&token.name)
+    .bind(token.role.name())
+    .bind(token.scope.map(|id| id.to_string()))
+    .bind(hash(new.text.expose()))
+    .bind(micros(token.created_at))
+    .bind(token.expires_at.map(micros))
+    .bind(account.map(|id| id.to_string()))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 fn hash(text: &str) -> Vec<u8> {

@@ -101,6 +101,7 @@ fn arguments_are_explained_or_refused() {
         "doctor",
         "why",
         "token",
+        "account",
         "rotate-key",
         "certs",
         "emulate",

@@ -52,3 +52,20 @@ CREATE TABLE upgrades (
     updated_at   INTEGER NOT NULL,
     version      INTEGER NOT NULL
 ) STRICT;
+
+-- People who sign in with a password, of which only Argon2id is kept.
+CREATE TABLE accounts (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    name        TEXT    NOT NULL,
+    folded_name TEXT    NOT NULL UNIQUE,
+    role        TEXT    NOT NULL,
+    scope       TEXT,
+    salt        BLOB    NOT NULL,
+    hash        BLOB    NOT NULL,
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+-- None: the token was made for a program.
+ALTER TABLE tokens ADD COLUMN account_id TEXT REFERENCES accounts (id) ON DELETE CASCADE;
+CREATE INDEX tokens_of_account ON tokens (account_id, seq) WHERE account_id IS NOT NULL;
