@@ -31,10 +31,10 @@ pub(super) struct Set {
     file: ConfigFile,
     /// The name to sign in, in whatever case.
     name: String,
-    /// carrier_admin, partner_admin, customer_admin or noc, as for tokens.
+    /// carrier_admin, partner_admin, customer_admin, customer_operator or noc, as for tokens.
     #[arg(long)]
     role: AccessRole,
-    /// The partner or customer that a partner_admin or customer_admin is confined to.
+    /// The partner or customer that a partner_admin, customer_admin or customer_operator is confined to.
     #[arg(long, value_name = "UUID")]
     scope: Option<Uuid>,
 }

@@ -18,11 +18,11 @@ pub(super) enum Token {
 pub(super) struct Create {
     #[command(flatten)]
     file: ConfigFile,
-    /// carrier_admin (everything), partner_admin (one partner's customers), customer_admin (reads one customer) or noc
-    /// (reads everything, ends calls).
+    /// carrier_admin (everything), partner_admin (one partner's customers), customer_admin (reads one customer),
+    /// customer_operator (looks after one customer's users) or noc (reads everything, ends calls).
     #[arg(long)]
     role: AccessRole,
-    /// The partner or customer that a partner_admin or customer_admin is confined to.
+    /// The partner or customer that a partner_admin, customer_admin or customer_operator is confined to.
     #[arg(long, value_name = "UUID")]
     scope: Option<Uuid>,
     /// Who has it, for the audit.

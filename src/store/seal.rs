@@ -384,7 +384,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::super::customers::{self, tests::acme};
-    use super::super::{activations, trunks};
+    use super::super::{activations, pbxs, registrations, trunks, users};
     use super::*;
     use crate::directory;
     use serde_json::json;
@@ -507,6 +507,32 @@ mod tests {
         all[0].password.as_ref().unwrap().expose().to_owned()
     }
 
+    /// A user that is registered at an exchange, with this password.
+    async fn register(change: &mut super::super::Change, customer: uuid::Uuid, password: &str) {
+        let pbx =
+            json!({ "pbx_type": "netsapiens", "location": "HQ", "sip_domain": "pbx.example" });
+        let pbx = serde_json::from_value(pbx).unwrap();
+        let pbx = pbxs::insert(change, customer, &pbx).await.unwrap().id;
+        let user = json!({ "upn": "jo@contoso.example", "display_name": "Jo" });
+        let user = serde_json::from_value(user).unwrap();
+        let user = users::insert(change, customer, &user, &[])
+            .await
+            .unwrap()
+            .id;
+        let settings =
+            json!({ "user_id": user, "pbx_id": pbx, "username": "1001", "password": password });
+        let settings = serde_json::from_value(settings).unwrap();
+        registrations::insert(change, customer, &settings)
+            .await
+            .unwrap();
+    }
+
+    async fn line_password(store: &Store) -> String {
+        let mut connection = store.read().await.unwrap();
+        let all = registrations::all(&mut connection, &store.keys, None);
+        all.await.unwrap()[0].password.expose().to_owned()
+    }
+
     /// Passwords and tokens are in no file of the database, neither those that are written now nor those that an older
     /// version wrote; after a change of keys the old one is no longer needed.
     #[tokio::test]
@@ -520,6 +546,7 @@ mod tests {
             "password": "swordfish-swordfish" });
         let trunk = serde_json::from_value(trunk).unwrap();
         trunks::insert(&mut change, None, &trunk).await.unwrap();
+        register(&mut change, customer, "barracuda-barracuda").await;
         let (token, at) = (
             Secret::new("refresh-me-refresh-me"),
             super::super::rows::now(),
@@ -529,21 +556,32 @@ mod tests {
             .unwrap();
         change.publish().await.unwrap();
         assert_eq!(password(&store).await, "swordfish-swordfish");
+        assert_eq!(line_password(&store).await, "barracuda-barracuda");
         let kept = store.tenant_token(customer).await.unwrap().unwrap();
         assert_eq!(kept.expose(), token.expose());
         store.close().await;
-        assert!(!holds(&path, "swordfish") && !holds(&path, "refresh-me"));
+        for secret in ["swordfish", "barracuda", "refresh-me"] {
+            assert!(!holds(&path, secret), "{secret}");
+        }
 
         // As an older version left it.
         let store = open(&path).await.unwrap();
-        let bare = "UPDATE trunk_passwords SET password = 'old-and-bare', key_id = NULL";
-        sqlx::query(bare).execute(&store.pool).await.unwrap();
+        for bare in [
+            "UPDATE trunk_passwords SET password = 'old-and-bare', key_id = NULL",
+            "UPDATE pbx_registrations SET password = 'bare-line', key_id = NULL",
+        ] {
+            sqlx::query(bare).execute(&store.pool).await.unwrap();
+        }
         store.close().await;
-        assert!(holds(&path, "old-and-bare"), "or this test shows nothing");
+        for bare in ["old-and-bare", "bare-line"] {
+            assert!(holds(&path, bare), "or this test shows nothing");
+        }
         let store = open(&path).await.unwrap();
         assert_eq!(password(&store).await, "old-and-bare");
         store.close().await;
-        assert!(!holds(&path, "old-and-bare"));
+        for bare in ["old-and-bare", "bare-line"] {
+            assert!(!holds(&path, bare), "{bare}");
+        }
 
         let keys = folder.path().join("secrets.key");
         Keys::rotate(&keys).unwrap();
@@ -552,6 +590,7 @@ mod tests {
         fs::write(&keys, text.lines().next().unwrap()).unwrap();
         let store = open(&path).await.unwrap();
         assert_eq!(password(&store).await, "old-and-bare");
+        assert_eq!(line_password(&store).await, "bare-line");
         store.close().await;
 
         fs::remove_file(&keys).unwrap();

@@ -24,16 +24,19 @@ pub enum AccessRole {
     PartnerAdmin,
     /// Reads about one customer, which is the token's scope.
     CustomerAdmin,
+    /// Looks after the users and numbers of one customer, which is the token's scope, as far as its licence goes.
+    CustomerOperator,
     /// Reads everything and may hang up calls.
     Noc,
 }
 
 impl AccessRole {
     /// All.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::CarrierAdmin,
         Self::PartnerAdmin,
         Self::CustomerAdmin,
+        Self::CustomerOperator,
         Self::Noc,
     ];
 
@@ -43,13 +46,19 @@ impl AccessRole {
             Self::CarrierAdmin => "carrier_admin",
             Self::PartnerAdmin => "partner_admin",
             Self::CustomerAdmin => "customer_admin",
+            Self::CustomerOperator => "customer_operator",
             Self::Noc => "noc",
         }
     }
 
     /// Whether a token of this role is for one partner or customer only.
     pub fn is_scoped(self) -> bool {
-        matches!(self, Self::PartnerAdmin | Self::CustomerAdmin)
+        self == Self::PartnerAdmin || self.is_of_customer()
+    }
+
+    /// Whether its bearer belongs to a customer, and acts in its own name there.
+    pub fn is_of_customer(self) -> bool {
+        matches!(self, Self::CustomerAdmin | Self::CustomerOperator)
     }
 }
 
@@ -58,7 +67,8 @@ impl FromStr for AccessRole {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|role| role.name() == text);
-        found.ok_or("must be carrier_admin, partner_admin, customer_admin or noc")
+        found
+            .ok_or("must be carrier_admin, partner_admin, customer_admin, customer_operator or noc")
     }
 }
 

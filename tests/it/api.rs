@@ -433,7 +433,7 @@ async fn health_and_description_need_no_token_and_tell_no_secret() {
 /// provisioning §8.2 may not do is refused before anything is looked at.
 #[tokio::test]
 async fn every_route_obeys_the_table_of_roles() {
-    use AccessRole::{CarrierAdmin, CustomerAdmin, Noc, PartnerAdmin};
+    use AccessRole::{CarrierAdmin, CustomerAdmin, CustomerOperator, Noc, PartnerAdmin};
     let api = Api::start().await;
     let (id, _) = api.customer("acme").await;
     let (partner, _) = api.partner("sales").await;
@@ -513,13 +513,26 @@ async fn every_route_obeys_the_table_of_roles() {
                 let wizard = template.contains("/invitations")
                     || template.ends_with("/upgrade")
                     || template.ends_with("/m365/validate");
+                let customers = template.strip_prefix("/api/v1/customers/{id}");
+                let work = match (customers, writes) {
+                    (Some("/numbers/{number}"), true) => method == "PATCH",
+                    (Some(below), true) => below.starts_with("/users"),
+                    (Some(below), false) => {
+                        ["/users", "/numbers", "/services", "/extensions"]
+                            .iter()
+                            .any(|work| below.starts_with(work))
+                            || below.is_empty()
+                    }
+                    (None, _) => session || template == "/api/v1/tasks/{task}" && !writes,
+                };
                 let may = match role {
                     CarrierAdmin => true,
-                    CustomerAdmin | Noc if wizard => false,
+                    CustomerAdmin | CustomerOperator | Noc if wizard => false,
                     Noc => (!writes || calls) && !audit,
                     PartnerAdmin => {
                         !(calls || shared || audit || (region || carriers_music) && writes)
                     }
+                    CustomerOperator => work,
                     CustomerAdmin => {
                         let all = !calls && !shared && !cdrs && !audit && !music && !partners;
                         all && (!writes || consent)
@@ -527,7 +540,7 @@ async fn every_route_obeys_the_table_of_roles() {
                 };
                 let scope = match role {
                     PartnerAdmin => Some(partner),
-                    CustomerAdmin => Some(id),
+                    CustomerAdmin | CustomerOperator => Some(id),
                     CarrierAdmin | Noc => None,
                 };
                 let request = api

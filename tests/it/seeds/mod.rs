@@ -12,8 +12,10 @@ mod s1_calls;
 mod s1_partner_portal;
 mod s2_enterprises;
 mod s2_registrations;
+mod s3_calls;
 mod s3_invitations;
 mod s3_upgrade;
+mod wizard;
 
 use serde_json::Value;
 
