@@ -106,6 +106,7 @@ impl Onboarding {
 
     /// Access to a customer's tenant in the name of who signed in for it.
     async fn access(&self, customer: Uuid) -> Result<(Uuid, Secret), OnboardingError> {
+        let _turn = self.0.store.renewal(customer).await;
         let refresh = self.0.store.tenant_token(customer).await?;
         let refresh = refresh.ok_or(OnboardingError::NotSignedIn)?;
         let tenant = self.tenant(customer).await?;

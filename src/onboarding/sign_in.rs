@@ -1,7 +1,7 @@
 //! From the link in a letter to the consent of an organisation.
 
 use super::{AT_ONCE, LONGEST, Onboarding, OnboardingError, RECOVERY};
-use crate::microsoft::{DevicePoll, Identity, Login, Tokens};
+use crate::microsoft::{Consent, DevicePoll, Fault, Identity, Login, Tokens};
 use crate::provisioning::activation::Failure;
 use crate::provisioning::{InvitationEvent, InvitationState, QUESTION_LASTS, ServiceState};
 use crate::store::invitations::{self, DeviceSignIn};
@@ -263,7 +263,11 @@ impl Onboarding {
         customer: Uuid,
     ) -> Result<Option<Failure>, OnboardingError> {
         let (_, access) = self.access(customer).await?;
-        let consent = self.microsoft()?.consent(&access, true).await?;
+        let consent = match self.microsoft()?.consent(&access, true).await {
+            // Before there is any consent nobody may even look for it.
+            Err(error) if error.fault == Fault::Forbidden => Consent::None,
+            consent => consent?,
+        };
         let missing = consent
             .missing()
             .map(|(code, detail)| Failure::new(code, detail));

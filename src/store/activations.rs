@@ -7,6 +7,7 @@ use crate::provisioning::activation::{Method, State};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use time::OffsetDateTime;
+use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
 /// A stored activation.
@@ -400,6 +401,13 @@ pub async fn renew_token(
 }
 
 impl Store {
+    /// Waits for the turn to renew our access to a customer's tenant, which lasts until the guard is dropped: what renews it
+    /// may be good once only, so it is read, used and replaced by one at a time.
+    pub async fn renewal(&self, customer: Uuid) -> MutexGuard<'_, ()> {
+        let turn = usize::from(customer.as_bytes()[15]) % self.renewals.len();
+        self.renewals[turn].lock().await
+    }
+
     /// What renews our access to a customer's tenant.
     pub async fn tenant_token(&self, customer: Uuid) -> Result<Option<Secret>, StoreError> {
         token(&mut *self.read().await?, &self.keys, customer).await

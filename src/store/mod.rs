@@ -88,6 +88,8 @@ pub struct Store {
     keys: Keys,
     directory: Arc<ArcSwap<Directory>>,
     music: music::Pieces,
+    /// Held while the access to a customer's tenant is renewed; several customers share one.
+    renewals: Arc<[Mutex<()>; 32]>,
     /// Held through a change, so that directories are published in the order of their generations.
     writer: Arc<Mutex<()>>,
 }

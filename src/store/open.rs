@@ -69,6 +69,7 @@ impl Store {
             keys,
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             music,
+            renewals: Arc::default(),
             writer: Arc::default(),
         };
         store.seal_anew().await?;

@@ -446,6 +446,16 @@ impl Job<'_> {
         let microsoft = self.microsoft()?;
         let login = microsoft.login();
         let tenant = self.tenant.unwrap_or_default().to_string();
+        let (runner, customer) = (self.runner, self.record.customer_id);
+        let _turn = match self.refresh {
+            Some(_) => Some(runner.store.renewal(customer).await),
+            None => None,
+        };
+        if self.refresh.is_some() {
+            let kept = runner.store.tenant_token(customer).await;
+            let kept = kept.map_err(|error| not_kept(&error))?;
+            self.refresh = kept.or(self.refresh.take());
+        }
         let tokens = match &self.refresh {
             Some(refresh) => {
                 login
@@ -460,12 +470,9 @@ impl Job<'_> {
         };
         // The old one may have been good once only, so the new one is kept whatever becomes of the step.
         if let (Some(old), Some(new)) = (self.refresh.clone(), tokens.refresh) {
-            let (store, customer) = (&self.runner.store, self.record.customer_id);
-            let kept = activations::renew_token(store, customer, &old, &new, self.now).await;
-            kept.map_err(|error| {
-                let failure = Failure::new("token_not_kept", error.to_string());
-                Trouble::Other(Event::NotYet(failure, None))
-            })?;
+            let kept =
+                activations::renew_token(&runner.store, customer, &old, &new, self.now).await;
+            kept.map_err(|error| not_kept(&error))?;
             self.refresh = Some(new);
         }
         Ok(tokens.access)
@@ -563,6 +570,12 @@ fn not_yet_known(
             )))
         }
     }
+}
+
+/// The database does not answer, so nothing is asked of Microsoft that could not be kept.
+fn not_kept(error: &StoreError) -> Trouble {
+    let failure = Failure::new("token_not_kept", error.to_string());
+    Trouble::Other(Event::NotYet(failure, None))
 }
 
 /// Nobody signs in as this user, so nobody learns it.
