@@ -130,7 +130,7 @@ async fn a_21_calls_take_the_connection() {
     }
     let record = &records["items"][0];
     assert_eq!(
-        (&record["trunk_id"], &record["caller"]),
+        (&record["trunk_id"], &record["from"]),
         (&json!(upgraded.trunk), &json!(TEAMS_NUMBER)),
         "{records}"
     );
