@@ -11,8 +11,8 @@
 //! | 8 | `app` | builds every part from `Config`, connects them, runs, drains and shuts down in order |
 //! | 7 | `config` | the sum of the modules' own configurations, read from TOML and the environment |
 //! | 6 | `admin` | the REST API; the files of desk telephones |
-//! | 5 | `telemetry`, `doctor`, `sync` | metrics, logs, ladders, what is up and what is down; what keeps calls away; Sync |
-//! | 4 | `net`, `store`, `microsoft`, `backend` | sockets, TLS, DNS and relay threads; the database; sign-in and Graph as a client; the carrier's system of seats |
+//! | 5 | `telemetry`, `doctor`, `sync`, `onboarding` | metrics, logs, ladders, what is up and what is down; what keeps calls away; Sync; sign-ins at Microsoft and upgrades of services |
+//! | 4 | `net`, `store`, `microsoft`, `backend`, `mail` | sockets, TLS, DNS and relay threads; the database; sign-in and Graph as a client; the carrier's system of seats; letters by SMTP |
 //! | – | **the line** | nothing below knows a socket, a clock, a thread, a file or a task |
 //! | 3 | `b2bua` | calls: legs, set-up, hold, transfer, teardown, refusals, call detail records; registrations at exchanges; the registrar of desk telephones |
 //! | 3 | `provisioning` | partners, customers, their activation, numbers, users, licences, desk telephones, Sync: rules and state machines |
@@ -41,9 +41,11 @@ pub mod config;
 pub mod directory;
 pub mod doctor;
 pub mod emulate;
+pub mod mail;
 pub mod media;
 pub mod microsoft;
 pub mod net;
+pub mod onboarding;
 pub mod provisioning;
 pub mod rtp;
 pub mod sdp;

@@ -15,16 +15,27 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use AccessRole::{CarrierAdmin, CustomerAdmin, Noc, PartnerAdmin};
+use AccessRole::{CarrierAdmin, CustomerAdmin, CustomerOperator, Noc, PartnerAdmin};
 
 /// Everybody with a token; scoped roles see what is in their scope.
 const READ: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin, Noc]);
+/// What a customer's operators see as well, for their work.
+const LOOK: Allowed = Allowed::Roles(&[
+    CarrierAdmin,
+    PartnerAdmin,
+    CustomerAdmin,
+    CustomerOperator,
+    Noc,
+]);
 /// Who runs customers.
 const EDIT: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin]);
 const CARRIER: Allowed = Allowed::Roles(&[CarrierAdmin]);
 /// What is between a customer and those who run it: both have their part. Where it is the customer's own business,
 /// carrier and partner need its co-management.
 const CONSENT: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin]);
+/// The same where it is the daily work of a customer's operators: its users, and which number is whose.
+const WORK: Allowed =
+    Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin, CustomerOperator]);
 /// Who watches over everything.
 const OPERATE: Allowed = Allowed::Roles(&[CarrierAdmin, Noc]);
 const RECORDS: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, Noc]);
@@ -35,6 +46,10 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/healthz",                                  Allowed::Anybody),
     ("GET",    "/readyz",                                   Allowed::Anybody),
     ("GET",    "/api/v1/openapi.json",                      Allowed::Anybody),
+
+    ("GET",    "/api/v1/session",                           LOOK),
+    ("POST",   "/api/v1/session",                           Allowed::Anybody),
+    ("DELETE", "/api/v1/session",                           LOOK),
 
     ("GET",    "/api/v1/regions",                           READ),
     ("POST",   "/api/v1/regions",                           CARRIER),
@@ -56,7 +71,7 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
 
     ("GET",    "/api/v1/customers",                         READ),
     ("POST",   "/api/v1/customers",                         EDIT),
-    ("GET",    "/api/v1/customers/{id}",                    READ),
+    ("GET",    "/api/v1/customers/{id}",                    LOOK),
     ("PATCH",  "/api/v1/customers/{id}",                    EDIT),
     ("DELETE", "/api/v1/customers/{id}",                    EDIT),
     ("POST",   "/api/v1/customers/{id}/disable",            EDIT),
@@ -83,10 +98,10 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
 
     ("GET",    "/api/v1/gateways/{gateway}/diagnosis",      OPERATE),
 
-    ("GET",    "/api/v1/customers/{id}/numbers",            READ),
+    ("GET",    "/api/v1/customers/{id}/numbers",            LOOK),
     ("POST",   "/api/v1/customers/{id}/numbers",            EDIT),
-    ("GET",    "/api/v1/customers/{id}/numbers/{number}",   READ),
-    ("PATCH",  "/api/v1/customers/{id}/numbers/{number}",   CONSENT),
+    ("GET",    "/api/v1/customers/{id}/numbers/{number}",   LOOK),
+    ("PATCH",  "/api/v1/customers/{id}/numbers/{number}",   WORK),
     ("DELETE", "/api/v1/customers/{id}/numbers/{number}",   EDIT),
 
     ("GET",    "/api/v1/numbers",                           OPERATE),
@@ -100,16 +115,16 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("POST",   "/api/v1/customers/{id}/sync",               CONSENT),
     ("GET",    "/api/v1/customers/{id}/sync-jobs",          READ),
     ("GET",    "/api/v1/customers/{id}/sync-jobs/{job}",    READ),
-    ("GET",    "/api/v1/tasks/{task}",                      READ),
+    ("GET",    "/api/v1/tasks/{task}",                      LOOK),
     ("DELETE", "/api/v1/tasks/{task}",                      CONSENT),
 
-    ("GET",    "/api/v1/customers/{id}/users",              READ),
-    ("POST",   "/api/v1/customers/{id}/users",              CONSENT),
-    ("POST",   "/api/v1/customers/{id}/users/bulk",         CONSENT),
-    ("GET",    "/api/v1/customers/{id}/users/{user}",       READ),
-    ("PATCH",  "/api/v1/customers/{id}/users/{user}",       CONSENT),
-    ("DELETE", "/api/v1/customers/{id}/users/{user}",       CONSENT),
-    ("GET",    "/api/v1/customers/{id}/extensions/suggest", READ),
+    ("GET",    "/api/v1/customers/{id}/users",              LOOK),
+    ("POST",   "/api/v1/customers/{id}/users",              WORK),
+    ("POST",   "/api/v1/customers/{id}/users/bulk",         WORK),
+    ("GET",    "/api/v1/customers/{id}/users/{user}",       LOOK),
+    ("PATCH",  "/api/v1/customers/{id}/users/{user}",       WORK),
+    ("DELETE", "/api/v1/customers/{id}/users/{user}",       WORK),
+    ("GET",    "/api/v1/customers/{id}/extensions/suggest", LOOK),
 
     ("GET",    "/api/v1/device-models",                     READ),
     ("GET",    "/api/v1/customers/{id}/device-models",      READ),
@@ -129,11 +144,15 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("POST",   "/api/v1/devices/{device}/swap",             EDIT),
     ("POST",   "/api/v1/devices/{device}/resend-welcome",   EDIT),
 
-    ("GET",    "/api/v1/customers/{id}/services",           READ),
+    ("GET",    "/api/v1/customers/{id}/services",           LOOK),
     ("POST",   "/api/v1/customers/{id}/services",           EDIT),
-    ("GET",    "/api/v1/customers/{id}/services/{service}", READ),
+    ("GET",    "/api/v1/customers/{id}/services/{service}", LOOK),
     ("PATCH",  "/api/v1/customers/{id}/services/{service}", EDIT),
     ("DELETE", "/api/v1/customers/{id}/services/{service}", EDIT),
+
+    ("GET",    "/api/v1/customers/{id}/services/{service}/upgrade", EDIT),
+    ("PUT",    "/api/v1/customers/{id}/services/{service}/upgrade", EDIT),
+    ("POST",   "/api/v1/customers/{id}/services/{service}/upgrade", EDIT),
 
     ("GET",    "/api/v1/customers/{id}/pbxs",               READ),
     ("POST",   "/api/v1/customers/{id}/pbxs",               EDIT),
@@ -147,6 +166,17 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/customers/{id}/pbx-registrations/{registration}", CONSENT),
     ("DELETE", "/api/v1/customers/{id}/pbx-registrations/{registration}", CONSENT),
     ("POST",   "/api/v1/customers/{id}/pbx-registrations/{registration}/restart", CONSENT),
+
+    // The links stand in them.
+    ("GET",    "/api/v1/customers/{id}/invitations",        EDIT),
+    ("POST",   "/api/v1/customers/{id}/invitations",        EDIT),
+    ("GET",    "/api/v1/customers/{id}/invitations/{invitation}", EDIT),
+    ("DELETE", "/api/v1/customers/{id}/invitations/{invitation}", EDIT),
+    ("POST",   "/api/v1/customers/{id}/invitations/{invitation}/resend", EDIT),
+    ("POST",   "/api/v1/customers/{id}/m365/validate",      EDIT),
+    ("GET",    "/invite/{token}",                           Allowed::Anybody),
+    ("POST",   "/invite/{token}/start-authentication",      Allowed::Anybody),
+    ("POST",   "/invite/{token}/continue",                  Allowed::Anybody),
 
     ("GET",    "/api/v1/customers/{id}/trunks",             READ),
     ("POST",   "/api/v1/customers/{id}/trunks",             EDIT),
@@ -193,7 +223,7 @@ impl AccessRole {
 
     /// Says how far a gateway is; others give its verification code only.
     pub(super) fn may_set_gateways(self) -> bool {
-        self != CustomerAdmin
+        !self.is_of_customer()
     }
 
     /// Connects to carriers; others to PBXes only.
@@ -203,7 +233,7 @@ impl AccessRole {
 
     /// Reads call detail records of customers that did not share them with their own administrators.
     pub(super) fn may_read_all_records(self) -> bool {
-        self != CustomerAdmin
+        !self.is_of_customer()
     }
 }
 
@@ -350,7 +380,7 @@ impl Caller {
 
     /// The customer that the caller is confined to.
     pub(super) fn customer_scope(&self) -> Option<Uuid> {
-        self.token.scope.filter(|_| self.role() == CustomerAdmin)
+        self.token.scope.filter(|_| self.role().is_of_customer())
     }
 
     async fn sees(
@@ -365,7 +395,7 @@ impl Caller {
                 Some(partner) => partners::is_within(connection, partner, own).await?,
                 None => false,
             },
-            (CustomerAdmin, scope) => scope == Some(customer.id),
+            (CustomerAdmin | CustomerOperator, scope) => scope == Some(customer.id),
             (PartnerAdmin, None) => false,
         })
     }
@@ -397,7 +427,7 @@ impl Caller {
     pub(super) fn require_co_management(&self, customer: &CustomerRecord) -> Result<(), ApiError> {
         let may = match self.role() {
             CarrierAdmin | PartnerAdmin => customer.can_manage,
-            CustomerAdmin | Noc => true,
+            CustomerAdmin | CustomerOperator | Noc => true,
         };
         let detail = "the customer has not granted co-management";
         may.then_some(())
@@ -428,7 +458,7 @@ impl Caller {
         after: Option<&impl Serialize>,
     ) -> Result<(), StoreError> {
         let event = AuditEvent {
-            on_behalf_of: (self.role() != CustomerAdmin).then_some(customer.id),
+            on_behalf_of: (!self.role().is_of_customer()).then_some(customer.id),
             ..self.told(action, created, before, after)
         };
         change.audit(&event).await
@@ -513,6 +543,15 @@ mod tests {
         ("PATCH", "/api/v1/customers/{id}/gateways/{gateway}"),
     ];
 
+    /// What is left to those who look after a customer's users every day.
+    const OPERATORS_DO: &[(&str, &str)] = &[
+        ("PATCH", "/api/v1/customers/{id}/numbers/{number}"),
+        ("POST", "/api/v1/customers/{id}/users"),
+        ("POST", "/api/v1/customers/{id}/users/bulk"),
+        ("PATCH", "/api/v1/customers/{id}/users/{user}"),
+        ("DELETE", "/api/v1/customers/{id}/users/{user}"),
+    ];
+
     fn documented() -> BTreeSet<(String, String)> {
         let document = serde_json::to_value(super::super::openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap().clone();
@@ -547,13 +586,18 @@ mod tests {
     fn who_only_reads_can_use_no_writing_route() {
         for (method, path, allowed) in ROUTES {
             let Allowed::Roles(roles) = allowed else {
-                assert_eq!(*method, "GET");
+                // Who has the link of an invitation is the one who was invited; who signs in has a password.
+                let proves_itself =
+                    path.starts_with("/invite/{token}/") || *path == "/api/v1/session";
+                assert!(*method == "GET" || proves_itself, "{method} {path}");
                 continue;
             };
             assert!(roles.contains(&CarrierAdmin), "{method} {path}");
-            if *method != "GET" {
+            if *method != "GET" && *path != "/api/v1/session" {
                 let say = CUSTOMERS_SAY.contains(&(method, path));
                 assert_eq!(roles.contains(&CustomerAdmin), say, "{method} {path}");
+                let work = OPERATORS_DO.contains(&(method, path));
+                assert_eq!(roles.contains(&CustomerOperator), work, "{method} {path}");
                 assert_eq!(
                     roles.contains(&Noc),
                     path.starts_with("/api/v1/calls"),

@@ -87,9 +87,9 @@ pub(super) struct Callback {
     /// The tenant of an administrator's consent.
     tenant: Option<Uuid>,
     /// Why there is no consent.
-    error: Option<String>,
+    pub(super) error: Option<String>,
     /// The same in words.
-    error_description: Option<String>,
+    pub(super) error_description: Option<String>,
 }
 
 /// Where Microsoft sends administrators back to
@@ -109,6 +109,9 @@ pub(super) async fn callback(
         let detail = "this link was used before, or its time is over";
         ApiError::new(StatusCode::GONE, "state_unknown", detail)
     };
+    if let Some(answer) = super::invite::answered(&admin, &hash, &back).await? {
+        return Ok(answer);
+    }
     if !activations::is_asked(&mut *admin.store.read().await?, &hash).await? {
         return Err(unknown());
     }
@@ -187,15 +190,19 @@ async fn consented(
             }
             (Some(identity.tenant_id), tokens.refresh)
         }
-        None => (
-            back.tenant
-                .filter(|_| is_true(back.admin_consent.as_deref())),
-            None,
-        ),
+        None => (back.consented(), None),
     };
     match tenant {
         Some(tenant) if Some(tenant) == expected => Ok(refresh),
         _ => Err(mismatch()),
+    }
+}
+
+impl Callback {
+    /// The tenant that consented, if an administrator says so.
+    pub(super) fn consented(&self) -> Option<Uuid> {
+        self.tenant
+            .filter(|_| is_true(self.admin_consent.as_deref()))
     }
 }
 

@@ -159,6 +159,11 @@ impl From<StoreError> for ApiError {
                 "cursor",
                 "the item where the last page ended is gone: begin again",
             ),
+            StoreError::MailQueueFull => Self::unavailable(
+                "mail_queue_full",
+                "too many letters wait for the mail server",
+            )
+            .retry_after(60),
             StoreError::Faults(faults) => Self::invalid(faults),
             StoreError::Contradiction(errors) => {
                 Self::invalid(errors.iter().map(contradiction).collect())

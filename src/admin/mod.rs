@@ -26,7 +26,10 @@ mod events;
 mod gateways;
 mod health;
 mod idempotency;
+mod invitations;
+mod invite;
 mod ladder;
+mod letters;
 mod media;
 mod music;
 mod numbers;
@@ -39,9 +42,11 @@ mod regions;
 mod registrations;
 mod request;
 mod services;
+mod session;
 mod sight;
 mod sync;
 mod trunks;
+mod upgrades;
 mod users;
 mod why;
 
@@ -49,11 +54,14 @@ pub use activation::Activations;
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use devices::{Devices, PhoneRequest, Phones};
 pub use ladder::Ladders;
+pub use letters::Letters;
 pub use openapi::openapi;
 pub use phones::{PhoneFiles, phone_files};
+pub use session::SignIns;
 
 use crate::directory::Ledger;
 use crate::doctor::Doctor;
+use crate::onboarding::Onboarding;
 use crate::store::{AccessRole, Spool, Store};
 use crate::sync::Syncs;
 use crate::telemetry::health::Health;
@@ -96,6 +104,12 @@ pub struct Admin {
     pub activations: Activations,
     /// What desk telephones need.
     pub devices: Devices,
+    /// What letters are sent with.
+    pub letters: Letters,
+    /// Carries sign-ins and upgrades on.
+    pub onboarding: Onboarding,
+    /// Wrong passwords of late.
+    pub sign_ins: SignIns,
 }
 
 /// The whole API. It needs a listener, nothing else.

@@ -413,7 +413,7 @@ async fn check_assignment(
     }
     let else_changed = before.capabilities != after.capabilities
         || before.emergency_location != after.emergency_location;
-    if else_changed && caller.role() == AccessRole::CustomerAdmin {
+    if else_changed && caller.role().is_of_customer() {
         let detail = "what a number can do is not the customer's to say";
         return Err(ApiError::forbidden("role", detail));
     }

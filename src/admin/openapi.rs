@@ -1,8 +1,9 @@
 use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
-    consent, customers, devices, diagnosis, events, gateways, health, ladder, media, music,
-    numbers, partners, pbxs, regions, registrations, services, sync, trunks, users, why,
+    consent, customers, devices, diagnosis, events, gateways, health, invitations, invite, ladder,
+    media, music, numbers, partners, pbxs, regions, registrations, services, session, sync, trunks,
+    upgrades, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -89,6 +90,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(document))
+        .routes(routes!(session::show, session::sign_in, session::sign_out))
         .routes(routes!(regions::list, regions::create))
         .routes(routes!(regions::show, regions::change, regions::delete))
         .routes(routes!(partners::list, partners::create))
@@ -168,6 +170,14 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
             registrations::delete
         ))
         .routes(routes!(registrations::restart))
+        .routes(routes!(upgrades::show, upgrades::enter, upgrades::begin))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::show, invitations::revoke))
+        .routes(routes!(invitations::resend))
+        .routes(routes!(invitations::validate))
+        .routes(routes!(invite::show))
+        .routes(routes!(invite::start))
+        .routes(routes!(invite::go_on))
         .routes(routes!(trunks::list, trunks::create))
         .routes(routes!(trunks::show, trunks::change, trunks::delete))
         .routes(routes!(trunks::list_shared, trunks::create_shared))

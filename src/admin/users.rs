@@ -6,8 +6,8 @@ use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use crate::provisioning::{Feature, suggested_extension};
 use crate::store::{
-    AccessRole, Change, CustomerRecord, TaskKind, TaskRecord, TaskState, UserRecord, UserSettings,
-    services, tasks, users,
+    Change, CustomerRecord, TaskKind, TaskRecord, TaskState, UserRecord, UserSettings, services,
+    tasks, users,
 };
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -402,7 +402,7 @@ fn check_extension(
 ) -> Result<(), ApiError> {
     let is_new = after.extension.is_some()
         && before.is_none_or(|before| before.extension != after.extension);
-    let may = customer.settings.can_add_extensions || caller.role() != AccessRole::CustomerAdmin;
+    let may = customer.settings.can_add_extensions || !caller.role().is_of_customer();
     if is_new && !may {
         let detail = "can_add_extensions is off for this customer";
         return Err(ApiError::forbidden("can_add_extensions_off", detail));

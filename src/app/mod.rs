@@ -5,6 +5,7 @@ mod desk;
 mod live;
 mod observe;
 mod phones;
+mod post;
 mod registrations;
 mod renewal;
 mod shard;
@@ -20,13 +21,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Activations, Admin, Devices, Ladders};
+use crate::admin::{self, Activations, Admin, Devices, Ladders, Letters, SignIns};
 use crate::b2bua::Calls;
 use crate::backend;
 use crate::base::Random;
 use crate::config::Config;
 use crate::directory::Ledger;
 use crate::doctor::{self, Doctor};
+use crate::mail;
 use crate::media::Ports;
 use crate::microsoft::ConfigError;
 use crate::net::clock::Clock;
@@ -35,6 +37,7 @@ use crate::net::https::HttpsError;
 use crate::net::relay::{Relay, RelayError};
 use crate::net::zone::Zones;
 use crate::net::{self, Addresses, NetError, Network, TlsErrors, TlsMaterial};
+use crate::onboarding::Onboarding;
 use crate::sip::Endpoint;
 use crate::store::{self, Retention, Spool, SpoolError, Store, StoreError};
 use crate::sync::Syncs;
@@ -97,6 +100,9 @@ pub enum StartError {
         /// The operating system's words.
         error: std::io::Error,
     },
+    /// What is needed to send letters.
+    #[error("mail: {0}")]
+    Mail(#[from] mail::ConfigError),
     /// Sockets that media needs.
     #[error("{0}")]
     Limits(String),
@@ -166,7 +172,9 @@ impl Sbc {
         start::check_limits(config)?;
         start::make_data_dir(config)?;
         let lock = start::lock_data_dir(config)?;
-        let store = Store::open(&config.database(), config.directory()).await?;
+        let store =
+            Store::open_with_keys(&config.database(), &config.key_file(), config.directory())
+                .await?;
         let spool = Arc::new(Spool::open(&config.spool())?);
         spool.settle(&store).await?;
         let exporter = metrics::serve(config.metrics.listen).await?;
@@ -231,6 +239,18 @@ impl Sbc {
             portal: config.microsoft.portal.clone(),
         };
         let clock = runner.clock.clone();
+        let post = post::Post {
+            store: store.clone(),
+            mailer: start::mailer(config)?,
+            clock: clock.clone(),
+            wake: Arc::default(),
+        };
+        let onboarding = Onboarding::new(store.clone(), runner.microsoft.clone(), clock.clone());
+        let letters = Letters {
+            are_sent: post.mailer.is_some(),
+            wake: post.wake.clone(),
+            public_url: config.public_url(admin_address),
+        };
         let (prove, proven) = mpsc::channel(PROVEN);
         let (tell, told) = mpsc::channel(TOLD);
         let (live, asked) = admin::Calls::new(QUESTIONS);
@@ -303,6 +323,9 @@ impl Sbc {
             ))),
             activations,
             devices,
+            letters,
+            onboarding: onboarding.clone(),
+            sign_ins: SignIns::default(),
         };
         let mut tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),
@@ -316,6 +339,8 @@ impl Sbc {
             tokio::spawn(registrations::keep(store.clone(), told)),
             tokio::spawn(looked_up),
             tokio::spawn(porter.run()),
+            tokio::spawn(post.run()),
+            tokio::spawn(onboarding.run()),
         ];
         tasks.extend(served.map(|served| served.task));
         let shard = tokio::spawn(shard.run());

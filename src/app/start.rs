@@ -8,6 +8,7 @@ use super::StartError;
 use crate::base::Random;
 use crate::config::Config;
 use crate::directory::Secret;
+use crate::mail::{self, Mailer};
 use crate::microsoft::{ConfigError, Microsoft};
 use crate::net::Addresses;
 use crate::sip::{Identity, SentBy, Transport};
@@ -105,6 +106,14 @@ pub(super) fn bootstrap_password(config: &Config) -> Result<Secret, StartError> 
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
     Ok(Secret::new(text.trim()))
+}
+
+/// Whoever sends letters, if a mail server is configured.
+pub(super) fn mailer(config: &Config) -> Result<Option<Mailer>, StartError> {
+    let settings = config.mail().map_err(|error| mail::ConfigError::Password {
+        reason: error.to_string(),
+    })?;
+    Ok(settings.as_ref().map(Mailer::new).transpose()?)
 }
 
 /// How peers reach us: as configured, or as it turned out.

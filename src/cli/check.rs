@@ -75,7 +75,11 @@ fn database(
         println!("database       none yet; `run` makes {}", path.display());
         return Ok(());
     }
-    match wait_for(Store::inspect(&path, &config.directory()))? {
+    match wait_for(Store::inspect(
+        &path,
+        &config.key_file(),
+        &config.directory(),
+    ))? {
         Ok(Some(directory)) => provisioned(config, &directory, certificates),
         Ok(None) => println!(
             "database       {}: of an older version; `run` brings it up to date",

@@ -123,7 +123,12 @@ fn directory(config: &Config) -> Result<Option<Arc<Directory>>, Failure> {
     if !path.exists() {
         return Ok(None);
     }
-    let found = wait_for(Store::inspect(&path, &config.directory()))?.map_err(Failure::mend)?;
+    let found = wait_for(Store::inspect(
+        &path,
+        &config.key_file(),
+        &config.directory(),
+    ))?
+    .map_err(Failure::mend)?;
     match found {
         Some(directory) => Ok(Some(Arc::new(directory))),
         None => Err(Failure::Mend(anyhow!(

@@ -1,11 +1,13 @@
 //! The command line: `tollgate run`, `check` and the small tools around them.
 
+mod account;
 mod certs;
 mod check;
 mod demo;
 mod doctor;
 mod emulate;
 mod openapi;
+mod rotate_key;
 mod run;
 mod token;
 mod why;
@@ -50,6 +52,11 @@ enum Command {
     /// Tokens for the REST API.
     #[command(subcommand)]
     Token(token::Token),
+    /// Accounts of people who sign in with a password, for when nothing else works.
+    #[command(subcommand)]
+    Account(account::Account),
+    /// Put a new key into the file that secrets in the database are sealed with, for the next start.
+    RotateKey(ConfigFile),
     /// Certificates for trials.
     #[command(subcommand)]
     Certs(certs::Certs),
@@ -129,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(command) => doctor::doctor(command),
         Command::Why(asked) => why::why(&asked),
         Command::Token(command) => token::token(command),
+        Command::Account(command) => account::account(command),
+        Command::RotateKey(file) => rotate_key::rotate_key(&file),
         Command::Certs(command) => certs::certs(command),
         Command::Emulate(party) => emulate::emulate(party),
         Command::Openapi => openapi::openapi(),

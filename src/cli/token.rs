@@ -18,11 +18,11 @@ pub(super) enum Token {
 pub(super) struct Create {
     #[command(flatten)]
     file: ConfigFile,
-    /// carrier_admin (everything), partner_admin (one partner's customers), customer_admin (reads one customer) or noc
-    /// (reads everything, ends calls).
+    /// carrier_admin (everything), partner_admin (one partner's customers), customer_admin (reads one customer),
+    /// customer_operator (looks after one customer's users) or noc (reads everything, ends calls).
     #[arg(long)]
     role: AccessRole,
-    /// The partner or customer that a partner_admin or customer_admin is confined to.
+    /// The partner or customer that a partner_admin, customer_admin or customer_operator is confined to.
     #[arg(long, value_name = "UUID")]
     scope: Option<Uuid>,
     /// Who has it, for the audit.
@@ -52,7 +52,9 @@ pub(super) fn token(command: Token) -> Result<(), Failure> {
         .days
         .map(|days| OffsetDateTime::now_utc() + Duration::from_secs(86_400 * u64::from(days)));
     let created = wait_for(async {
-        let store = Store::open(&config.database(), config.directory()).await?;
+        let store =
+            Store::open_with_keys(&config.database(), &config.key_file(), config.directory())
+                .await?;
         let created = store
             .tokens()
             .create(&wanted.name, wanted.role, wanted.scope, expires)

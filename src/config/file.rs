@@ -1,6 +1,7 @@
 use super::address::{HostPort, networks};
 use crate::b2bua::UnknownPeers;
 use crate::directory::{Secret, Srtp};
+use crate::mail;
 use crate::provisioning::device::PhoneTransport;
 use crate::store::AccessRole;
 use crate::telemetry::log;
@@ -40,6 +41,7 @@ pub struct Config {
     pub admin: Admin,
     pub seats: Seats,
     pub phone_files: PhoneFiles,
+    pub mail: Mail,
     pub ladder: Ladder,
     pub metrics: Metrics,
     pub log: log::Config,
@@ -294,6 +296,8 @@ pub struct Phones {
 pub struct Store {
     #[serde(deserialize_with = "optional")]
     pub path: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// `[cdr]`, `[why]` and `[audit]`
@@ -317,6 +321,8 @@ pub struct Kept {
 pub struct Admin {
     pub listen: SocketAddr,
     pub redact_for: Vec<AccessRole>,
+    #[serde(deserialize_with = "optional")]
+    pub public_url: Option<String>,
 }
 
 /// `[seats]`
@@ -369,6 +375,29 @@ pub struct PhoneFiles {
     pub redirect_token_file: Option<PathBuf>,
     #[serde(rename = "redirect_timeout_s", deserialize_with = "seconds")]
     pub redirect_timeout: Duration,
+}
+
+/// `[mail]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct Mail {
+    #[serde(deserialize_with = "optional")]
+    pub server: Option<String>,
+    pub port: u16,
+    pub tls: mail::Tls,
+    pub from: String,
+    #[serde(deserialize_with = "optional")]
+    pub username: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub password_file: Option<PathBuf>,
+    #[serde(deserialize_with = "optional")]
+    pub roots: Option<PathBuf>,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
 }
 
 /// `[ladder]`

@@ -14,7 +14,7 @@ mod rules;
 pub use address::HostPort;
 pub use error::{ConfigError, Problem};
 pub use file::{
-    Admin, Calls, ClientCertificates, Config, Dns, Media, Metrics, Microsoft, PhoneFiles, Publish,
-    Seats, Sip, Store, Teams, Tls,
+    Admin, Calls, ClientCertificates, Config, Dns, Mail, Media, Metrics, Microsoft, PhoneFiles,
+    Publish, Seats, Sip, Store, Teams, Tls,
 };
 pub use load::{DEFAULTS, load};

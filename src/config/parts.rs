@@ -7,7 +7,7 @@ use crate::net::{dev_certificates, relay};
 use crate::sip::{Hop, Identity, Realm, SentBy, Transport};
 use crate::store::Retention;
 use crate::telemetry::ladder::recorder;
-use crate::{b2bua, backend, directory, doctor, net};
+use crate::{b2bua, backend, directory, doctor, mail, net};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +88,12 @@ impl Config {
             .path
             .clone()
             .unwrap_or_else(|| self.data_dir.join("tollgate.db"))
+    }
+
+    /// The file of the keys that secrets in the database are sealed with.
+    pub fn key_file(&self) -> PathBuf {
+        let default = || self.data_dir.join("secrets.key");
+        self.store.key_file.clone().unwrap_or_else(default)
     }
 
     /// For [`backend::open`].
@@ -288,6 +294,37 @@ impl Config {
             plain_http: from.plain_http,
             timeout: from.timeout,
         })
+    }
+
+    /// For [`mail::Mailer::new`]; none if no server is configured.
+    ///
+    /// # Errors
+    /// The file with the password cannot be read.
+    pub fn mail(&self) -> std::io::Result<Option<mail::Config>> {
+        let from = &self.mail;
+        let Some(server) = from.server.clone() else {
+            return Ok(None);
+        };
+        let password = from.password_file.as_ref().map(std::fs::read_to_string);
+        let password = password.transpose()?;
+        let password = password.map(|text| Secret::new(text.trim_end_matches(['\r', '\n'])));
+        Ok(Some(mail::Config {
+            server,
+            port: from.port,
+            tls: from.tls,
+            from: from.from.clone(),
+            credentials: from.username.clone().zip(password),
+            roots: from.roots.clone(),
+            timeout: from.timeout,
+        }))
+    }
+
+    /// Where people reach the API and its pages, which listens there, without a slash at the end.
+    pub fn public_url(&self, listening: SocketAddr) -> String {
+        match &self.admin.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{listening}"),
+        }
     }
 
     /// For [`net::zone::Zones`].

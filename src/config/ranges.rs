@@ -8,7 +8,7 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 /// Every key that has a smallest and a largest value.
 #[rustfmt::skip]
 pub(super) fn ranges(config: &Config) -> Vec<Range> {
-    let Config { sip, tls, teams, microsoft, publish, media, dns, calls, registrations, phones, cdr, why, audit, seats, phone_files, ladder, .. } = config;
+    let Config { sip, tls, teams, microsoft, publish, media, dns, calls, registrations, phones, cdr, why, audit, seats, mail, phone_files, ladder, .. } = config;
     let n = |count: usize| count as u64;
     let s = |duration: Duration| duration.as_secs();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -73,6 +73,8 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("phone_files.max_connections_per_source", n(phone_files.max_connections_per_source), 1..=10_000),
         ("phone_files.requests_per_minute", phone_files.requests_per_minute.into(), 10..=100_000),
         ("phone_files.redirect_timeout_s", s(phone_files.redirect_timeout), 1..=60),
+        ("mail.port", mail.port.into(), 1..=65_535),
+        ("mail.timeout_s", s(mail.timeout), 1..=120),
         ("ladder.max_messages", n(ladder.max_messages), 10..=10_000),
         ("ladder.max_bytes", n(ladder.max_bytes), 65_536..=16_777_216),
         ("ladder.max_total_mib", n(ladder.max_total_mib), 16..=4096),

@@ -1,6 +1,7 @@
 use super::Config;
 use super::address::is_host_name;
 use super::ranges::ranges;
+use crate::mail::Tls;
 use crate::telemetry::log;
 use std::collections::BTreeSet;
 
@@ -36,6 +37,7 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     phones(config, report);
     seats(config, report);
     phone_files(config, report);
+    mail(config, report);
     if let Err(error) = log::check_level(&config.log.level) {
         report("log.level", error.to_string());
     }
@@ -105,6 +107,36 @@ fn phone_files(config: &Config, report: &mut dyn FnMut(&str, String)) {
     if from.redirect_token_file.is_some() && from.redirect_url.is_none() {
         let problem = "goes with phone_files.redirect_url";
         report("phone_files.redirect_token_file", problem.to_owned());
+    }
+}
+
+fn mail(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let mail = &config.mail;
+    if mail.server.is_some() && !mail.from.contains('@') {
+        report("mail.from", "is needed with mail.server".to_owned());
+    }
+    if mail.username.is_some() != mail.password_file.is_some() {
+        report(
+            "mail.password_file",
+            "goes with mail.username, and the other way round".to_owned(),
+        );
+    }
+    if mail.username.is_some() && mail.tls == Tls::None {
+        report("mail.tls", "the password would go in clear".to_owned());
+    }
+    let url = config.admin.public_url.as_deref();
+    let is_http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+    if let Some(url) = url.filter(|url| !is_http(url)) {
+        report(
+            "admin.public_url",
+            format!("{url:?} is no http or https address"),
+        );
+    }
+    if mail.server.is_some() && url.is_none() {
+        report(
+            "admin.public_url",
+            "is needed with mail.server: links in letters begin with it".to_owned(),
+        );
     }
 }
 

@@ -25,6 +25,34 @@ pub use telephony::{NumberAssignment, Operation, OperationNumber, OperationState
 use http::Http;
 use std::sync::Arc;
 
+/// How far a tenant has consented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Our application is not known there.
+    None,
+    /// Somebody did for themselves.
+    Partly,
+    /// The whole organisation did.
+    Whole,
+}
+
+impl Consent {
+    /// What is missing, as a code and in words.
+    pub fn missing(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Whole => None,
+            Self::None => Some((
+                "consent_required",
+                "the application is not known in the tenant",
+            )),
+            Self::Partly => Some((
+                "consent_incomplete",
+                "the consent is not for the whole organisation: \"Consent on behalf of your organization\" was not ticked",
+            )),
+        }
+    }
+}
+
 /// The services, from one configuration. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Microsoft {
@@ -58,6 +86,30 @@ impl Microsoft {
     /// The directory of the tenant that a token is for.
     pub fn graph<'a>(&'a self, token: &'a crate::directory::Secret) -> Graph<'a> {
         Graph::new(self, token)
+    }
+
+    /// How far the tenant of this token has consented to what our application does. `delegated`: somebody signed in for it.
+    ///
+    /// # Errors
+    /// Whatever goes wrong.
+    pub async fn consent(
+        &self,
+        token: &crate::directory::Secret,
+        delegated: bool,
+    ) -> Result<Consent, MicrosoftError> {
+        let graph = self.graph(token);
+        let Some(principal) = graph.service_principal(&self.config.client_id).await? else {
+            return Ok(Consent::None);
+        };
+        let whole = match delegated {
+            true => graph.is_granted_for_all(&principal).await?,
+            false => graph.has_application_roles(&principal).await?,
+        };
+        Ok(if whole {
+            Consent::Whole
+        } else {
+            Consent::Partly
+        })
     }
 
     /// What is behind PowerShell; none if nothing is configured that does it.

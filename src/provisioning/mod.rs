@@ -11,6 +11,8 @@ pub mod csv;
 mod customer;
 pub mod device;
 mod email;
+mod invitation;
+mod letter;
 mod license;
 mod number;
 mod partner;
@@ -25,6 +27,10 @@ pub use action_item::{ActionItem, Situation};
 pub use co_management::{CoManagement, Consent, NotYours, Party, Wish};
 pub use customer::{Offering, SeatType, SyncState, suggested_channels};
 pub use email::is_email;
+pub use invitation::{
+    INVITATION_LASTS, InvitationEvent, InvitationState, QUESTION_LASTS, RESEND_PAUSE,
+};
+pub use letter::{LETTER_LASTS, LONGEST_LETTER, Letter, letter_pause};
 pub use license::{Feature, LicenseType};
 pub use number::{Assignment, Desired, Disposition, NumberKind, NumberSource, NumberStatus};
 pub use partner::{PartnerState, PartnerTree, TreeFault};

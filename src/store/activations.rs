@@ -1,12 +1,13 @@
 //! Activations: one row for each time that a customer's was begun, of which at most one is open.
 
 use super::rows::{id, json, micros, named, new_id, now, optional_time, time, to_json};
-use super::{Store, StoreError};
+use super::{Change, Keys, Store, StoreError};
 use crate::directory::{ActivationState, Secret};
 use crate::provisioning::activation::{Method, State};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use time::OffsetDateTime;
+use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
 /// A stored activation.
@@ -269,23 +270,35 @@ pub async fn set_tenant(
     Ok(())
 }
 
+/// Where the texts of open questions are.
+const QUESTIONS: &str = "consent_questions";
+/// Where what renews our access is.
+const TOKENS: &str = "tenant_tokens";
+
 /// Notes the question that an administrator takes along, in place of an older one.
 pub async fn ask(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     activation: Uuid,
     question: &ConsentQuestion,
 ) -> Result<(), StoreError> {
+    let activation = activation.to_string();
+    let verifier = change
+        .keys()
+        .seal(QUESTIONS, &activation, question.verifier.expose())?;
     sqlx::query("DELETE FROM consent_questions WHERE activation_id = ?")
-        .bind(activation.to_string())
-        .execute(&mut *connection)
+        .bind(&activation)
+        .execute(&mut **change)
         .await?;
-    sqlx::query("INSERT INTO consent_questions (state_hash, activation_id, verifier, expires_at) VALUES (?, ?, ?, ?)")
-        .bind(&question.state_hash[..])
-        .bind(activation.to_string())
-        .bind(question.verifier.expose())
-        .bind(micros(question.expires_at))
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "INSERT INTO consent_questions (state_hash, activation_id, verifier, key_id, expires_at) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&question.state_hash[..])
+    .bind(&activation)
+    .bind(verifier.text)
+    .bind(verifier.key_id)
+    .bind(micros(question.expires_at))
+    .execute(&mut **change)
+    .await?;
     Ok(())
 }
 
@@ -304,48 +317,71 @@ pub async fn is_asked(
 
 /// Takes the question that somebody brought back: there is none the second time, nor when its time is over.
 pub async fn answer(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     state_hash: &[u8; 32],
     at: OffsetDateTime,
 ) -> Result<Option<(ActivationRecord, Secret)>, StoreError> {
-    const TAKE: &str = "DELETE FROM consent_questions WHERE state_hash = ? RETURNING activation_id, verifier, expires_at";
+    const TAKE: &str = "DELETE FROM consent_questions WHERE state_hash = ?
+        RETURNING activation_id, verifier, key_id, expires_at";
     let row = sqlx::query(TAKE)
         .bind(&state_hash[..])
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&mut **change)
         .await?;
     let Some(row) = row else { return Ok(None) };
     if time(&row, "expires_at")? <= at {
         return Ok(None);
     }
-    let verifier = Secret::new(row.try_get::<String, _>("verifier")?);
-    let activation = find(connection, id(&row, "activation_id")?).await?;
+    let activation = id(&row, "activation_id")?;
+    let (verifier, key_id) = (row.try_get("verifier")?, row.try_get("key_id")?);
+    let verifier = change
+        .keys()
+        .opened(QUESTIONS, &activation.to_string(), verifier, key_id)?;
+    let activation = find(change, activation).await?;
     Ok(activation.map(|activation| (activation, verifier)))
 }
 
 /// Keeps what renews our access to a customer's tenant, or forgets it.
 pub async fn keep_token(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Uuid,
     refresh: Option<&Secret>,
     at: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    let customer = customer.to_string();
     let Some(refresh) = refresh else {
         sqlx::query("DELETE FROM tenant_tokens WHERE customer_id = ?")
-            .bind(customer.to_string())
-            .execute(connection)
+            .bind(customer)
+            .execute(&mut **change)
             .await?;
         return Ok(());
     };
+    let sealed = change.keys().seal(TOKENS, &customer, refresh.expose())?;
     sqlx::query(
-        "INSERT INTO tenant_tokens (customer_id, refresh_token, validated_at) VALUES (?, ?, ?)
-         ON CONFLICT (customer_id) DO UPDATE SET refresh_token = excluded.refresh_token, validated_at = excluded.validated_at",
+        "INSERT OR REPLACE INTO tenant_tokens (customer_id, refresh_token, key_id, validated_at) VALUES (?, ?, ?, ?)",
     )
-    .bind(customer.to_string())
-    .bind(refresh.expose())
+    .bind(customer)
+    .bind(sealed.text)
+    .bind(sealed.key_id)
     .bind(micros(at))
-    .execute(connection)
+    .execute(&mut **change)
     .await?;
     Ok(())
+}
+
+/// What renews our access to a customer's tenant.
+pub async fn token(
+    connection: &mut SqliteConnection,
+    keys: &Keys,
+    customer: Uuid,
+) -> Result<Option<Secret>, StoreError> {
+    let customer = customer.to_string();
+    let row = sqlx::query("SELECT refresh_token, key_id FROM tenant_tokens WHERE customer_id = ?")
+        .bind(&customer)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let (text, key_id) = (row.try_get("refresh_token")?, row.try_get("key_id")?);
+    Ok(Some(keys.opened(TOKENS, &customer, text, key_id)?))
 }
 
 /// Keeps what renews our access from now on, unless that was forgotten meanwhile.
@@ -356,33 +392,25 @@ pub async fn renew_token(
     new: &Secret,
     at: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    const UPDATE: &str = "UPDATE tenant_tokens SET refresh_token = ?, validated_at = ? WHERE customer_id = ? AND refresh_token = ?";
-    let mut change = store.change().await?;
-    sqlx::query(UPDATE)
-        .bind(new.expose())
-        .bind(micros(at))
-        .bind(customer.to_string())
-        .bind(old.expose())
-        .execute(&mut *change)
-        .await?;
+    let mut change = store.rows().await?;
+    let kept = token(&mut change, &store.keys, customer).await?;
+    if kept.is_some_and(|kept| kept.expose() == old.expose()) {
+        keep_token(&mut change, customer, Some(new), at).await?;
+    }
     change.keep().await
 }
 
 impl Store {
+    /// Waits for the turn to renew our access to a customer's tenant, which lasts until the guard is dropped: what renews it
+    /// may be good once only, so it is read, used and replaced by one at a time.
+    pub async fn renewal(&self, customer: Uuid) -> MutexGuard<'_, ()> {
+        let turn = usize::from(customer.as_bytes()[15]) % self.renewals.len();
+        self.renewals[turn].lock().await
+    }
+
     /// What renews our access to a customer's tenant.
     pub async fn tenant_token(&self, customer: Uuid) -> Result<Option<Secret>, StoreError> {
-        let mut connection = self.read().await?;
-        let query = sqlx::query("SELECT refresh_token FROM tenant_tokens WHERE customer_id = ?");
-        let row = query
-            .bind(customer.to_string())
-            .fetch_optional(&mut *connection)
-            .await?;
-        Ok(row
-            .map(|row| {
-                row.try_get("refresh_token")
-                    .map(|text: String| Secret::new(text))
-            })
-            .transpose()?)
+        token(&mut *self.read().await?, &self.keys, customer).await
     }
 }
 
@@ -442,17 +470,14 @@ mod tests {
     #[tokio::test]
     async fn a_question_is_answered_once() {
         let (_folder, store) = fresh().await;
-        let mut connection = store.read().await.unwrap();
-        let customer = customers::insert(&mut connection, &acme())
-            .await
-            .unwrap()
-            .id;
+        let mut change = store.rows().await.unwrap();
+        let customer = customers::insert(&mut change, &acme()).await.unwrap().id;
         let at = now();
         let state = State::Inactive(None)
             .on(Method::Automatic, Event::Start, at)
             .unwrap();
         let activation = begin(
-            &mut connection,
+            &mut change,
             customer,
             Method::Automatic,
             &state,
@@ -466,35 +491,13 @@ mod tests {
             verifier: Secret::new("v"),
             expires_at: at + time::Duration::MINUTE,
         };
-        ask(&mut connection, activation.id, &question)
-            .await
-            .unwrap();
-        assert!(
-            answer(&mut connection, &[8; 32], at)
-                .await
-                .unwrap()
-                .is_none()
-        );
-        let (found, verifier) = answer(&mut connection, &[7; 32], at)
-            .await
-            .unwrap()
-            .unwrap();
+        ask(&mut change, activation.id, &question).await.unwrap();
+        assert!(answer(&mut change, &[8; 32], at).await.unwrap().is_none());
+        let (found, verifier) = answer(&mut change, &[7; 32], at).await.unwrap().unwrap();
         assert_eq!((found, verifier.expose()), (activation.clone(), "v"));
-        assert!(
-            answer(&mut connection, &[7; 32], at)
-                .await
-                .unwrap()
-                .is_none()
-        );
-        ask(&mut connection, activation.id, &question)
-            .await
-            .unwrap();
+        assert!(answer(&mut change, &[7; 32], at).await.unwrap().is_none());
+        ask(&mut change, activation.id, &question).await.unwrap();
         let late = at + time::Duration::MINUTE;
-        assert!(
-            answer(&mut connection, &[7; 32], late)
-                .await
-                .unwrap()
-                .is_none()
-        );
+        assert!(answer(&mut change, &[7; 32], late).await.unwrap().is_none());
     }
 }

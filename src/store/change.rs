@@ -1,7 +1,7 @@
 use super::music::{Piece, Pieces};
 use super::rows::int;
 use super::{
-    AuditEvent, Store, StoreError, audit, customers, devices, gateways, numbers, regions,
+    AuditEvent, Keys, Store, StoreError, audit, customers, devices, gateways, numbers, regions,
     registrations, trunks,
 };
 use crate::audio::Announcement;
@@ -48,6 +48,11 @@ impl Store {
 }
 
 impl Change {
+    /// What secrets are sealed with.
+    pub fn keys(&self) -> Keys {
+        self.store.keys.clone()
+    }
+
     /// Notes who did what.
     pub async fn audit(&mut self, event: &AuditEvent<'_>) -> Result<(), StoreError> {
         let publishes = self.publishes;
@@ -115,12 +120,13 @@ impl Change {
     async fn whole(&mut self) -> Result<Compiled, StoreError> {
         let config = self.store.config.clone();
         let music = self.store.music.clone();
-        let rows = load(self, &config, &music).await?;
+        let keys = self.keys();
+        let rows = load(self, &config, &keys, &music).await?;
         Ok(in_background(move || Directory::compile(rows)).await)
     }
 
     async fn replaced(&mut self, customers: Vec<Uuid>) -> Result<Compiled, StoreError> {
-        let music = self.store.music.clone();
+        let (music, keys) = (self.store.music.clone(), self.keys());
         let music = music.load(self).await?;
         let generation = generation(self).await?;
         let mut holdings = Vec::with_capacity(customers.len());
@@ -132,9 +138,9 @@ impl Change {
                 gateways: gateways::all(self, Some(id)).await?,
                 numbers: dids,
                 extensions,
-                trunks: trunks::all(self, Some(id)).await?,
-                registrations: registrations::all(self, Some(id)).await?,
-                phones: devices::all(self, Some(id)).await?,
+                trunks: trunks::all(self, &keys, Some(id)).await?,
+                registrations: registrations::all(self, &keys, Some(id)).await?,
+                phones: devices::all(self, &keys, Some(id)).await?,
             });
         }
         let before = self.store.directory.load_full();
@@ -190,6 +196,7 @@ impl DerefMut for Change {
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     config: &Config,
+    keys: &Keys,
     music: &Pieces,
 ) -> Result<Rows, StoreError> {
     let music = music.load(connection).await?;
@@ -207,9 +214,9 @@ pub(super) async fn load(
         gateways: gateways::all(connection, None).await?,
         numbers: dids,
         extensions,
-        trunks: trunks::all(connection, None).await?,
-        registrations: registrations::all(connection, None).await?,
-        phones: devices::all(connection, None).await?,
+        trunks: trunks::all(connection, keys, None).await?,
+        registrations: registrations::all(connection, keys, None).await?,
+        phones: devices::all(connection, keys, None).await?,
     })
 }
 

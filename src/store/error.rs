@@ -1,3 +1,4 @@
+use super::KeyError;
 use crate::directory::CompileError;
 use crate::provisioning::Offering;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,12 @@ pub enum StoreError {
     /// Rows do not fit together.
     #[error("the rows make no directory: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Contradiction(Vec<CompileError>),
+    /// Too many letters wait.
+    #[error("too many letters wait for the mail server")]
+    MailQueueFull,
+    /// A secret cannot be sealed or opened.
+    #[error("{0}")]
+    Key(#[from] KeyError),
     /// Anything else that SQLite says, such as a full disk.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),

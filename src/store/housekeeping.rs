@@ -10,7 +10,7 @@ pub struct Retention {
     pub cdrs: Option<Duration>,
     /// Traces of calls, after the call began.
     pub traces: Option<Duration>,
-    /// Audit events, and what happened to customers.
+    /// Audit events, what happened to customers, and which letters were sent.
     pub audit: Option<Duration>,
 }
 
@@ -56,12 +56,15 @@ impl Store {
             "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? LIMIT ?)";
         const EVENTS: &str =
             "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ? LIMIT ?)";
+        const MAILS: &str =
+            "DELETE FROM mails WHERE seq IN (SELECT seq FROM mails WHERE finished_at < ? LIMIT ?)";
         let mut gone = 0;
         for (statement, keep) in [
             (CDRS, retention.cdrs),
             (TRACES, retention.traces),
             (AUDIT, retention.audit),
             (EVENTS, retention.audit),
+            (MAILS, retention.audit),
         ] {
             let Some(keep) = keep else { continue };
             gone += self.delete_before(statement, now - keep).await?;

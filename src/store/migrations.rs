@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 13] = [
+const ALL: [(&str, &str, &str); 15] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -31,7 +31,9 @@ const ALL: [(&str, &str, &str); 13] = [
     migration!("0010", "services"),
     migration!("0011", "activation"),
     migration!("0012", "registrations"),
-    migration!("0013", "devices"),
+    migration!("0013", "mail"),
+    migration!("0014", "people"),
+    migration!("0015", "devices"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

@@ -4,6 +4,7 @@
 //! transaction and swaps the directory when that succeeded, so that what an answer of the API promises is what calls
 //! obey, and rows that contradict each other are never stored. Call detail records come through a [`Spool`] on disk.
 
+pub mod accounts;
 pub mod activations;
 pub mod audit;
 pub mod cdrs;
@@ -16,6 +17,8 @@ pub mod gateways;
 mod housekeeping;
 mod idempotency;
 mod inspect;
+pub mod invitations;
+pub mod mails;
 mod migrations;
 pub mod music;
 pub mod numbers;
@@ -26,14 +29,17 @@ pub mod pbxs;
 pub mod regions;
 pub mod registrations;
 mod rows;
+pub mod seal;
 pub mod services;
 mod spool;
 pub mod tasks;
 mod tokens;
 pub mod traces;
 pub mod trunks;
+pub mod upgrades;
 pub mod users;
 
+pub use accounts::Account;
 pub use activations::ActivationRecord;
 pub use audit::{AuditEvent, AuditFilter, AuditRecord};
 pub use cdrs::CdrFilter;
@@ -51,6 +57,8 @@ pub use events::EventRecord;
 pub use gateways::{GatewayProgress, GatewayRecord, GatewaySettings};
 pub use housekeeping::{Retention, housekeeping};
 pub use idempotency::{Answer, Reservation};
+pub use invitations::{InvitationRecord, Invitee};
+pub use mails::{EmailSent, MailRecord};
 pub use music::MusicRecord;
 pub use numbers::{Added, Capabilities, NewNumber, NumberFilter, NumberRecord, NumberSettings};
 pub use partners::{PartnerRecord, PartnerSettings};
@@ -59,12 +67,14 @@ pub use pbxs::{PbxRecord, PbxSettings};
 pub use regions::{RegionRecord, RegionSettings};
 pub use registrations::{RegistrationRecord, RegistrationSettings};
 pub use rows::{Listed, Page};
+pub use seal::{KeyError, Keys, Sealed};
 pub use services::{ServiceRecord, ServiceSettings};
 pub use spool::{Moved, Spool, SpoolError};
 pub use tasks::{TaskKind, TaskRecord, TaskState};
 pub use tokens::{AccessRole, NewToken, Token, Tokens};
 pub use traces::StoredTrace;
 pub use trunks::{NumberFormatName, Password, TransportName, TrunkRecord, TrunkSettings};
+pub use upgrades::{UpgradeDraft, UpgradeRecord};
 pub use users::{Seated, UserRecord, UserSettings};
 
 use crate::directory::{self, Directory};
@@ -79,8 +89,12 @@ use tokio::sync::Mutex;
 pub struct Store {
     pool: SqlitePool,
     config: Arc<directory::Config>,
+    /// What secrets are sealed with.
+    keys: Keys,
     directory: Arc<ArcSwap<Directory>>,
     music: music::Pieces,
+    /// Held while the access to a customer's tenant is renewed; several customers share one.
+    renewals: Arc<[Mutex<()>; 32]>,
     /// Held through a change, so that directories are published in the order of their generations.
     writer: Arc<Mutex<()>>,
 }
@@ -94,6 +108,11 @@ impl Store {
     /// A connection for reading.
     pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// What secrets are sealed with.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The bearer tokens of the API.

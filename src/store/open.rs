@@ -1,7 +1,8 @@
 use super::change::load;
 use super::migrations::MIGRATIONS;
 use super::music::Pieces;
-use super::{Store, StoreError};
+use super::seal::has_sealed;
+use super::{KeyError, Keys, Store, StoreError};
 use crate::directory::{self, Directory};
 use arc_swap::ArcSwap;
 use sqlx::migrate::MigrateError;
@@ -14,8 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Store {
-    /// Opens the file, creating it (and its folder) if need be, brings it up to date and compiles the first directory.
+    /// Opens the file with `secrets.key` beside it.
     pub async fn open(path: &Path, config: directory::Config) -> Result<Self, StoreError> {
+        Self::open_with_keys(path, &path.with_file_name("secrets.key"), config).await
+    }
+
+    /// Opens the file, creating it (and its folder) if need be, brings it up to date and compiles the first directory.
+    /// Secrets in it are sealed with the first of `keys`, a file that is made, too, if there is nothing that it must open.
+    pub async fn open_with_keys(
+        path: &Path,
+        keys: &Path,
+        config: directory::Config,
+    ) -> Result<Self, StoreError> {
         create(path).map_err(|error| unusable(path, error))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -40,15 +51,28 @@ impl Store {
             error => unusable(path, error),
         })?;
         let music = Pieces::default();
-        let rows = load(&mut *pool.acquire().await?, &config, &music).await?;
+        let keys = match Keys::read(keys)? {
+            Some(keys) => keys,
+            None if has_sealed(&mut *pool.acquire().await?).await? => {
+                return Err(KeyError::Missing {
+                    path: keys.to_owned(),
+                }
+                .into());
+            }
+            None => Keys::read_or_make(keys)?,
+        };
+        let rows = load(&mut *pool.acquire().await?, &config, &keys, &music).await?;
         let directory = Directory::compile(rows).map_err(StoreError::Contradiction)?;
         let store = Self {
             pool,
             config: Arc::new(config),
+            keys,
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             music,
+            renewals: Arc::default(),
             writer: Arc::default(),
         };
+        store.seal_anew().await?;
         Ok(store)
     }
 }

@@ -5,8 +5,8 @@
 
 use super::error::Faults;
 use super::rows::{id, json, micros, new_id, now, of, optional_id, time};
-use super::{Listed, Page, Password, StoreError, pbxs, users};
-use crate::directory::{self, Number, Secret};
+use super::{Change, Keys, Listed, Page, Password, StoreError, pbxs, users};
+use crate::directory::{self, Number, Registrant, Secret};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -110,58 +110,87 @@ fn record(row: &SqliteRow) -> Result<RegistrationRecord, sqlx::Error> {
     })
 }
 
+/// Where passwords are.
+const PASSWORDS: &str = "pbx_registrations";
+
 /// Adds one to a customer.
 pub async fn insert(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Uuid,
     settings: &RegistrationSettings,
 ) -> Result<RegistrationRecord, StoreError> {
     let password = settings.password.applied_to(None);
     settings.check(password.as_ref())?;
-    check_places(connection, customer, settings).await?;
+    check_places(change, customer, settings).await?;
     let (registration, at) = (new_id(), micros(now()));
     // 128 bits in base 16: nobody guesses it, and it is a user part as it stands.
     let token = format!("{:032x}", u128::from_be_bytes(rand::random()));
     sqlx::query(
         "INSERT INTO pbx_registrations (id, customer_id, pbx_id, user_id, username, password, contact_token, enabled, serves,
-         numbers, created_at, updated_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, '[]', ?, ?, 0)",
+         numbers, created_at, updated_at, version) VALUES (?, ?, ?, ?, ?, '', ?, 0, 0, '[]', ?, ?, 0)",
     )
     .bind(registration.to_string())
     .bind(customer.to_string())
     .bind(settings.pbx_id.to_string())
     .bind(settings.user_id.map(|id| id.to_string()))
     .bind(&settings.username)
-    .bind(password.as_ref().map(Secret::expose))
     .bind(token)
     .bind(at)
     .bind(at)
-    .execute(&mut *connection)
+    .execute(&mut **change)
     .await?;
-    write(connection, customer, registration, settings).await
+    keep_password(change, registration, password.as_ref()).await?;
+    write(change, customer, registration, settings).await
 }
 
 /// Changes everything that the settings say.
 pub async fn update(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Uuid,
     registration: Uuid,
     settings: &RegistrationSettings,
 ) -> Result<RegistrationRecord, StoreError> {
-    let current: Option<String> =
-        sqlx::query_scalar("SELECT password FROM pbx_registrations WHERE id = ?")
-            .bind(registration.to_string())
-            .fetch_optional(&mut *connection)
-            .await?;
-    let password = settings.password.applied_to(current.map(Secret::new));
-    settings.check(password.as_ref())?;
-    check_places(connection, customer, settings).await?;
-    sqlx::query("UPDATE pbx_registrations SET password = ? WHERE customer_id = ? AND id = ?")
-        .bind(password.as_ref().map(Secret::expose))
+    let query = sqlx::query(
+        "SELECT id, password, key_id FROM pbx_registrations WHERE customer_id = ? AND id = ?",
+    );
+    let row = query
         .bind(customer.to_string())
         .bind(registration.to_string())
-        .execute(&mut *connection)
+        .fetch_optional(&mut **change)
         .await?;
-    write(connection, customer, registration, settings).await
+    let keys = change.keys();
+    let current = row.map(|row| password(&row, &keys)).transpose()?;
+    let new = settings.password.applied_to(current);
+    settings.check(new.as_ref())?;
+    check_places(change, customer, settings).await?;
+    keep_password(change, registration, new.as_ref()).await?;
+    write(change, customer, registration, settings).await
+}
+
+fn password(row: &SqliteRow, keys: &Keys) -> Result<Secret, StoreError> {
+    let id: String = row.try_get("id")?;
+    let (text, key_id) = (row.try_get("password")?, row.try_get("key_id")?);
+    keys.opened(PASSWORDS, &id, text, key_id)
+}
+
+/// There is one: without it the settings were refused.
+async fn keep_password(
+    change: &mut Change,
+    registration: Uuid,
+    password: Option<&Secret>,
+) -> Result<(), StoreError> {
+    let Some(password) = password else {
+        return Ok(());
+    };
+    let id = registration.to_string();
+    let sealed = change.keys().seal(PASSWORDS, &id, password.expose())?;
+    sqlx::query("UPDATE pbx_registrations SET password = ?, key_id = ? WHERE id = ?")
+        .bind(sealed.text)
+        .bind(sealed.key_id)
+        .bind(id)
+        .execute(&mut **change)
+        .await?;
+    Ok(())
 }
 
 /// The exchange and the user are the customer's own.
@@ -307,6 +336,7 @@ pub async fn list(
 /// All that are to be registered, or a customer's.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
+    keys: &Keys,
     customer: Option<Uuid>,
 ) -> Result<Vec<directory::Registration>, StoreError> {
     let exchanges = pbxs::all(connection, customer).await?;
@@ -331,7 +361,8 @@ pub(super) async fn all(
         let username = found.settings.username;
         compiled.push(directory::Registration {
             id: found.id,
-            customer: found.customer_id,
+            registrant: Registrant::User,
+            customer: Some(found.customer_id),
             numbers: numbers
                 .filter_map(|text| text.parse::<Number>().ok())
                 .collect(),
@@ -341,7 +372,7 @@ pub(super) async fn all(
                 .unwrap_or_else(|| username.clone())
                 .into(),
             username: username.into(),
-            password: Secret::new(row.try_get::<String, _>("password")?),
+            password: password(row, keys)?,
             token: row.try_get::<String, _>("contact_token")?.into(),
             pbx: pbx.clone(),
         });

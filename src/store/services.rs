@@ -155,6 +155,23 @@ pub async fn update(
     written(connection, customer, id).await
 }
 
+/// Notes how far one is.
+pub async fn set_state(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    state: ServiceState,
+) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE services SET state = ?1, updated_at = ?2, version = version + 1
+        WHERE id = ?3 AND state <> ?1";
+    sqlx::query(UPDATE)
+        .bind(state.name())
+        .bind(micros(now()))
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Removes one; its trunks stay the customer's.
 pub async fn delete(
     connection: &mut SqliteConnection,

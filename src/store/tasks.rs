@@ -53,6 +53,8 @@ pub enum TaskKind {
     Sync,
     /// Users from a table.
     UsersBulk,
+    /// The upgrade of a service.
+    Upgrade,
 }
 
 impl TaskKind {
@@ -60,6 +62,7 @@ impl TaskKind {
         match self {
             Self::Sync => "sync",
             Self::UsersBulk => "users_bulk",
+            Self::Upgrade => "upgrade",
         }
     }
 }
@@ -226,6 +229,10 @@ impl Store {
             WHERE state IN ('queued', 'running')";
         let end = sqlx::query(end).bind(micros(now()));
         end.execute(&mut *change).await?;
+        // Nothing of an upgrade holds before all of it does.
+        sqlx::query("UPDATE services SET state = 'ready_to_upgrade' WHERE state = 'upgrading'")
+            .execute(&mut *change)
+            .await?;
         change.keep().await
     }
 }

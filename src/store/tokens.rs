@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 use std::str::FromStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -24,16 +24,19 @@ pub enum AccessRole {
     PartnerAdmin,
     /// Reads about one customer, which is the token's scope.
     CustomerAdmin,
+    /// Looks after the users and numbers of one customer, which is the token's scope, as far as its licence goes.
+    CustomerOperator,
     /// Reads everything and may hang up calls.
     Noc,
 }
 
 impl AccessRole {
     /// All.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::CarrierAdmin,
         Self::PartnerAdmin,
         Self::CustomerAdmin,
+        Self::CustomerOperator,
         Self::Noc,
     ];
 
@@ -43,13 +46,19 @@ impl AccessRole {
             Self::CarrierAdmin => "carrier_admin",
             Self::PartnerAdmin => "partner_admin",
             Self::CustomerAdmin => "customer_admin",
+            Self::CustomerOperator => "customer_operator",
             Self::Noc => "noc",
         }
     }
 
     /// Whether a token of this role is for one partner or customer only.
     pub fn is_scoped(self) -> bool {
-        matches!(self, Self::PartnerAdmin | Self::CustomerAdmin)
+        self == Self::PartnerAdmin || self.is_of_customer()
+    }
+
+    /// Whether its bearer belongs to a customer, and acts in its own name there.
+    pub fn is_of_customer(self) -> bool {
+        matches!(self, Self::CustomerAdmin | Self::CustomerOperator)
     }
 }
 
@@ -58,7 +67,8 @@ impl FromStr for AccessRole {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|role| role.name() == text);
-        found.ok_or("must be carrier_admin, partner_admin, customer_admin or noc")
+        found
+            .ok_or("must be carrier_admin, partner_admin, customer_admin, customer_operator or noc")
     }
 }
 
@@ -122,33 +132,9 @@ impl<'a> Tokens<'a> {
         );
         faults.or(())?;
 
-        let text = format!(
-            "tg_{}",
-            BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
-        );
-        let token = Token {
-            id: new_id(),
-            name: name.to_owned(),
-            role,
-            scope,
-            created_at: now(),
-            expires_at,
-            revoked_at: None,
-        };
-        sqlx::query("INSERT INTO tokens (id, name, role, scope, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)")
-            .bind(token.id.to_string())
-            .bind(&token.name)
-            .bind(role.name())
-            .bind(scope.map(|id| id.to_string()))
-            .bind(hash(&text))
-            .bind(micros(token.created_at))
-            .bind(expires_at.map(micros))
-            .execute(&self.0.pool)
-            .await?;
-        Ok(NewToken {
-            text: Secret::new(text),
-            token,
-        })
+        let new = new_token(name, role, scope, expires_at);
+        insert(&mut *self.0.pool.acquire().await?, &new, None).await?;
+        Ok(new)
     }
 
     /// The token of this text, if it counts now. Found by its hash, so that the time it takes tells nothing of it.
@@ -181,6 +167,51 @@ impl<'a> Tokens<'a> {
             .await?;
         Ok(rows.iter().map(token).collect::<Result<_, _>>()?)
     }
+}
+
+/// A token that is not stored yet.
+pub(super) fn new_token(
+    name: &str,
+    role: AccessRole,
+    scope: Option<Uuid>,
+    expires_at: Option<OffsetDateTime>,
+) -> NewToken {
+    let random = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    NewToken {
+        text: Secret::new(format!("tg_{random}")),
+        token: Token {
+            id: new_id(),
+            name: name.to_owned(),
+            role,
+            scope,
+            created_at: now(),
+            expires_at,
+            revoked_at: None,
+        },
+    }
+}
+
+/// Stores one; `account`: of whoever signed in for it.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    new: &NewToken,
+    account: Option<Uuid>,
+) -> Result<(), StoreError> {
+    let token = &new.token;
+    sqlx::query(
+        "INSERT INTO tokens (id, name, role, scope, hash, created_at, expires_at, account_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(token.id.to_string())
+    .bind(&token.name)
+    .bind(token.role.name())
+    .bind(token.scope.map(|id| id.to_string()))
+    .bind(hash(new.text.expose()))
+    .bind(micros(token.created_at))
+    .bind(token.expires_at.map(micros))
+    .bind(account.map(|id| id.to_string()))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 fn hash(text: &str) -> Vec<u8> {

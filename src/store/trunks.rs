@@ -4,7 +4,7 @@ use super::error::{Faults, is_domain};
 use super::rows::{
     id, int, json, micros, named, new_id, now, of, optional_id, optional_int, parsed, time, to_json,
 };
-use super::{Listed, Page, StoreError};
+use super::{Change, Keys, Listed, Page, StoreError};
 use crate::audio::tones;
 use crate::directory::{Auth, MohMethod, NumberFormat, Profile, Role, Secret, Trunk, TrunkState};
 use crate::sip::Transport;
@@ -188,19 +188,11 @@ impl TrunkSettings {
         if let Some(password) = &password {
             faults.length("password", password.expose(), 1, 128);
         }
-        if self.auth == Auth::Digest {
-            faults.demand(
-                self.username.is_some(),
-                "username",
-                "required",
-                "is needed for digest",
-            );
-            faults.demand(
-                password.is_some(),
-                "password",
-                "required",
-                "is needed for digest",
-            );
+        if self.auth != Auth::IpAcl {
+            let needed = format!("is needed where auth is {}", self.auth.name());
+            let username = self.username.is_some();
+            faults.demand(username, "username", "required", &*needed);
+            faults.demand(password.is_some(), "password", "required", &*needed);
         }
         if let Some(seconds) = self.options_ping_s {
             faults.demand(
@@ -303,6 +295,7 @@ pub(super) fn networks(acl: &[String], faults: &mut Faults) -> Vec<IpNet> {
 
 /// The rules of a profile.
 pub(super) fn check_profile(profile: &Profile, faults: &mut Faults) {
+    check_registration(profile, faults);
     faults.demand(
         profile.min_se_s >= 90,
         "profile.min_se_s",
@@ -336,12 +329,8 @@ pub(super) fn check_profile(profile: &Profile, faults: &mut Faults) {
         "must be 0 to 60",
     );
     let target = profile.moh_target.as_deref();
-    let is_user = |target: &str| {
-        let unreserved = |c: u8| c.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&c);
-        (1..=64).contains(&target.len()) && target.bytes().all(unreserved)
-    };
     faults.demand(
-        target.is_none_or(is_user),
+        target.is_none_or(is_user_part),
         "profile.moh_target",
         "format",
         "must be the user part of a SIP URI",
@@ -375,6 +364,35 @@ pub(super) fn check_profile(profile: &Profile, faults: &mut Faults) {
             "must be a codec's name",
         );
     }
+}
+
+fn check_registration(profile: &Profile, faults: &mut Faults) {
+    let main_line = profile.main_line.as_deref();
+    faults.demand(
+        main_line.is_none_or(is_user_part),
+        "profile.main_line",
+        "format",
+        "must be the user part of a SIP URI",
+    );
+    let domain = profile.sip_domain.as_deref();
+    faults.demand(
+        domain.is_none_or(|domain| domain.parse::<IpAddr>().is_ok() || is_domain(domain)),
+        "profile.sip_domain",
+        "host",
+        "must be a domain name, or an address without brackets",
+    );
+    faults.demand(
+        (60..=86_400).contains(&profile.register_expires_s),
+        "profile.register_expires_s",
+        "range",
+        "must be 60 to 86400",
+    );
+}
+
+/// What needs no escape there (RFC 3261 §25.1).
+fn is_user_part(text: &str) -> bool {
+    let unreserved = |c: u8| c.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&c);
+    (1..=64).contains(&text.len()) && text.bytes().all(unreserved)
 }
 
 fn record(row: &SqliteRow) -> Result<TrunkRecord, sqlx::Error> {
@@ -414,9 +432,12 @@ fn record(row: &SqliteRow) -> Result<TrunkRecord, sqlx::Error> {
     })
 }
 
+/// Where passwords are.
+const PASSWORDS: &str = "trunk_passwords";
+
 /// Adds one to a customer, or to all.
 pub async fn insert(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Option<Uuid>,
     settings: &TrunkSettings,
 ) -> Result<TrunkRecord, StoreError> {
@@ -432,26 +453,29 @@ pub async fn insert(
     .bind(&settings.name)
     .bind(micros(at))
     .bind(micros(at))
-    .execute(&mut *connection)
+    .execute(&mut **change)
     .await?;
-    write(connection, customer, id, settings, at).await
+    write(change, customer, id, settings, at).await
 }
 
 /// Changes everything that the settings say.
 pub async fn update(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Option<Uuid>,
     id: Uuid,
     settings: &TrunkSettings,
 ) -> Result<TrunkRecord, StoreError> {
-    let query =
-        sqlx::query("SELECT password FROM trunk_passwords WHERE trunk_id = ?").bind(id.to_string());
-    let row = query.fetch_optional(&mut *connection).await?;
-    let current = row
-        .map(|row| row.try_get::<String, _>("password").map(Secret::new))
-        .transpose()?;
+    let keys = change.keys();
+    let query = sqlx::query("SELECT password, key_id FROM trunk_passwords WHERE trunk_id = ?")
+        .bind(id.to_string());
+    let row = query.fetch_optional(&mut **change).await?;
+    let current = row.map(|row| {
+        let (password, key_id) = (row.try_get("password")?, row.try_get("key_id")?);
+        keys.opened(PASSWORDS, &id.to_string(), password, key_id)
+    });
+    let current = current.transpose()?;
     settings.trunk(id, customer, settings.password.applied_to(current))?;
-    write(connection, customer, id, settings, now()).await
+    write(change, customer, id, settings, now()).await
 }
 
 /// A trunk serves a service of its own customer, if any.
@@ -478,12 +502,14 @@ async fn check_service(
 }
 
 async fn write(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Option<Uuid>,
     id: Uuid,
     settings: &TrunkSettings,
     at: OffsetDateTime,
 ) -> Result<TrunkRecord, StoreError> {
+    let keys = change.keys();
+    let connection: &mut SqliteConnection = change;
     check_service(connection, customer, settings.service_id).await?;
     let number_format = match settings.number_format {
         NumberFormatName::E164 => "e164",
@@ -519,7 +545,7 @@ async fn write(
     .bind(customer.map(|id| id.to_string()))
     .execute(&mut *connection)
     .await?;
-    settings.password.write(connection, id).await?;
+    settings.password.write(connection, &keys, id).await?;
     Ok(find(connection, customer, id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?)
@@ -542,15 +568,24 @@ impl Password {
     async fn write(
         &self,
         connection: &mut SqliteConnection,
+        keys: &Keys,
         trunk: Uuid,
     ) -> Result<(), StoreError> {
+        let trunk = trunk.to_string();
         let query = match self {
             Self::Keep => return Ok(()),
-            Self::Remove => sqlx::query("DELETE FROM trunk_passwords WHERE trunk_id = ?")
-                .bind(trunk.to_string()),
-            Self::Set(new) => sqlx::query("INSERT OR REPLACE INTO trunk_passwords VALUES (?, ?)")
-                .bind(trunk.to_string())
-                .bind(new.expose().to_owned()),
+            Self::Remove => {
+                sqlx::query("DELETE FROM trunk_passwords WHERE trunk_id = ?").bind(trunk)
+            }
+            Self::Set(new) => {
+                let sealed = keys.seal(PASSWORDS, &trunk, new.expose())?;
+                sqlx::query(
+                    "INSERT OR REPLACE INTO trunk_passwords (trunk_id, password, key_id) VALUES (?, ?, ?)",
+                )
+                .bind(trunk)
+                .bind(sealed.text)
+                .bind(sealed.key_id)
+            }
         };
         query.execute(connection).await?;
         Ok(())
@@ -609,20 +644,23 @@ pub async fn list(
 /// All, or a customer's.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
+    keys: &Keys,
     customer: Option<Uuid>,
 ) -> Result<Vec<Trunk>, StoreError> {
-    const SELECT: &str = "SELECT trunks.*, password, password IS NOT NULL AS password_set
+    const SELECT: &str = "SELECT trunks.*, password, key_id, password IS NOT NULL AS password_set
          FROM trunks LEFT JOIN trunk_passwords ON trunk_id = id";
     let trunk = |row: &SqliteRow| {
-        let password = row
-            .try_get::<Option<String>, _>("password")?
-            .map(Secret::new);
         let TrunkRecord {
             id,
             customer_id,
             settings,
             ..
         } = record(row)?;
+        let key_id: Option<String> = row.try_get("key_id")?;
+        let password = row
+            .try_get::<Option<String>, _>("password")?
+            .map(|text| keys.opened(PASSWORDS, &id.to_string(), text, key_id));
+        let password = password.transpose()?;
         settings.trunk(id, customer_id, password)
     };
     of(SELECT, " WHERE customer_id = ", customer)

@@ -4,6 +4,7 @@
 
 mod media;
 mod music;
+mod session;
 
 use self::media::live_media;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -14,8 +15,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use time::macros::datetime;
 use tollgate::admin::{
-    Activations, Admin, CallRequest, Calls, Devices, Ladders, LiveCall, LiveLeg, LiveState,
-    openapi, router,
+    Activations, Admin, CallRequest, Calls, Devices, Ladders, Letters, LiveCall, LiveLeg,
+    LiveState, SignIns, openapi, router,
 };
 use tollgate::b2bua::{
     CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
@@ -23,6 +24,8 @@ use tollgate::b2bua::{
 use tollgate::backend::SeatBackend;
 use tollgate::directory::{self, Customer, Ledger};
 use tollgate::net::Addresses;
+use tollgate::net::clock::Clock;
+use tollgate::onboarding::Onboarding;
 use tollgate::sip::{Flow, SendTo, Source, Transport};
 use tollgate::store::{AccessRole, Spool, Store};
 use tollgate::sync::Syncs;
@@ -143,6 +146,9 @@ impl Api {
             doctor: None,
             activations: Activations::default(),
             devices,
+            letters: Letters::default(),
+            onboarding: Onboarding::new(store.clone(), None, Clock::default()),
+            sign_ins: SignIns::default(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -437,7 +443,7 @@ async fn health_and_description_need_no_token_and_tell_no_secret() {
 /// provisioning §8.2 may not do is refused before anything is looked at.
 #[tokio::test]
 async fn every_route_obeys_the_table_of_roles() {
-    use AccessRole::{CarrierAdmin, CustomerAdmin, Noc, PartnerAdmin};
+    use AccessRole::{CarrierAdmin, CustomerAdmin, CustomerOperator, Noc, PartnerAdmin};
     let api = Api::start().await;
     let (id, _) = api.customer("acme").await;
     let (partner, _) = api.partner("sales").await;
@@ -470,11 +476,14 @@ async fn every_route_obeys_the_table_of_roles() {
                 .replace("{job}", &Uuid::nil().to_string())
                 .replace("{task}", &Uuid::nil().to_string())
                 .replace("{device}", &Uuid::nil().to_string())
-                .replace("{model}", "yealink-t46u");
+                .replace("{model}", "yealink-t46u")
+                .replace("{invitation}", &Uuid::nil().to_string());
             let open = matches!(
                 template.as_str(),
                 "/healthz" | "/readyz" | "/api/v1/openapi.json" | "/oauth/callback"
             );
+            let session = template == "/api/v1/session";
+            let open = open || template.starts_with("/invite/") || session && method == "POST";
             for token in [None, Some("tg_wrong"), Some("")] {
                 let mut request = api.request(&method, &path);
                 if let Some(token) = token {
@@ -484,7 +493,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 assert_eq!(response.status() == 401, !open, "{method} {path} {token:?}");
                 assert_eq!(response.headers().contains_key("www-authenticate"), !open);
             }
-            if open {
+            // Signing out ends the token that the next request would carry.
+            if open || session && method == "DELETE" {
                 continue;
             }
             for role in AccessRole::ALL {
@@ -513,12 +523,29 @@ async fn every_route_obeys_the_table_of_roles() {
                 let code = template.ends_with("/activation-code");
                 let inventory = template.starts_with("/api/v1/numbers");
                 let shared = shared || inventory;
+                let wizard = template.contains("/invitations")
+                    || template.ends_with("/upgrade")
+                    || template.ends_with("/m365/validate");
+                let customers = template.strip_prefix("/api/v1/customers/{id}");
+                let work = match (customers, writes) {
+                    (Some("/numbers/{number}"), true) => method == "PATCH",
+                    (Some(below), true) => below.starts_with("/users"),
+                    (Some(below), false) => {
+                        ["/users", "/numbers", "/services", "/extensions"]
+                            .iter()
+                            .any(|work| below.starts_with(work))
+                            || below.is_empty()
+                    }
+                    (None, _) => session || template == "/api/v1/tasks/{task}" && !writes,
+                };
                 let may = match role {
                     CarrierAdmin => true,
+                    CustomerAdmin | CustomerOperator | Noc if wizard => false,
                     Noc => (!writes || calls) && !audit && !code,
                     PartnerAdmin => {
                         !(calls || shared || audit || (region || carriers_music) && writes)
                     }
+                    CustomerOperator => work,
                     CustomerAdmin => {
                         let all = !calls && !shared && !cdrs && !audit && !music && !partners;
                         all && (!writes || consent)
@@ -526,7 +553,7 @@ async fn every_route_obeys_the_table_of_roles() {
                 };
                 let scope = match role {
                     PartnerAdmin => Some(partner),
-                    CustomerAdmin => Some(id),
+                    CustomerAdmin | CustomerOperator => Some(id),
                     CarrierAdmin | Noc => None,
                 };
                 let request = api

@@ -95,7 +95,17 @@ fn arguments_are_explained_or_refused() {
     let help = tollgate(here.path(), &["--help"], &[]);
     assert_eq!(help.status.code(), Some(0));
     for command in [
-        "run", "demo", "check", "doctor", "why", "token", "certs", "emulate", "openapi",
+        "run",
+        "demo",
+        "check",
+        "doctor",
+        "why",
+        "token",
+        "account",
+        "rotate-key",
+        "certs",
+        "emulate",
+        "openapi",
     ] {
         assert!(
             text(&help.stdout).contains(&format!("\n  {command}")),

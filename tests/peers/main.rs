@@ -1,5 +1,6 @@
 //! Tollgate as it is built, between programs of other people: sipp and Kamailio for signalling and load, baresip and
-//! linphone for what is heard, tshark for what is on the wire, Knot for what is in DNS, Net::SIP as a registrar. Everything runs on loopback, at
+//! linphone for what is heard, tshark for what is on the wire, Knot for what is in DNS, Net::SIP as a registrar, aiosmtpd
+//! for letters. Everything runs on loopback, at
 //! addresses of its own, and is ended by process id, also when a test fails. `tests/run` installs what is missing.
 
 mod api;
@@ -15,6 +16,7 @@ mod lab;
 mod limit;
 mod linphone;
 mod load;
+mod mail;
 mod phones;
 mod process;
 mod registrations;

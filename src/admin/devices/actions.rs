@@ -56,7 +56,9 @@ pub(in crate::admin) async fn show_code(
 ) -> Result<Json<CodeView>, ApiError> {
     let mut connection = admin.store.read().await?;
     let record = seen(&mut connection, &caller, device).await?;
-    let code = devices::codes::of_device(&mut connection, record.id, now(&admin)).await?;
+    let code =
+        devices::codes::of_device(&mut connection, admin.store.keys(), record.id, now(&admin))
+            .await?;
     let none = || ApiError::gone("no_code", "no code can be typed: regenerate it");
     Ok(Json(code.ok_or_else(none)?.into()))
 }
@@ -175,7 +177,7 @@ pub(in crate::admin) async fn swap(
     let customer = before.customer_id;
     let gone = take_away(&admin, &caller, &mut change, &before).await?;
     let record = add(&admin, &caller, &mut change, customer, &new).await?;
-    let mut view = DeviceView::of(&mut change, &caller, record, now(&admin)).await?;
+    let mut view = DeviceView::of(&mut change, &admin, &caller, record).await?;
     let generation = change.publish_for(&[customer]).await?;
     if before.mac != view.record.mac {
         admin.devices.wake(&before).await;
@@ -203,7 +205,8 @@ pub(in crate::admin) async fn resend_welcome(
         return Err(not_active());
     }
     let record = devices::request_welcome(&mut change, device).await?;
-    let code = devices::codes::of_device(&mut change, device, now(&admin)).await?;
+    let code =
+        devices::codes::of_device(&mut change, admin.store.keys(), device, now(&admin)).await?;
     let none = None::<&()>;
     caller
         .audit(&mut change, "resend_welcome", None, none, none)

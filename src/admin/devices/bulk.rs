@@ -75,7 +75,10 @@ pub(in crate::admin) async fn create(
     for (line, row) in table.rows() {
         let added = row_added(&admin, &caller, &mut change, id, row).await;
         let code = match &added {
-            Ok(device) => devices::codes::of_device(&mut change, device.id, now(&admin)).await?,
+            Ok(device) => {
+                let keys = admin.store.keys();
+                devices::codes::of_device(&mut change, keys, device.id, now(&admin)).await?
+            }
             Err(_) => None,
         };
         let code = code.map(|code| code.code.expose().to_owned());

@@ -23,7 +23,7 @@ use super::page::{List, Paging, Parted};
 use crate::provisioning::device::DeviceState;
 use crate::store::{
     AccessRole, Change, DeviceFilter, DeviceRecord, DeviceSettings, Listed, LiveCode, NewDevice,
-    devices, events,
+    StoreError, devices, events,
 };
 use asks::Woken;
 use axum::Json;
@@ -79,30 +79,37 @@ impl From<LiveCode> for CodeView {
 
 impl DeviceView {
     /// As this caller may see it.
-    fn new(caller: &Caller, record: DeviceRecord, code: Option<LiveCode>) -> Self {
+    fn new(
+        admin: &Admin,
+        caller: &Caller,
+        record: DeviceRecord,
+        code: Option<LiveCode>,
+    ) -> Result<Self, StoreError> {
         let knows = sees_secrets(caller);
-        let admin = record.secrets.admin.expose().to_owned();
-        Self {
-            admin_password: knows.then_some(admin),
+        let secrets = knows.then(|| record.secrets(admin.store.keys()));
+        let admin_password = secrets.transpose()?.map(|secrets| secrets.admin);
+        Ok(Self {
+            admin_password: admin_password.map(|password| password.expose().to_owned()),
             activation_code: code.filter(|_| knows).map(CodeView::from),
             record,
             wake: None,
-        }
+        })
     }
 
     async fn of(
         connection: &mut SqliteConnection,
+        admin: &Admin,
         caller: &Caller,
         record: DeviceRecord,
-        at: OffsetDateTime,
     ) -> Result<Self, ApiError> {
+        let (keys, at) = (admin.store.keys(), now(admin));
         let code = match record.state {
             DeviceState::AwaitingCode => {
-                devices::codes::of_device(connection, record.id, at).await?
+                devices::codes::of_device(connection, keys, record.id, at).await?
             }
             _ => None,
         };
-        Ok(Self::new(caller, record, code))
+        Ok(Self::new(admin, caller, record, code)?)
     }
 }
 
@@ -167,12 +174,14 @@ pub(super) async fn list(
         search: search.map(|text| text.trim().to_owned()),
     };
     let listed = devices::list(&mut connection, id, &filter, page).await?;
-    let mut codes = devices::codes::of_customer(&mut connection, id, now(&admin)).await?;
+    let mut codes =
+        devices::codes::of_customer(&mut connection, admin.store.keys(), id, now(&admin)).await?;
     let view = |record: DeviceRecord| {
         let code = codes.remove(&record.id);
-        DeviceView::new(&caller, record, code)
+        DeviceView::new(&admin, &caller, record, code)
     };
-    let (items, next) = (listed.items.into_iter().map(view).collect(), listed.next);
+    let items = listed.items.into_iter().map(view);
+    let (items, next) = (items.collect::<Result<_, _>>()?, listed.next);
     Ok(Json(Listed { items, next }.into()))
 }
 
@@ -197,9 +206,9 @@ pub(super) async fn create(
     caller.customer(&mut change, id).await?;
     let record = add(&admin, &caller, &mut change, id, &new).await?;
     if trying.dry_run {
-        return Ok(Json(DeviceView::new(&caller, record, None)).into_response());
+        return Ok(Json(DeviceView::new(&admin, &caller, record, None)?).into_response());
     }
-    let mut view = DeviceView::of(&mut change, &caller, record, now(&admin)).await?;
+    let mut view = DeviceView::of(&mut change, &admin, &caller, record).await?;
     let generation = change.publish_for(&[id]).await?;
     view.wake = begun(&admin, &view.record).await;
     let location = location(&view.record);
@@ -252,7 +261,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let mut connection = admin.store.read().await?;
     let record = found(&mut connection, &caller, id, device).await?;
-    let view = DeviceView::of(&mut connection, &caller, record, now(&admin)).await?;
+    let view = DeviceView::of(&mut connection, &admin, &caller, record).await?;
     Ok(shown(&headers, view.record.version, &view))
 }
 
@@ -280,7 +289,7 @@ pub(super) async fn change(
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
-    let view = DeviceView::of(&mut change, &caller, record, now(&admin)).await?;
+    let view = DeviceView::of(&mut change, &admin, &caller, record).await?;
     change.keep().await?;
     Ok(changed_rows(view.record.version, &view))
 }

@@ -5,6 +5,7 @@ use super::super::auth::Caller;
 use super::super::body::Search;
 use super::super::error::{ApiError, Problem};
 use super::{now, sees_secrets};
+use crate::directory::Secret;
 use crate::provisioning::csv;
 use crate::provisioning::device::{DeviceModel, DeviceState};
 use crate::store::{DeviceFilter, DeviceRecord, LiveCode, Page, devices};
@@ -78,16 +79,16 @@ const COLUMNS: [&str; 8] = [
 ];
 
 impl DeviceRow {
-    fn new(record: DeviceRecord, code: Option<LiveCode>, knows: bool) -> Self {
+    fn new(record: DeviceRecord, code: Option<LiveCode>, admin_password: Option<Secret>) -> Self {
         let model = DeviceModel::of(&record.model);
-        let secret = |text: &str| knows.then(|| text.to_owned());
+        let known = |secret: &Secret| secret.expose().to_owned();
         Self {
             device: model.map_or(record.model, |m| format!("{} {}", m.vendor, m.name)),
             mac_address: record.mac,
-            device_admin_password: secret(record.secrets.admin.expose()),
+            device_admin_password: admin_password.as_ref().map(known),
             extension_number: record.extension,
             status: record.state,
-            activation_code: code.and_then(|code| secret(code.code.expose())),
+            activation_code: code.as_ref().map(|code| known(&code.code)),
             site: record.settings.site,
             user: record.user_name,
         }
@@ -128,13 +129,16 @@ pub(in crate::admin) async fn show(
 ) -> Result<Response, ApiError> {
     let mut connection = admin.store.read().await?;
     caller.customer(&mut connection, id).await?;
-    let mut codes = devices::codes::of_customer(&mut connection, id, now(&admin)).await?;
+    let (keys, knows) = (admin.store.keys(), sees_secrets(&caller));
+    let mut codes = devices::codes::of_customer(&mut connection, keys, id, now(&admin)).await?;
     let (mut items, mut page) = (Vec::new(), Page::default());
     loop {
         let listed = devices::list(&mut connection, id, &DeviceFilter::default(), page).await?;
         for record in listed.items {
-            let code = codes.remove(&record.id);
-            items.push(DeviceRow::new(record, code, sees_secrets(&caller)));
+            let code = codes.remove(&record.id).filter(|_| knows);
+            let secrets = knows.then(|| record.secrets(keys)).transpose()?;
+            let admin_password = secrets.map(|secrets| secrets.admin);
+            items.push(DeviceRow::new(record, code, admin_password));
         }
         if items.len() > MOST {
             let detail = "the customer has more than 10000 telephones: list them";

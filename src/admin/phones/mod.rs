@@ -277,9 +277,10 @@ impl Serving {
         opening: Opening,
     ) -> Result<Outcome, StoreError> {
         let now = self.files.clock.now();
+        let secrets = device.secrets(self.files.store.keys())?;
         let lock = Lock {
             mac,
-            password: &device.secrets.file,
+            password: &secrets.file,
             open_until: opening.until,
             opened: opening.opened_at.is_some(),
         };
@@ -310,10 +311,10 @@ impl Serving {
                 .unwrap_or_else(|| extension.clone()),
             label: extension,
             user: device.sip_username.clone(),
-            password: device.secrets.sip.clone(),
+            password: secrets.sip,
             hotline: None,
-            admin: Some(device.secrets.admin.clone()),
-            file: Some(device.secrets.file.clone()),
+            admin: Some(secrets.admin),
+            file: Some(secrets.file),
         };
         Ok(Outcome::Given {
             what: "own",

@@ -143,28 +143,11 @@ impl Job<'_> {
         let microsoft = self.microsoft()?;
         let delegated = self.refresh.is_some();
         let token = self.token().await?;
-        let graph = microsoft.graph(&token);
-        let not_yet = |code, detail| Ok(Event::NotConsented(Failure::new(code, detail)));
-        let Some(principal) = graph
-            .service_principal(&microsoft.config().client_id)
-            .await?
-        else {
-            return not_yet(
-                "consent_required",
-                "the application is not known in the tenant",
-            );
-        };
-        let whole = match delegated {
-            true => graph.is_granted_for_all(&principal).await?,
-            false => graph.has_application_roles(&principal).await?,
-        };
-        if whole {
-            return Ok(Event::Done);
-        }
-        not_yet(
-            "consent_incomplete",
-            "the consent is not for the whole organisation: \"Consent on behalf of your organization\" was not ticked",
-        )
+        let consent = microsoft.consent(&token, delegated).await?;
+        Ok(match consent.missing() {
+            None => Event::Done,
+            Some((code, detail)) => Event::NotConsented(Failure::new(code, detail)),
+        })
     }
 
     async fn domains_created(&mut self) -> Result<Event, Trouble> {
@@ -463,6 +446,16 @@ impl Job<'_> {
         let microsoft = self.microsoft()?;
         let login = microsoft.login();
         let tenant = self.tenant.unwrap_or_default().to_string();
+        let (runner, customer) = (self.runner, self.record.customer_id);
+        let _turn = match self.refresh {
+            Some(_) => Some(runner.store.renewal(customer).await),
+            None => None,
+        };
+        if self.refresh.is_some() {
+            let kept = runner.store.tenant_token(customer).await;
+            let kept = kept.map_err(|error| not_kept(&error))?;
+            self.refresh = kept.or(self.refresh.take());
+        }
         let tokens = match &self.refresh {
             Some(refresh) => {
                 login
@@ -477,12 +470,9 @@ impl Job<'_> {
         };
         // The old one may have been good once only, so the new one is kept whatever becomes of the step.
         if let (Some(old), Some(new)) = (self.refresh.clone(), tokens.refresh) {
-            let (store, customer) = (&self.runner.store, self.record.customer_id);
-            let kept = activations::renew_token(store, customer, &old, &new, self.now).await;
-            kept.map_err(|error| {
-                let failure = Failure::new("token_not_kept", error.to_string());
-                Trouble::Other(Event::NotYet(failure, None))
-            })?;
+            let kept =
+                activations::renew_token(&runner.store, customer, &old, &new, self.now).await;
+            kept.map_err(|error| not_kept(&error))?;
             self.refresh = Some(new);
         }
         Ok(tokens.access)
@@ -580,6 +570,12 @@ fn not_yet_known(
             )))
         }
     }
+}
+
+/// The database does not answer, so nothing is asked of Microsoft that could not be kept.
+fn not_kept(error: &StoreError) -> Trouble {
+    let failure = Failure::new("token_not_kept", error.to_string());
+    Trouble::Other(Event::NotYet(failure, None))
 }
 
 /// Nobody signs in as this user, so nobody learns it.

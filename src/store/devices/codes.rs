@@ -1,7 +1,7 @@
 //! The codes by which people at telephones say whose they are.
 
-use super::super::StoreError;
 use super::super::rows::{id, micros, optional_time, time};
+use super::super::{Change, Keys, Sealed, StoreError};
 use crate::base::Random;
 use crate::directory::Secret;
 use crate::provisioning::device::{ActivationCode, CODE_LIFETIME};
@@ -24,6 +24,8 @@ pub struct LiveCode {
     pub expires_at: OffsetDateTime,
 }
 
+/// The table in which they are sealed.
+const CODES: &str = "activation_codes";
 /// Codes of one telephone that are remembered, with the live one.
 const MOST_REMEMBERED: i64 = 20;
 /// That a new code is somebody else's is as likely as one that is guessed.
@@ -31,22 +33,22 @@ const MOST_DRAWS: usize = 5;
 
 /// Makes a new code; an older one is void.
 pub async fn issue(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     device: Uuid,
     at: OffsetDateTime,
 ) -> Result<LiveCode, StoreError> {
-    void(connection, device, at).await?;
-    forget(connection, device).await?;
+    void(change, device, at).await?;
+    forget(change, device).await?;
     sqlx::query("UPDATE devices SET updated_at = ?, version = version + 1 WHERE id = ?")
         .bind(micros(at))
         .bind(device.to_string())
-        .execute(&mut *connection)
+        .execute(&mut **change)
         .await?;
     let mut random = Random::from_seed(rand::random());
     let mut draws = 1;
     loop {
         let code = ActivationCode::random(&mut random);
-        match add(connection, device, &code, at).await {
+        match add(change, device, &code, at).await {
             Err(StoreError::Taken(_)) if draws < MOST_DRAWS => draws += 1,
             Err(error) => return Err(error),
             Ok(()) => {
@@ -62,21 +64,25 @@ pub async fn issue(
 }
 
 async fn add(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     device: Uuid,
     code: &ActivationCode,
     at: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    let sealed = change
+        .keys()
+        .seal(CODES, &device.to_string(), &code.digits())?;
     sqlx::query(
-        "INSERT INTO activation_codes (device_id, code_hash, code, state, issued_at, expires_at)
-         VALUES (?, ?, ?, 'live', ?, ?)",
+        "INSERT INTO activation_codes (device_id, code_hash, code, key_id, state, issued_at, expires_at)
+         VALUES (?, ?, ?, ?, 'live', ?, ?)",
     )
     .bind(device.to_string())
     .bind(&code.digest()[..])
-    .bind(code.digits())
+    .bind(sealed.text)
+    .bind(sealed.key_id)
     .bind(micros(at))
     .bind(micros(at + CODE_LIFETIME))
-    .execute(connection)
+    .execute(&mut **change)
     .await?;
     Ok(())
 }
@@ -116,7 +122,8 @@ async fn end(
     state: &'static str,
     at: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    const END: &str = "UPDATE activation_codes SET state = ?, code = NULL, ended_at = ?
+    const END: &str =
+        "UPDATE activation_codes SET state = ?, code = NULL, key_id = NULL, ended_at = ?
         WHERE device_id = ? AND state = 'live'";
     sqlx::query(END)
         .bind(state)
@@ -130,6 +137,7 @@ async fn end(
 /// The code that a telephone waits for, if it can still be typed.
 pub async fn of_device(
     connection: &mut SqliteConnection,
+    keys: &Keys,
     device: Uuid,
     at: OffsetDateTime,
 ) -> Result<Option<LiveCode>, StoreError> {
@@ -139,14 +147,18 @@ pub async fn of_device(
         .bind(device.to_string())
         .bind(micros(at));
     let row = query.fetch_optional(connection).await?;
-    Ok(row.as_ref().map(live).transpose()?)
+    row.map(|row| live(&row, keys)).transpose()
 }
 
-fn live(row: &SqliteRow) -> Result<LiveCode, sqlx::Error> {
-    let code: Option<String> = row.try_get("code")?;
+fn live(row: &SqliteRow, keys: &Keys) -> Result<LiveCode, StoreError> {
+    let device = id(row, "device_id")?;
+    let sealed = Sealed {
+        key_id: row.try_get("key_id")?,
+        text: row.try_get("code")?,
+    };
     Ok(LiveCode {
-        device: id(row, "device_id")?,
-        code: Secret::new(code.unwrap_or_default()),
+        device,
+        code: keys.open(CODES, &device.to_string(), &sealed)?,
         issued_at: time(row, "issued_at")?,
         expires_at: time(row, "expires_at")?,
     })
@@ -155,6 +167,7 @@ fn live(row: &SqliteRow) -> Result<LiveCode, sqlx::Error> {
 /// The codes that a customer's telephones wait for, by telephone.
 pub async fn of_customer(
     connection: &mut SqliteConnection,
+    keys: &Keys,
     customer: Uuid,
     at: OffsetDateTime,
 ) -> Result<HashMap<Uuid, LiveCode>, StoreError> {
@@ -167,8 +180,8 @@ pub async fn of_customer(
     let rows = query.fetch_all(connection).await?;
     let codes = rows
         .iter()
-        .map(|row| Ok((id(row, "device_id")?, live(row)?)));
-    Ok(codes.collect::<Result<_, sqlx::Error>>()?)
+        .map(|row| live(row, keys).map(|code| (code.device, code)));
+    codes.collect()
 }
 
 /// Which telephone-to-be has this code, if it can still be typed.

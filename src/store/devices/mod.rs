@@ -7,7 +7,7 @@ pub mod models;
 
 use super::error::Faults;
 use super::rows::{id, micros, named, new_id, now, of, optional_id, optional_time, parsed, time};
-use super::{Listed, Page, StoreError, users};
+use super::{Change, KeyError, Keys, Listed, Page, Sealed, StoreError, users};
 use crate::base::Random;
 use crate::directory::{Phone, Secret};
 use crate::provisioning::UserState;
@@ -20,6 +20,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// A telephone that is to be a user's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -121,10 +122,23 @@ pub struct DeviceRecord {
     /// When it or its user was last changed.
     #[serde(skip)]
     pub changed_at: OffsetDateTime,
-    /// Never part of a record that is answered or audited.
+    /// Never part of a record that is answered or audited: see [`DeviceRecord::secrets`].
     #[serde(skip)]
-    pub secrets: DeviceSecrets,
+    sealed: Sealed,
 }
+
+impl DeviceRecord {
+    /// What only the telephone itself knows.
+    ///
+    /// # Errors
+    /// It does not open with these keys.
+    pub fn secrets(&self, keys: &Keys) -> Result<DeviceSecrets, StoreError> {
+        DeviceSecrets::opened(keys, self.id, &self.sealed)
+    }
+}
+
+/// The table in which telephones' secrets are sealed.
+const SECRETS: &str = "devices";
 
 /// What only the telephone itself knows, and who sets it up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +149,40 @@ pub struct DeviceSecrets {
     pub sip: Secret,
     /// By which it fetches its file.
     pub file: Secret,
+}
+
+impl DeviceSecrets {
+    fn random() -> Self {
+        let mut random = Random::from_seed(rand::random());
+        let mut secret = |length| Secret::new(random.token(length));
+        Self {
+            admin: secret(12),
+            sip: secret(24),
+            file: secret(24),
+        }
+    }
+
+    /// As they are kept: the three in this order, each on a line, for none has one in it.
+    fn sealed(&self, keys: &Keys, device: Uuid) -> Result<Sealed, StoreError> {
+        let lines = [&self.admin, &self.sip, &self.file].map(Secret::expose);
+        let text = Zeroizing::new(lines.join("\n"));
+        Ok(keys.seal(SECRETS, &device.to_string(), &text)?)
+    }
+
+    fn opened(keys: &Keys, device: Uuid, sealed: &Sealed) -> Result<Self, StoreError> {
+        let device = device.to_string();
+        let text = keys.open(SECRETS, &device, sealed)?;
+        let mut lines = text.expose().lines().map(Secret::new);
+        let mut next = || {
+            let broken = || KeyError::Broken(format!("{SECRETS} {device}"));
+            lines.next().ok_or_else(broken)
+        };
+        Ok(Self {
+            admin: next()?,
+            sip: next()?,
+            file: next()?,
+        })
+    }
 }
 
 /// Which telephones to list; what is none does not matter.
@@ -172,8 +220,14 @@ const SELECT: &str = "SELECT devices.*, users.extension, users.display_name,
     max(devices.updated_at, coalesce(users.updated_at, 0)) AS changed_at FROM devices
     LEFT JOIN users ON users.id = devices.user_id";
 
+fn sealed(row: &SqliteRow) -> Result<Sealed, sqlx::Error> {
+    Ok(Sealed {
+        key_id: row.try_get("key_id")?,
+        text: row.try_get("secrets")?,
+    })
+}
+
 fn record(row: &SqliteRow) -> Result<DeviceRecord, sqlx::Error> {
-    let secret = |column| row.try_get::<String, _>(column).map(Secret::new);
     Ok(DeviceRecord {
         id: id(row, "id")?,
         customer_id: id(row, "customer_id")?,
@@ -198,23 +252,19 @@ fn record(row: &SqliteRow) -> Result<DeviceRecord, sqlx::Error> {
         updated_at: time(row, "updated_at")?,
         version: row.try_get("version")?,
         changed_at: time(row, "changed_at")?,
-        secrets: DeviceSecrets {
-            admin: secret("admin_password")?,
-            sip: secret("sip_password")?,
-            file: secret("file_password")?,
-        },
+        sealed: sealed(row)?,
     })
 }
 
 /// Makes a telephone a user's, or lets it wait for its code, which is issued then.
 pub async fn insert(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Uuid,
     new: &NewDevice,
     at: OffsetDateTime,
 ) -> Result<DeviceRecord, StoreError> {
     let mac = new.address()?;
-    let user = users::find(connection, customer, new.user_id).await?;
+    let user = users::find(change, customer, new.user_id).await?;
     let mut faults = Faults::default();
     let whose = "must be a user of the customer";
     faults.demand(user.is_some(), "user_id", "unknown_user", whose);
@@ -228,7 +278,7 @@ pub async fn insert(
     };
     let wish = Wish {
         model: DeviceModel::of(&new.model),
-        is_listed: models::has(connection, customer, &new.model).await?,
+        is_listed: models::has(change, customer, &new.model).await?,
         method: new.method,
         mac,
         user: equipment,
@@ -239,14 +289,14 @@ pub async fn insert(
         faults.demand(false, field, code, fault.to_string());
     }
     faults.or(())?;
-    if active_of(connection, new.user_id).await?.is_some() {
+    if active_of(change, new.user_id).await?.is_some() {
         return Err(StoreError::Taken("devices.user_id".to_owned()));
     }
-    let device = add(connection, customer, new, mac, &extension, at).await?;
+    let device = add(change, customer, new, mac, &extension, at).await?;
     if new.method == DeviceMethod::Code {
-        codes::issue(connection, device, at).await?;
+        codes::issue(change, device, at).await?;
     }
-    written(connection, device).await
+    written(change, device).await
 }
 
 /// What a user has of what a telephone needs.
@@ -260,7 +310,7 @@ fn equipment(user: &users::UserSettings) -> Equipment {
 }
 
 async fn add(
-    connection: &mut SqliteConnection,
+    change: &mut Change,
     customer: Uuid,
     new: &NewDevice,
     mac: Option<Mac>,
@@ -271,10 +321,11 @@ async fn add(
     let state = DeviceState::begin(new.method);
     let activated = state.is_active().then_some(at);
     let device = new_id();
+    let secrets = DeviceSecrets::random().sealed(&change.keys(), device)?;
     sqlx::query(
-        "INSERT INTO devices (id, customer_id, user_id, model, method, mac, state, state_since, site, admin_password,
-         sip_username, sip_password, file_password, open_until, activated_at, welcome, created_at, updated_at, version)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+        "INSERT INTO devices (id, customer_id, user_id, model, method, mac, state, state_since, site, sip_username, secrets,
+         key_id, open_until, activated_at, welcome, created_at, updated_at, version)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
     )
     .bind(device.to_string())
     .bind(customer.to_string())
@@ -285,16 +336,15 @@ async fn add(
     .bind(state.name())
     .bind(micros(at))
     .bind(&new.site)
-    .bind(random.token(12))
     .bind(format!("{extension}-{}", random.token(8)))
-    .bind(random.token(24))
-    .bind(random.token(24))
+    .bind(secrets.text)
+    .bind(secrets.key_id)
     .bind(activated.map(|at| micros(at + OPEN_FOR)))
     .bind(activated.map(micros))
     .bind(Welcome::NotRequested.name())
     .bind(micros(at))
     .bind(micros(at))
-    .execute(connection)
+    .execute(&mut **change)
     .await?;
     Ok(device)
 }
@@ -507,10 +557,11 @@ fn search(query: &mut QueryBuilder<Sqlite>, text: &str) {
 /// credentials that anybody could have.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
+    keys: &Keys,
     customer: Option<Uuid>,
 ) -> Result<Vec<Phone>, StoreError> {
     const ALL: &str = "SELECT devices.id, devices.customer_id, devices.user_id, devices.mac, devices.sip_username,
-        devices.sip_password, users.extension, users.display_name, users.state = 'enabled' AS is_enabled,
+        devices.secrets, devices.key_id, users.extension, users.display_name, users.state = 'enabled' AS is_enabled,
         (SELECT number FROM numbers WHERE numbers.user_id = users.id AND numbers.number = users.default_did
             AND numbers.in_service AND numbers.source <> 'microsoft' AND numbers.kind = 'did') AS number
         FROM devices JOIN users ON users.id = devices.user_id
@@ -519,23 +570,24 @@ pub(super) async fn all(
         .build()
         .fetch_all(connection)
         .await?;
-    Ok(rows.iter().map(phone).collect::<Result<_, sqlx::Error>>()?)
+    rows.iter().map(|row| phone(row, keys)).collect()
 }
 
-fn phone(row: &SqliteRow) -> Result<Phone, sqlx::Error> {
+fn phone(row: &SqliteRow, keys: &Keys) -> Result<Phone, StoreError> {
     let text = |column| row.try_get::<String, _>(column);
     let number: Option<String> = row.try_get("number")?;
     let mac: Option<String> = row.try_get("mac")?;
     let mac = mac
         .map(|mac| parsed("mac", mac.parse::<Mac>()))
         .transpose()?;
+    let device = id(row, "id")?;
     Ok(Phone {
-        device: id(row, "id")?,
+        device,
         customer: id(row, "customer_id")?,
         user: optional_id(row, "user_id")?,
         extension: text("extension")?.into(),
         auth_user: text("sip_username")?.into(),
-        password: Secret::new(text("sip_password")?),
+        password: DeviceSecrets::opened(keys, device, &sealed(row)?)?.sip,
         display_name: text("display_name")?.into(),
         number: number
             .map(|number| parsed("number", number.parse()))

@@ -70,7 +70,8 @@ async fn a_password_is_kept_changed_or_removed() {
             .await
             .unwrap();
         assert_eq!(updated.password_set, expected.is_some());
-        let trunks = all(&mut change, None).await.unwrap();
+        let keys = change.keys();
+        let trunks = all(&mut change, &keys, None).await.unwrap();
         assert_eq!(trunks[0].password.as_ref().map(Secret::expose), expected);
     }
 }
@@ -85,7 +86,7 @@ async fn every_rule_is_told_by_its_field() {
                      "moh_method": "refer", "tone_country": "XX", "codecs": ["a/b"] },
     }));
     let Err(StoreError::Faults(faults)) =
-        insert(&mut store.read().await.unwrap(), None, &bad).await
+        insert(&mut store.rows().await.unwrap(), None, &bad).await
     else {
         panic!("accepted");
     };

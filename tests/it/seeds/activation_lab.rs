@@ -47,6 +47,11 @@ pub struct Setup {
 
 impl Lab {
     pub async fn start(setup: Setup) -> Self {
+        Self::start_with(setup, "").await
+    }
+
+    /// With more sections of the configuration.
+    pub async fn start_with(setup: Setup, sections: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
         let (theirs, public) = (
@@ -111,7 +116,8 @@ impl Lab {
                 microsoft.graph_base(),
                 names.address,
                 key(),
-            );
+            )
+            + sections;
         std::fs::write(file("tollgate.toml"), text).unwrap();
         let config = config::load(Some(&file("tollgate.toml")), []).unwrap();
         let sbc = Sbc::start(&config).await.unwrap();
@@ -350,7 +356,7 @@ fn configuration(directory: &tempfile::TempDir, teams: SocketAddr) -> String {
          [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
          [teams]\nproxies = [\"sip.pstnhub.microsoft.com:{}\"]\naddress_ranges = [\"127.0.0.0/8\"]\n\
          [media]\naddress = \"127.0.0.1\"\nport_min = {port_min}\nport_max = {}\n[dns]\nhosts = {{ {} }}\n\
-         [calls]\nmax_calls = 8\ndrain_timeout_s = 0\n[admin]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n",
+         [calls]\nmax_calls = 8\ndrain_timeout_s = 0\n[admin]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://localhost\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n",
         file("data"),
         file("sbc.pem"),
         file("sbc.key"),

@@ -4,6 +4,7 @@
 
 mod across;
 mod activation_lab;
+mod mail_sink;
 pub mod nameserver;
 mod ooma_activation;
 mod s0_activation;
@@ -11,10 +12,13 @@ mod s1_calls;
 mod s1_partner_portal;
 mod s2_enterprises;
 mod s2_registrations;
+mod s3_calls;
+mod s3_invitations;
 mod s3_upgrade;
 mod s4_activation;
 mod s4_desk_phones;
 mod s4_phone_files;
+mod wizard;
 
 use serde_json::Value;
 

@@ -154,6 +154,53 @@ async fn a_24_the_licence_decides_what_operators_do() {
     assert_eq!(codes, ["essentials", "essentials_plus", "pro"]);
 }
 
+/// A customer's operators do what the licence gives them, in the customer's name, and nothing beyond it or elsewhere.
+#[tokio::test]
+async fn a_24_operators_look_after_users_and_numbers() {
+    let api = Api::start().await;
+    let (id, path) = api.customer("acme").await;
+    let (_, other) = api.customer("other").await;
+    let operator = api.token(AccessRole::CustomerOperator, Some(id)).await;
+    let (_, service) = add(&api, &path, service("acme-1", 3)).await;
+    let users = format!("{path}/users");
+    let user = json!({ "upn": "jo@acme.example", "display_name": "Jo" });
+    let (status, body) = api.send(&operator, "POST", &users, user.clone()).await;
+    assert_eq!((status, code(&body)), (403, "license_required"));
+    let place = format!("{path}/services/{}", service["id"].as_str().unwrap());
+    let pro = json!({ "license_type": "pro" });
+    assert_eq!(api.patch(&place, pro).await.status(), 200);
+    let (status, made) = api.send(&operator, "POST", &users, user.clone()).await;
+    assert_eq!(status, 201, "{made}");
+    let number = json!({ "numbers": ["+14255550142"] });
+    let carrier = api.token(AccessRole::CarrierAdmin, None).await;
+    let numbers = format!("{path}/numbers");
+    let (status, body) = api.send(&carrier, "POST", &numbers, number.clone()).await;
+    assert_eq!(status, 201, "{body}");
+    let number_place = format!("{numbers}/+14255550142");
+    let whose = json!({ "user_id": made["id"] });
+    let (status, body) = api.send(&operator, "PATCH", &number_place, whose).await;
+    assert_eq!((status, &body["user_id"]), (200, &made["id"]), "{body}");
+    let audit = api.get("/api/v1/audit").await;
+    let mut own = audit["items"].as_array().unwrap().iter();
+    let own = own
+        .find(|event| event["role"] == "customer_operator")
+        .unwrap();
+    assert_eq!(own["on_behalf_of"], Value::Null, "it is its own business");
+    for (method, place, body, status) in [
+        ("POST", &numbers, number, 403),
+        ("PATCH", &place, json!({ "licensed_users": 400 }), 403),
+        ("PATCH", &path, json!({ "max_channels": 400 }), 403),
+        ("POST", &format!("{path}/sync"), Value::Null, 403),
+        ("GET", &format!("{path}/cdrs"), Value::Null, 403),
+        ("GET", &format!("{path}/trunks"), Value::Null, 403),
+        ("GET", &format!("{other}/users"), Value::Null, 404),
+        ("POST", &format!("{other}/users"), user, 404),
+    ] {
+        let (got, answer) = api.send(&operator, method, place, body).await;
+        assert_eq!(got, status, "{method} {place}: {answer}");
+    }
+}
+
 /// What was bought bounds the users, and what the partner allows does, too: the smaller of the two.
 #[tokio::test]
 async fn a_06_no_more_users_than_were_bought() {

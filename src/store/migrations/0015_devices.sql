@@ -19,10 +19,9 @@ CREATE TABLE devices (
     state             TEXT    NOT NULL,
     state_since       INTEGER NOT NULL,
     site              TEXT,
-    admin_password    TEXT    NOT NULL,       -- of the telephone's own menu
     sip_username      TEXT    NOT NULL UNIQUE,
-    sip_password      TEXT    NOT NULL,
-    file_password     TEXT    NOT NULL,       -- by which it proves that its file is its own
+    secrets           TEXT    NOT NULL,       -- its passwords as JSON, sealed
+    key_id            TEXT    NOT NULL,
     open_until        INTEGER,                -- until then the first who asks gets the file
     opened_at         INTEGER,
     activated_at      INTEGER,
@@ -47,7 +46,8 @@ CREATE TABLE activation_codes (
     seq        INTEGER PRIMARY KEY AUTOINCREMENT,
     device_id  TEXT    NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
     code_hash  BLOB    NOT NULL,
-    code       TEXT,
+    code       TEXT,                          -- sealed
+    key_id     TEXT,
     state      TEXT    NOT NULL,              -- live, used, void
     issued_at  INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
