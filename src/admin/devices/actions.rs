@@ -141,7 +141,7 @@ pub(in crate::admin) async fn deactivate(
     let record = take_away(&admin, &caller, &mut change, &before).await?;
     let generation = change.publish_for(&[record.customer_id]).await?;
     admin.devices.redirect(&admin.store, &record, false);
-    let mut view = DeviceView::new(&caller, record, None);
+    let mut view = DeviceView::new(&admin, &caller, record, None)?;
     view.wake = woken;
     let answer = changed(view.record.version, &view, generation);
     Ok((StatusCode::ACCEPTED, answer).into_response())

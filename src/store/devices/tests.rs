@@ -159,11 +159,11 @@ async fn a_telephone_comes_and_goes() {
 async fn the_database_allows_one_active_telephone() {
     let desk = Desk::new().await;
     desk.insert(&by_mac(desk.users[0], MAC)).await.unwrap();
-    let mut connection = desk.store.read().await.unwrap();
+    let mut change = desk.store.change().await.unwrap();
     let mut add_unseen = async |user, mac: &str| {
         let mac = mac.parse().ok();
         let new = by_mac(user, "");
-        add(&mut connection, desk.customer, &new, mac, "1", NOW).await
+        add(&mut change, desk.customer, &new, mac, "1", NOW).await
     };
     assert!(matches!(
         add_unseen(desk.users[0], "001565aabbcd").await,
