@@ -30,6 +30,15 @@ pub(super) struct Registration {
     #[serde(flatten)]
     record: RegistrationRecord,
     /// How it stands.
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+/// How a registration stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RegistrationStanding)]
+pub(super) struct Standing {
+    /// Where it is.
     state: RegistrationState,
     /// The exchange's last answer; null if nobody answered, or nobody was asked yet.
     last_code: Option<u16>,
@@ -46,10 +55,19 @@ pub(super) struct Registration {
     next_attempt_at: Option<OffsetDateTime>,
 }
 
-impl Registration {
-    fn new(record: RegistrationRecord, view: Option<&RegistrationView>) -> Self {
+impl Standing {
+    /// Of one that nobody asked for yet, if it is wanted at all.
+    pub fn fresh(wanted: bool) -> Self {
+        let mut fresh = Self::of(None);
+        if wanted {
+            fresh.state = RegistrationState::Pending;
+        }
+        fresh
+    }
+
+    /// As is known of it.
+    pub fn of(view: Option<&RegistrationView>) -> Self {
         Self {
-            record,
             state: view.map_or(RegistrationState::Disabled, |view| view.state),
             last_code: view.and_then(|view| view.last_code),
             last_reason: view.and_then(|view| view.last_reason.clone()),
@@ -258,11 +276,8 @@ pub(super) async fn restart(
 
 /// A registration that has just been written: nobody knows yet what comes of it.
 fn fresh(record: RegistrationRecord) -> Registration {
-    let mut fresh = Registration::new(record, None);
-    if fresh.record.settings.enabled && fresh.record.serves {
-        fresh.state = RegistrationState::Pending;
-    }
-    fresh
+    let standing = Standing::fresh(record.settings.enabled && record.serves);
+    Registration { record, standing }
 }
 
 /// These, and how they stand.
@@ -271,11 +286,20 @@ async fn standing(
     records: Vec<RegistrationRecord>,
 ) -> Result<Vec<Registration>, ApiError> {
     let ids = records.iter().map(|record| record.id).collect();
-    let ask = |answer| CallRequest::Registrations { ids, answer };
-    let views = admin.calls.ask(ask).await?;
+    let views = views(admin, ids).await?;
     let shown = records.into_iter().map(|record| {
         let view = views.iter().find(|view| view.id == record.id);
-        Registration::new(record, view)
+        let standing = Standing::of(view);
+        Registration { record, standing }
     });
     Ok(shown.collect())
+}
+
+/// What calls know of these registrations.
+pub(super) async fn views(
+    admin: &Admin,
+    ids: Vec<Uuid>,
+) -> Result<Vec<RegistrationView>, ApiError> {
+    let ask = |answer| CallRequest::Registrations { ids, answer };
+    admin.calls.ask(ask).await
 }

@@ -4,24 +4,73 @@ use super::auth::Caller;
 use super::body::{Body, Search, patched};
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
-use crate::directory::Role;
-use crate::store::{Change, StoreError, TrunkRecord, TrunkSettings, trunks};
+use super::registrations::{Standing, views};
+use crate::directory::{Auth, Role, TrunkState};
+use crate::store::{Change, Listed, StoreError, TrunkRecord, TrunkSettings, trunks};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::SqliteConnection;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-type Listing = Result<Json<List<TrunkRecord>>, ApiError>;
+type Listing = Result<Json<List<Trunk>>, ApiError>;
 type Answered = Result<Response, ApiError>;
+
+/// A trunk, and how it is registered.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TrunkAndStanding)]
+pub(super) struct Trunk {
+    /// What is stored of it.
+    #[serde(flatten)]
+    record: TrunkRecord,
+    /// How its registration stands; null where `auth` is not `register`.
+    registration: Option<Standing>,
+}
+
+impl Trunk {
+    fn registers(record: &TrunkRecord) -> bool {
+        record.settings.auth == Auth::Register
+    }
+
+    /// One that has just been written.
+    fn fresh(record: TrunkRecord) -> Self {
+        let wanted = record.settings.state != TrunkState::Disabled;
+        let registration = Self::registers(&record).then(|| Standing::fresh(wanted));
+        Self {
+            record,
+            registration,
+        }
+    }
+}
+
+/// These, and how those stand that register.
+async fn standing(admin: &Admin, records: Vec<TrunkRecord>) -> Result<Vec<Trunk>, ApiError> {
+    let registering = records.iter().filter(|record| Trunk::registers(record));
+    let ids: Vec<_> = registering.map(|record| record.id).collect();
+    let views = match ids.is_empty() {
+        true => Vec::new(),
+        false => views(admin, ids).await?,
+    };
+    let shown = records.into_iter().map(|record| {
+        let view = views.iter().find(|view| view.id == record.id);
+        let registration = Trunk::registers(&record).then(|| Standing::of(view));
+        Trunk {
+            record,
+            registration,
+        }
+    });
+    Ok(shown.collect())
+}
 
 /// Trunks of a customer, oldest first
 #[utoipa::path(
     get, path = "/api/v1/customers/{id}/trunks", tag = "trunks", operation_id = "list_trunks",
     params(("id" = Uuid, Path), Paging),
-    responses((status = 200, body = List<TrunkRecord>), (status = 404, body = Problem))
+    responses((status = 200, body = List<Trunk>), (status = 404, body = Problem))
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
@@ -35,7 +84,7 @@ pub(super) async fn list(
 /// Trunks shared by all customers, oldest first
 #[utoipa::path(
     get, path = "/api/v1/trunks", tag = "trunks", operation_id = "list_shared_trunks", params(Paging),
-    responses((status = 200, body = List<TrunkRecord>))
+    responses((status = 200, body = List<Trunk>))
 )]
 pub(super) async fn list_shared(
     State(admin): State<Admin>,
@@ -49,7 +98,7 @@ pub(super) async fn list_shared(
 #[utoipa::path(
     post, path = "/api/v1/customers/{id}/trunks", tag = "trunks", operation_id = "create_trunk",
     params(("id" = Uuid, Path)), request_body = TrunkSettings,
-    responses((status = 201, body = TrunkRecord), (status = 403, body = Problem), (status = 404, body = Problem),
+    responses((status = 201, body = Trunk), (status = 403, body = Problem), (status = 404, body = Problem),
               (status = 409, body = Problem), (status = 422, body = Problem))
 )]
 pub(super) async fn create(
@@ -64,7 +113,7 @@ pub(super) async fn create(
 /// Add a trunk for all customers
 #[utoipa::path(
     post, path = "/api/v1/trunks", tag = "trunks", operation_id = "create_shared_trunk", request_body = TrunkSettings,
-    responses((status = 201, body = TrunkRecord), (status = 409, body = Problem), (status = 422, body = Problem))
+    responses((status = 201, body = Trunk), (status = 409, body = Problem), (status = 422, body = Problem))
 )]
 pub(super) async fn create_shared(
     State(admin): State<Admin>,
@@ -78,7 +127,7 @@ pub(super) async fn create_shared(
 #[utoipa::path(
     get, path = "/api/v1/customers/{id}/trunks/{trunk}", tag = "trunks", operation_id = "show_trunk",
     params(("id" = Uuid, Path), ("trunk" = Uuid, Path)),
-    responses((status = 200, body = TrunkRecord), (status = 404, body = Problem))
+    responses((status = 200, body = Trunk), (status = 404, body = Problem))
 )]
 pub(super) async fn show(
     State(admin): State<Admin>,
@@ -92,7 +141,7 @@ pub(super) async fn show(
 /// A shared trunk
 #[utoipa::path(
     get, path = "/api/v1/trunks/{trunk}", tag = "trunks", operation_id = "show_shared_trunk",
-    params(("trunk" = Uuid, Path)), responses((status = 200, body = TrunkRecord), (status = 404, body = Problem))
+    params(("trunk" = Uuid, Path)), responses((status = 200, body = Trunk), (status = 404, body = Problem))
 )]
 pub(super) async fn show_shared(
     State(admin): State<Admin>,
@@ -107,7 +156,7 @@ pub(super) async fn show_shared(
 #[utoipa::path(
     patch, path = "/api/v1/customers/{id}/trunks/{trunk}", tag = "trunks", operation_id = "change_trunk",
     params(("id" = Uuid, Path), ("trunk" = Uuid, Path), ("If-Match" = String, Header)), request_body = TrunkSettings,
-    responses((status = 200, body = TrunkRecord), (status = 403, body = Problem), (status = 404, body = Problem),
+    responses((status = 200, body = Trunk), (status = 403, body = Problem), (status = 404, body = Problem),
               (status = 409, body = Problem), (status = 412, body = Problem), (status = 422, body = Problem),
               (status = 428, body = Problem))
 )]
@@ -125,7 +174,7 @@ pub(super) async fn change(
 #[utoipa::path(
     patch, path = "/api/v1/trunks/{trunk}", tag = "trunks", operation_id = "change_shared_trunk",
     params(("trunk" = Uuid, Path), ("If-Match" = String, Header)), request_body = TrunkSettings,
-    responses((status = 200, body = TrunkRecord), (status = 404, body = Problem), (status = 409, body = Problem),
+    responses((status = 200, body = Trunk), (status = 404, body = Problem), (status = 409, body = Problem),
               (status = 412, body = Problem), (status = 422, body = Problem), (status = 428, body = Problem))
 )]
 pub(super) async fn change_shared(
@@ -177,9 +226,10 @@ async fn list_of(
 ) -> Listing {
     let (page, mut connection) = (paging.page()?, admin.store.read().await?);
     check_customer(caller, &mut connection, customer).await?;
-    Ok(Json(
-        trunks::list(&mut connection, customer, page).await?.into(),
-    ))
+    let Listed { items, next } = trunks::list(&mut connection, customer, page).await?;
+    drop(connection);
+    let items = standing(admin, items).await?;
+    Ok(Json(Listed { items, next }.into()))
 }
 
 async fn create_for(
@@ -205,11 +255,13 @@ async fn create_for(
             Some(&record),
         )
         .await?;
+    let generation = publish(change, customer).await?;
+    let version = record.version;
     Ok(created(
         &location,
-        record.version,
-        &record,
-        publish(change, customer).await?,
+        version,
+        &Trunk::fresh(record),
+        generation,
     ))
 }
 
@@ -225,7 +277,17 @@ async fn show_of(
     let record = trunks::find(&mut connection, customer, id)
         .await?
         .ok_or_else(ApiError::not_found)?;
-    Ok(shown(headers, record.version, &record))
+    drop(connection);
+    let (version, registers) = (record.version, Trunk::registers(&record));
+    let mut found = standing(admin, vec![record]).await?;
+    let found = found.pop().ok_or_else(ApiError::not_found)?;
+    // How it stands is no part of its version: such an answer is always whole.
+    let whole = HeaderMap::new();
+    Ok(shown(
+        if registers { &whole } else { headers },
+        version,
+        &found,
+    ))
 }
 
 async fn change_of(
@@ -250,7 +312,8 @@ async fn change_of(
         .audit(&mut change, "update", None, Some(&before), Some(&record))
         .await?;
     let generation = publish(change, customer).await?;
-    Ok(changed(record.version, &record, generation))
+    let version = record.version;
+    Ok(changed(version, &Trunk::fresh(record), generation))
 }
 
 async fn delete_of(

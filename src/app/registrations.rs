@@ -46,7 +46,8 @@ impl Noted {
         Some(Self {
             at: OffsetDateTime::now_utc(),
             kind,
-            customer: *customer,
+            // What concerns all customers is in metrics and in the trunk itself.
+            customer: (*customer)?,
             detail: json!({ "registration_id": id, "state": is, "code": code, "reason": reason }),
         })
     }
@@ -88,7 +89,7 @@ mod tests {
         use RegistrationState::{Expired, Failed, Leaving, Pending, Registered};
         let kind = |was, is| {
             let report = Report::Registration {
-                customer: Uuid::nil(),
+                customer: Some(Uuid::nil()),
                 id: Uuid::nil(),
                 was,
                 is,

@@ -22,9 +22,9 @@ use super::{Calls, Direction, Hints, Report};
 use crate::base::Redact;
 use crate::directory::{
     Admission, Attempt, Customer, Denial, Denied, Dialled, Directory, GatewayState, NumberFormat,
-    Route,
+    Origin, Route, Trunk,
 };
-use crate::sip::{Message, Name, ServerKey, Source, Uri};
+use crate::sip::{Message, Name, NameAddr, ServerKey, Source, Uri};
 
 /// A refused INVITE, with as much as was found out about it.
 struct Refused {
@@ -162,7 +162,7 @@ impl Calls {
         let request = Attempt {
             origin: &origin,
             request_host: uri.host,
-            called: uri.user.unwrap_or_default(),
+            called: called(message, &uri, &origin),
             caller: &caller.number,
             random: core.random.u64(),
         };
@@ -288,7 +288,27 @@ fn refused_of(peer: &Option<Peer>, customer: &Arc<Customer>, refusal: Refusal) -
     }
 }
 
-/// Whether a call could go by users of exchanges only, of whom none is registered.
+/// The user part of who is called: of the Request-URI, unless that is the Contact of a trunk's registration. Then the
+/// registrar has put the number elsewhere: into P-Called-Party-ID (RFC 7315 §4.2), or it left it in To.
+fn called<'a>(message: &'a Message, uri: &Uri<'a>, origin: &Origin) -> &'a str {
+    let user = uri.user.unwrap_or_default();
+    let is_contact = |trunk: &Arc<Trunk>| {
+        let line = trunk.line.as_ref();
+        trunk.user().is_none() && line.is_some_and(|line| *line.token == *user)
+    };
+    if !origin.trunks().iter().any(is_contact) {
+        return user;
+    }
+    let named = |name| {
+        let address = NameAddr::parse(message.header(name)?.bytes()).ok()?;
+        Uri::parse(address.uri).ok()?.user
+    };
+    named(Name::PCalledPartyId)
+        .or_else(|| named(Name::To))
+        .unwrap_or_default()
+}
+
+/// Whether a call could only go where we are to be registered, and are not.
 fn is_unregistered(core: &Core, admission: &Admission) -> bool {
     let is_away = |route: &Route| match route {
         Route::Trunk(trunk) => {

@@ -179,14 +179,36 @@ impl Core {
         let uri = Uri::parse(message.request_uri()).ok();
         let user = uri.and_then(|uri| uri.user);
         let line = user.and_then(|user| self.directory.registration_of_token(user));
-        let Some(line) = line else {
-            return self.directory.origin(source);
-        };
-        let trunk = line.trunk(self.standing.at(line.id));
         let address = source.remote.ip().to_canonical();
+        let Some(line) = line else {
+            return self.directory.origin(source).or_else(|denied| {
+                self.registered_origin(address, source.transport)
+                    .ok_or(denied)
+            });
+        };
+        let place = self.standing.at(line.id);
+        let trunk = match self.directory.trunk(line.id) {
+            Some(trunk) => trunk.standing_at(place),
+            None => line.trunk(place),
+        };
         match trunk.acl.iter().any(|network| network.contains(&address)) {
             true => Ok(Origin::Trunk(trunk.into())),
             false => Err(Denied::UnknownPeer),
+        }
+    }
+
+    /// The trunks whose registrations stand at an address that no list names.
+    fn registered_origin(&self, address: IpAddr, transport: Transport) -> Option<Origin> {
+        let ids = self.standing.trunks_at(address);
+        let trunks = ids.filter_map(|id| self.directory.trunk(id));
+        let trunks = trunks.filter(|trunk| trunk.transport == transport);
+        let mut trunks: Vec<_> = trunks
+            .map(|trunk| Arc::new(trunk.standing_at(Some(address))))
+            .collect();
+        match trunks.len() {
+            0 => None,
+            1 => trunks.pop().map(Origin::Trunk),
+            _ => Some(Origin::Shared(trunks)),
         }
     }
 

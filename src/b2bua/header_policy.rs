@@ -106,7 +106,7 @@ impl Passage<'_> {
     }
 
     fn is_own_exchange(&self) -> bool {
-        self.peer.trunk().is_some_and(|trunk| trunk.line.is_some())
+        self.peer.trunk().and_then(|trunk| trunk.user()).is_some()
     }
 
     /// A number as the peer writes it.

@@ -328,7 +328,7 @@ fn request_uri(peer: &Peer, hop: &Hop, called: &str, extras: &Extras) -> (String
             } else {
                 ""
             };
-            // What a user of an exchange calls is in the exchange's domain, wherever the request is sent.
+            // Whoever is registered calls in the domain of the registration, wherever the request is sent.
             let place = match &trunk.line {
                 Some(line) => bracketed(&line.pbx.domain),
                 None => format!("{host}{port}"),
@@ -374,21 +374,24 @@ fn from(
         );
         value.extend_from_slice(b"\" ");
     }
-    let line = peer.trunk().and_then(|trunk| trunk.line.as_ref());
-    let uri = match (caller, peer, line) {
+    let user = peer.trunk().and_then(|trunk| trunk.user());
+    let uri = match (caller, peer, user) {
         // An exchange knows its user, whom it alone can hide from others.
-        (_, _, Some(line)) => format!("<{}>", line.aor()),
+        (_, _, Some(user)) => format!("<{}>", user.aor()),
         (ANONYMOUS, ..) => "<sip:anonymous@anonymous.invalid>".to_owned(),
         (_, Peer::Teams(..), _) => format!(
             "<sip:{}@{};user=phone>",
             escape(caller),
             own_host(core, peer, transport)
         ),
-        (_, Peer::Trunk(trunk), _) => format!(
-            "<sip:{}@{}>",
-            escape(&trunk.number_format.write(caller)),
-            own_host(core, peer, transport)
-        ),
+        (_, Peer::Trunk(trunk), _) => {
+            let place = match &trunk.line {
+                Some(line) => bracketed(&line.pbx.domain),
+                None => own_host(core, peer, transport),
+            };
+            let number = trunk.number_format.write(caller);
+            format!("<sip:{}@{place}>", escape(&number))
+        }
     };
     value.extend_from_slice(uri.as_bytes());
     value

@@ -198,8 +198,8 @@ pub enum Report {
     PeerChanged,
     /// A registration at an exchange is in another state than before.
     Registration {
-        /// Whose.
-        customer: Uuid,
+        /// Whose; none of a trunk that all customers share.
+        customer: Option<Uuid>,
         /// Which.
         id: Uuid,
         /// Before.

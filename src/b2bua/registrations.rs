@@ -488,7 +488,7 @@ impl Registrations {
             }
             self.deadlines.extend(deadline.map(|at| (at, key)));
         }
-        core.standing.set(client.line.id, client.stands_at());
+        core.standing.set(&client.line, client.stands_at());
         let counted = (!is_over).then(|| (client.state(), client.failing_code()));
         let before = std::mem::replace(&mut client.noted.counted, counted);
         if before != counted {
@@ -522,7 +522,7 @@ impl Registrations {
             return;
         };
         self.by_line.remove(&client.line.id);
-        core.standing.set(client.line.id, None);
+        core.standing.set(&client.line, None);
         let next = client.successor.or_else(|| {
             let id = self.waiting.pop_first()?;
             core.directory.registrations().get(&id).cloned()

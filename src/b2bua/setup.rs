@@ -44,10 +44,10 @@ pub(super) fn attempts(core: &Core, routes: &[Route]) -> VecDeque<Attempt> {
     attempts.into()
 }
 
-/// An exchange as the registration of a user there lets us know it: its dialogs' requests come from where that stands.
+/// A peer as our registration there lets us know it: its dialogs' requests come from where that stands.
 fn standing(core: &Core, trunk: &Arc<Trunk>) -> Arc<Trunk> {
     match &trunk.line {
-        Some(line) => line.trunk(core.standing.at(line.id)).into(),
+        Some(line) => trunk.standing_at(core.standing.at(line.id)).into(),
         None => Arc::clone(trunk),
     }
 }

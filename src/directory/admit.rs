@@ -170,9 +170,8 @@ impl Directory {
         trunk: &Arc<Trunk>,
         line: &Registration,
     ) -> Result<Admission, Denial> {
-        let customer = self
-            .customer(line.customer)
-            .ok_or_else(|| Denial::of_nobody(Denied::NumberNotInService))?;
+        let customer = line.customer.and_then(|id| self.customer(id));
+        let customer = customer.ok_or_else(|| Denial::of_nobody(Denied::NumberNotInService))?;
         check_states(customer)?;
         let serves = |number: &&Number| self.may_present(customer, Some(number));
         let number = line.numbers.iter().find(serves);
@@ -192,7 +191,7 @@ impl Directory {
 
     fn admit_from_trunk(&self, attempt: &Attempt) -> Result<Admission, Denial> {
         if let Origin::Trunk(trunk) = attempt.origin
-            && let Some(line) = &trunk.line
+            && let Some(line) = trunk.user()
         {
             return self.admit_on_line(attempt, trunk, line);
         }

@@ -183,8 +183,8 @@ impl Directory {
             }
         }
         for registration in rows.registrations {
-            let holding = of(&mut holdings, registration.customer);
-            holding.registrations.push(registration);
+            let owner = registration.customer.unwrap_or_default();
+            of(&mut holdings, owner).registrations.push(registration);
         }
 
         let mut directory = Self {
@@ -199,7 +199,7 @@ impl Directory {
             announcements: rows.announcements,
             ..Self::default()
         };
-        directory.put_trunks(None, shared, &mut errors);
+        directory.put_trunks(None, true, shared, &mut errors);
         for (_, holding) in holdings {
             directory.put(holding, &mut errors);
         }
@@ -243,8 +243,13 @@ impl Directory {
         self.put_gateways(&customer, holding.gateways, errors);
         self.put_numbers(customer.id, holding.numbers, errors);
         self.put_extensions(customer.id, holding.extensions, errors);
-        self.put_trunks(Some(customer.id), holding.trunks, errors);
-        self.put_registrations(&customer, holding.registrations, errors);
+        // Nobody registers for a customer whose calls would be refused.
+        let may_call = customer.admin_state == AdminState::Enabled
+            && customer.activation_state.is_in_service();
+        self.put_trunks(Some(customer.id), may_call, holding.trunks, errors);
+        if may_call {
+            self.put_registrations(customer.id, holding.registrations, errors);
+        }
         self.customers.insert(customer.id, Arc::new(customer));
     }
 
@@ -341,6 +346,7 @@ impl Directory {
     fn put_trunks(
         &mut self,
         owner: Option<Uuid>,
+        may_call: bool,
         mut rows: Vec<Trunk>,
         errors: &mut Vec<CompileError>,
     ) {
@@ -359,7 +365,13 @@ impl Directory {
                     name: trunk.name.clone(),
                 });
             }
-            let trunk = Arc::new(trunk);
+            let line = Registration::of_trunk(&trunk).map(Arc::new);
+            if let Some(line) = line.as_ref().filter(|_| may_call) {
+                let (token, held) = (line.token.clone(), Arc::clone(line));
+                self.registrations_by_token.insert(token, held);
+                self.registrations.insert(line.id, Arc::clone(line));
+            }
+            let trunk = Arc::new(Trunk { line, ..trunk });
             self.access.add(&trunk);
             self.trunks.insert(trunk.id, trunk.clone());
             held.push(trunk);
@@ -369,16 +381,13 @@ impl Directory {
         }
     }
 
-    /// Nobody registers for a customer whose calls would be refused.
     fn put_registrations(
         &mut self,
-        customer: &Customer,
+        customer: Uuid,
         mut rows: Vec<Registration>,
         errors: &mut Vec<CompileError>,
     ) {
-        let may_call = customer.admin_state == AdminState::Enabled
-            && customer.activation_state.is_in_service();
-        if !may_call || rows.is_empty() {
+        if rows.is_empty() {
             return;
         }
         rows.sort_unstable_by_key(|row| row.id);
@@ -395,15 +404,14 @@ impl Directory {
             for number in row.numbers.iter() {
                 // A number of several users calls by the first.
                 self.registrations_by_number
-                    .entry((customer.id, *number))
+                    .entry((customer, *number))
                     .or_insert_with(|| Arc::clone(&row));
             }
             self.registrations_by_token.insert(token, Arc::clone(&row));
             self.registrations.insert(id, Arc::clone(&row));
             held.push(row);
         }
-        self.registrations_by_customer
-            .insert(customer.id, held.into());
+        self.registrations_by_customer.insert(customer, held.into());
     }
 
     /// Forgets a customer with all that it has.
@@ -424,6 +432,10 @@ impl Directory {
         for trunk in trunks.iter().flat_map(|trunks| trunks.iter()) {
             self.trunks.remove(&trunk.id);
             self.access.remove(trunk);
+            if let Some(line) = &trunk.line {
+                self.registrations.remove(&line.id);
+                self.registrations_by_token.remove(&line.token);
+            }
         }
         let registrations = self.registrations_by_customer.remove(&customer);
         for row in registrations.iter().flat_map(|rows| rows.iter()) {

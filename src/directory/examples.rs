@@ -109,7 +109,8 @@ pub fn registration(user: &str, customer: &Customer, numbers: &[&str]) -> Regist
     };
     Registration {
         id: id(user),
-        customer: customer.id,
+        registrant: Registrant::User,
+        customer: Some(customer.id),
         numbers: numbers.iter().map(|n| n.parse().unwrap()).collect(),
         username: user.into(),
         auth_name: format!("auth-{user}").into(),

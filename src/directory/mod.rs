@@ -33,7 +33,7 @@ pub use profile::{
 };
 pub use region::Region;
 pub(crate) use registration::bracketed;
-pub use registration::{Pbx, Registration};
+pub use registration::{Pbx, Registrant, Registration};
 pub use trunk::{Auth, Role, Secret, Trunk, TrunkState};
 
 use crate::audio::{Announcement, Clip};
@@ -125,7 +125,7 @@ impl Directory {
         self.trunks.values()
     }
 
-    /// Everybody in whose name we register at an exchange: of customers that may call only.
+    /// Everybody in whose name we register somewhere: users of exchanges, and trunks; of customers that may call only.
     pub fn registrations(&self) -> &imbl::OrdMap<Uuid, Arc<Registration>> {
         &self.registrations
     }

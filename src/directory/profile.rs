@@ -63,6 +63,12 @@ pub struct Profile {
     pub moh_method: MohMethod,
     /// With `moh_method` `refer`: the user part of the exchange's own music.
     pub moh_target: Option<String>,
+    /// With `auth` `register`: the user part of the address-of-record, such as the main number; none for `username`.
+    pub main_line: Option<String>,
+    /// With `auth` `register`: what stands behind the `@` of the address-of-record; none for `host`.
+    pub sip_domain: Option<String>,
+    /// With `auth` `register`: how long a registration is to last, in seconds.
+    pub register_expires_s: u32,
     /// ISO 3166 code of the country whose ringback the peer's people know (ITU-T E.180 Supplement 2); none for what the
     /// ITU recommends.
     pub tone_country: Option<String>,
@@ -122,6 +128,9 @@ impl Profile {
             announcements: Announcements::Off,
             moh_method: MohMethod::Reinvite,
             moh_target: None,
+            main_line: None,
+            sip_domain: None,
+            register_expires_s: 3600,
             tone_country: None,
         }
     }

@@ -34,13 +34,24 @@ pub struct Pbx {
     pub profile: Profile,
 }
 
-/// One user of such an exchange.
+/// In whose name a registration is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registrant {
+    /// One user of an exchange: its calls are that user's.
+    User,
+    /// A trunk: its calls are those of all numbers that the peer sends here.
+    Trunk,
+}
+
+/// One user of such an exchange, or a trunk whose peer wants to be told where we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
     /// Never used again.
     pub id: Uuid,
-    /// Whose.
-    pub customer: Uuid,
+    /// In whose name.
+    pub registrant: Registrant,
+    /// Whose; none of a trunk that all customers share.
+    pub customer: Option<Uuid>,
     /// The numbers at Teams of whom it stands for: calls on the registration reach the first, and calls of any of them go
     /// out by the exchange.
     pub numbers: Box<[Number]>,
@@ -69,6 +80,39 @@ impl Registration {
         self.pbx.hop.transport.unwrap_or(Transport::Udp)
     }
 
+    /// The registration of a trunk whose peer wants one.
+    pub(super) fn of_trunk(trunk: &Trunk) -> Option<Self> {
+        if trunk.auth != Auth::Register {
+            return None;
+        }
+        let auth_name = trunk.username.as_deref()?;
+        let profile = &trunk.profile;
+        let domain = profile.sip_domain.as_ref().unwrap_or(&trunk.host);
+        let pbx = Pbx {
+            id: trunk.id,
+            name: trunk.name.clone(),
+            kind: PbxKind::Generic,
+            domain: domain.clone(),
+            registrar: domain.clone(),
+            hop: trunk.hop(),
+            expires_s: profile.register_expires_s,
+            keep_alive: (trunk.transport == Transport::Udp).then_some(KEEP_ALIVE),
+            acl: trunk.acl.clone(),
+            profile: profile.clone(),
+        };
+        Some(Self {
+            id: trunk.id,
+            registrant: Registrant::Trunk,
+            customer: trunk.customer,
+            numbers: Box::default(),
+            username: profile.main_line.as_deref().unwrap_or(auth_name).into(),
+            auth_name: auth_name.into(),
+            password: trunk.password.clone()?,
+            token: format!("t{}", trunk.id.simple()).into(),
+            pbx: Arc::new(pbx),
+        })
+    }
+
     /// The exchange as calls of this user see it: a trunk that these addresses may send from. Channels are counted by
     /// exchange.
     pub fn trunk(self: &Arc<Self>, from: impl IntoIterator<Item = IpAddr>) -> Trunk {
@@ -76,7 +120,7 @@ impl Registration {
         let from = from.into_iter().map(|ip| IpNet::from(ip.to_canonical()));
         Trunk {
             id: pbx.id,
-            customer: Some(self.customer),
+            customer: self.customer,
             name: pbx.name.clone(),
             role: Role::Pbx,
             transport: self.transport(),
@@ -118,6 +162,9 @@ impl Registration {
     }
 }
 
+/// How often the way to us is kept open where a trunk registers by UDP: NATs forget within half a minute (RFC 5626 §4.4.1).
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+
 /// A host as it stands in a URI.
 pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') {
@@ -147,6 +194,24 @@ mod tests {
         assert_eq!((trunk.id, trunk.role), (line.pbx.id, Role::Pbx));
         assert_eq!(line.aor(), "sip:1001@pbx.example");
         assert!(!format!("{line:?}").contains("s3same"));
+    }
+
+    /// A trunk that registers does so as its main line, at its own place, with its own proof; others do not.
+    #[test]
+    fn a_trunk_registers_as_its_main_line() {
+        let mut trunk = super::super::examples::trunk("carrier", None);
+        trunk.username = Some("account-7".into());
+        trunk.password = Some(Secret::new("s3same"));
+        assert_eq!(Registration::of_trunk(&trunk), None);
+        trunk.auth = Auth::Register;
+        let line = Registration::of_trunk(&trunk).unwrap();
+        assert_eq!(line.aor(), "sip:account-7@carrier.example");
+        trunk.profile.main_line = Some("+4930123450".into());
+        trunk.profile.sip_domain = Some("tel.example".into());
+        let line = Registration::of_trunk(&trunk).unwrap();
+        assert_eq!(line.aor(), "sip:+4930123450@tel.example");
+        assert_eq!(line.pbx.hop, trunk.hop());
+        assert_eq!((&*line.auth_name, line.id), ("account-7", trunk.id));
     }
 
     /// A new password needs no new binding; another name or place does.

@@ -1,8 +1,9 @@
-use super::{NumberFormat, Profile, Registration};
+use super::{NumberFormat, Profile, Registrant, Registration};
 use crate::sip::{Hop, Realm, Transport};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -48,7 +49,8 @@ pub struct Trunk {
     pub state: TrunkState,
     /// How it differs from others.
     pub profile: Profile,
-    /// The user of an exchange as whom we speak to it; none on a trunk, where we are ourselves.
+    /// The registration by which the peer knows us: that of one user of an exchange, or of the whole trunk where `auth` is
+    /// [`Auth::Register`]; none where it knows us by our address.
     pub line: Option<Arc<Registration>>,
 }
 
@@ -61,6 +63,20 @@ impl Trunk {
             transport: Some(self.transport),
             realm: Realm::Trunk,
         }
+    }
+
+    /// The user of an exchange as whom we speak to it; none where we are ourselves.
+    pub fn user(&self) -> Option<&Arc<Registration>> {
+        let line = self.line.as_ref()?;
+        (line.registrant == Registrant::User).then_some(line)
+    }
+
+    /// The same where requests may also come from where its registration stands.
+    pub fn standing_at(&self, place: Option<IpAddr>) -> Self {
+        let place = place.map(|ip| IpNet::from(ip.to_canonical()));
+        let mut trunk = self.clone();
+        trunk.acl.extend(place);
+        trunk
     }
 }
 
@@ -93,6 +109,9 @@ pub enum Auth {
     IpAcl,
     /// By its address, and each INVITE by digest (RFC 7616) with the trunk's user name and password.
     Digest,
+    /// By its address, or by that of the registrar where we are registered with the trunk's user name and password: calls
+    /// come to the Contact of that registration, and go out while it stands.
+    Register,
 }
 
 impl Auth {
@@ -101,6 +120,7 @@ impl Auth {
         match self {
             Self::IpAcl => "ip_acl",
             Self::Digest => "digest",
+            Self::Register => "register",
         }
     }
 }

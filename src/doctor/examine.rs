@@ -531,17 +531,18 @@ pub fn judged_large(trunk: &Trunk, at: SocketAddr, failure: Option<&String>) -> 
 
 /// What is provisioned of a trunk, against where it is.
 pub fn settings(trunk: &Trunk, targets: &[Target]) -> Check {
-    if trunk.acl.is_empty() {
+    if trunk.acl.is_empty() && trunk.auth != Auth::Register {
         return Check::fault(
             ACCESS,
             "acl is empty: nobody is let in",
             "add the networks that the peer sends from",
         );
     }
-    if trunk.auth == Auth::Digest && (trunk.username.is_none() || trunk.password.is_none()) {
+    let is_proven = trunk.username.is_some() && trunk.password.is_some();
+    if trunk.auth != Auth::IpAcl && !is_proven {
         return Check::fault(
             ACCESS,
-            "auth is digest without username or password",
+            format!("auth is {} without username or password", trunk.auth.name()),
             "set both",
         );
     }

@@ -6,7 +6,7 @@
 use super::error::Faults;
 use super::rows::{id, json, micros, new_id, now, of, optional_id, time};
 use super::{Change, Keys, Listed, Page, Password, StoreError, pbxs, users};
-use crate::directory::{self, Number, Secret};
+use crate::directory::{self, Number, Registrant, Secret};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -361,7 +361,8 @@ pub(super) async fn all(
         let username = found.settings.username;
         compiled.push(directory::Registration {
             id: found.id,
-            customer: found.customer_id,
+            registrant: Registrant::User,
+            customer: Some(found.customer_id),
             numbers: numbers
                 .filter_map(|text| text.parse::<Number>().ok())
                 .collect(),

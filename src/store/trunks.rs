@@ -188,19 +188,11 @@ impl TrunkSettings {
         if let Some(password) = &password {
             faults.length("password", password.expose(), 1, 128);
         }
-        if self.auth == Auth::Digest {
-            faults.demand(
-                self.username.is_some(),
-                "username",
-                "required",
-                "is needed for digest",
-            );
-            faults.demand(
-                password.is_some(),
-                "password",
-                "required",
-                "is needed for digest",
-            );
+        if self.auth != Auth::IpAcl {
+            let needed = format!("is needed where auth is {}", self.auth.name());
+            let username = self.username.is_some();
+            faults.demand(username, "username", "required", &*needed);
+            faults.demand(password.is_some(), "password", "required", &*needed);
         }
         if let Some(seconds) = self.options_ping_s {
             faults.demand(
@@ -303,6 +295,7 @@ pub(super) fn networks(acl: &[String], faults: &mut Faults) -> Vec<IpNet> {
 
 /// The rules of a profile.
 pub(super) fn check_profile(profile: &Profile, faults: &mut Faults) {
+    check_registration(profile, faults);
     faults.demand(
         profile.min_se_s >= 90,
         "profile.min_se_s",
@@ -336,12 +329,8 @@ pub(super) fn check_profile(profile: &Profile, faults: &mut Faults) {
         "must be 0 to 60",
     );
     let target = profile.moh_target.as_deref();
-    let is_user = |target: &str| {
-        let unreserved = |c: u8| c.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&c);
-        (1..=64).contains(&target.len()) && target.bytes().all(unreserved)
-    };
     faults.demand(
-        target.is_none_or(is_user),
+        target.is_none_or(is_user_part),
         "profile.moh_target",
         "format",
         "must be the user part of a SIP URI",
@@ -375,6 +364,35 @@ pub(super) fn check_profile(profile: &Profile, faults: &mut Faults) {
             "must be a codec's name",
         );
     }
+}
+
+fn check_registration(profile: &Profile, faults: &mut Faults) {
+    let main_line = profile.main_line.as_deref();
+    faults.demand(
+        main_line.is_none_or(is_user_part),
+        "profile.main_line",
+        "format",
+        "must be the user part of a SIP URI",
+    );
+    let domain = profile.sip_domain.as_deref();
+    faults.demand(
+        domain.is_none_or(|domain| domain.parse::<IpAddr>().is_ok() || is_domain(domain)),
+        "profile.sip_domain",
+        "host",
+        "must be a domain name, or an address without brackets",
+    );
+    faults.demand(
+        (60..=86_400).contains(&profile.register_expires_s),
+        "profile.register_expires_s",
+        "range",
+        "must be 60 to 86400",
+    );
+}
+
+/// What needs no escape there (RFC 3261 §25.1).
+fn is_user_part(text: &str) -> bool {
+    let unreserved = |c: u8| c.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&c);
+    (1..=64).contains(&text.len()) && text.bytes().all(unreserved)
 }
 
 fn record(row: &SqliteRow) -> Result<TrunkRecord, sqlx::Error> {

@@ -28,4 +28,5 @@ mod reliable;
 mod replaces;
 mod timers;
 mod transfer;
+mod trunk_registrations;
 mod why;

@@ -143,7 +143,7 @@ fn held(rows: &Rows, id: Uuid) -> Holding {
         registrations: rows
             .registrations
             .iter()
-            .filter(|r| r.customer == id)
+            .filter(|r| r.customer == Some(id))
             .cloned()
             .collect(),
     }
@@ -334,7 +334,7 @@ fn registrations_go_with_their_customer() {
     });
     assert_eq!(Directory::compile(rows.clone()).unwrap_err().len(), 1);
     rows.registrations = vec![Registration {
-        customer: Uuid::nil(),
+        customer: Some(Uuid::nil()),
         ..line
     }];
     assert!(Directory::compile(rows).is_err());

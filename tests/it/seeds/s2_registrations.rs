@@ -357,3 +357,57 @@ async fn t_24_p_25_registrations_follow_a_sync() {
     assert!(text.contains("tollgate_registers_sent_total"), "{text}");
     lab.close().await;
 }
+
+/// A trunk with `auth` `register` is registered as its main line; it tells how that stands, and never its password. It is
+/// refused without one, and its registrar forgets it when it goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trunk_registers_and_tells_how_that_stands() {
+    let lab = lab().await;
+    let trunks = format!("{}/trunks", lab.customer());
+    let mut body = json!({
+        "name": "main", "role": "pbx", "transport": "udp", "host": lab.pbx.address.ip(), "port": lab.pbx.address.port(),
+        "auth": "register", "username": "a1001", "profile": { "main_line": "1001" },
+    });
+    let (status, refused) = lab.api("POST", &trunks, body.clone()).await;
+    assert_eq!(
+        (status, &refused["errors"][0]["field"]),
+        (422, &json!("password"))
+    );
+    body["password"] = json!("secret-1001");
+    let (status, made) = lab.api("POST", &trunks, body).await;
+    assert_eq!(
+        (status, &made["registration"]["state"]),
+        (201, &json!("pending")),
+        "{made}"
+    );
+    assert!(!made.to_string().contains("secret-1001"), "{made}");
+    let bindings = bound(&lab, 1).await;
+    assert_eq!(bindings[0].0, "1001");
+    let path = format!("{trunks}/{}", made["id"].as_str().unwrap());
+    let mut shown = json!(null);
+    for _ in 0..1500 {
+        shown = lab.api("GET", &path, json!(null)).await.1;
+        if shown["registration"]["state"] == "registered" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(shown["registration"]["last_code"], 200, "{shown}");
+    assert!(shown["registration"]["expires_at"].is_string(), "{shown}");
+    let (_, listed) = lab.api("GET", &trunks, json!(null)).await;
+    let items = listed["items"].as_array().unwrap();
+    let of = |name: &str| items.iter().find(|trunk| trunk["name"] == name).unwrap();
+    assert_eq!(of("main")["registration"]["state"], "registered");
+    assert!(
+        items.iter().any(|trunk| trunk["registration"].is_null()),
+        "others do not register: {listed}"
+    );
+    let (status, _) = lab
+        .api("PATCH", &path, json!({ "state": "disabled" }))
+        .await;
+    assert_eq!(status, 200);
+    bound(&lab, 0).await;
+    let (_, shown) = lab.api("GET", &path, json!(null)).await;
+    assert_eq!(shown["registration"]["state"], "disabled", "{shown}");
+    lab.close().await;
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollgate::b2bua::{Config, RegistrationConfig, UnknownPeers};
 use tollgate::directory::{
     ActivationState, AdminState, Auth, Customer, Gateway, GatewayState, NumberFormat, Pbx, PbxKind,
-    PhoneNumber, Profile, Region, Registration, Role, Rows, Secret, Trunk, TrunkState,
+    PhoneNumber, Profile, Region, Registrant, Registration, Role, Rows, Secret, Trunk, TrunkState,
 };
 use tollgate::sip::{self, Hop, Realm, Transport};
 use uuid::Uuid;
@@ -279,7 +279,8 @@ pub fn exchange() -> Pbx {
 pub fn line(n: u32, numbers: &[&str], pbx: &Arc<Pbx>) -> Registration {
     Registration {
         id: Uuid::from_u128(0x11_0000 + u128::from(n)),
-        customer: ACME,
+        registrant: Registrant::User,
+        customer: Some(ACME),
         numbers: numbers.iter().map(|n| n.parse().expect("E.164")).collect(),
         username: format!("10{n}").into(),
         auth_name: format!("auth-10{n}").into(),
