@@ -5,6 +5,7 @@ use super::body::Search;
 use super::error::{ApiError, Problem};
 use crate::directory::{ActivationState, Secret};
 use crate::microsoft::{Authorize, Login, Microsoft, MicrosoftError, Pkce};
+use crate::onboarding::Answer;
 use crate::provisioning::activation::{CONSENT_LASTS, Event, Failure, State};
 use crate::store::activations::{self, ConsentQuestion};
 use crate::store::events;
@@ -109,7 +110,7 @@ pub(super) async fn callback(
         let detail = "this link was used before, or its time is over";
         ApiError::new(StatusCode::GONE, "state_unknown", detail)
     };
-    if let Some(answer) = super::invite::answered(&admin, &hash, &back).await? {
+    if let Some(answer) = super::invite::answered(&admin, &hash, back.answer()).await? {
         return Ok(answer);
     }
     if !activations::is_asked(&mut *admin.store.read().await?, &hash).await? {
@@ -200,9 +201,18 @@ async fn consented(
 
 impl Callback {
     /// The tenant that consented, if an administrator says so.
-    pub(super) fn consented(&self) -> Option<Uuid> {
+    fn consented(&self) -> Option<Uuid> {
         self.tenant
             .filter(|_| is_true(self.admin_consent.as_deref()))
+    }
+
+    /// The same for an invitation.
+    fn answer(&self) -> Answer<'_> {
+        let description = self.error_description.as_deref().unwrap_or_default();
+        Answer {
+            error: self.error.as_deref().map(|error| (error, description)),
+            tenant: self.consented(),
+        }
     }
 }
 

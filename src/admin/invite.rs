@@ -2,7 +2,6 @@
 //! stands here but what they need.
 
 use super::Admin;
-use super::consent::Callback;
 use super::error::{ApiError, Problem};
 use crate::onboarding::{Answer, Asked};
 use crate::provisioning::InvitationState;
@@ -152,13 +151,8 @@ pub(super) async fn go_on(
 pub(super) async fn answered(
     admin: &Admin,
     state_hash: &[u8; 32],
-    back: &Callback,
+    answer: Answer<'_>,
 ) -> Result<Option<Response>, ApiError> {
-    let description = back.error_description.as_deref().unwrap_or_default();
-    let answer = Answer {
-        error: back.error.as_deref().map(|error| (error, description)),
-        tenant: back.consented(),
-    };
     let Some(invitation) = admin.onboarding.answered(state_hash, answer).await? else {
         return Ok(None);
     };
