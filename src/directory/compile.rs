@@ -191,6 +191,7 @@ impl Directory {
             }
         }
         for registration in rows.registrations {
+            // Rows are of users, whom a customer has; one without is told as one of an unknown customer.
             let owner = registration.customer.unwrap_or_default();
             of(&mut holdings, owner).registrations.push(registration);
         }

@@ -178,15 +178,29 @@ impl Store {
             account.scope,
             Some(now() + SESSION_LASTS),
         );
-        self.keep_session(&account, &new).await?;
-        Ok(Some(new))
+        let kept = self.keep_session(&account, &expected, &new).await?;
+        Ok(kept.then_some(new))
     }
 
-    async fn keep_session(&self, account: &Account, new: &NewToken) -> Result<(), StoreError> {
+    /// False if the account has gone or has another password since this one was looked at.
+    async fn keep_session(
+        &self,
+        account: &Account,
+        hash: &[u8; 32],
+        new: &NewToken,
+    ) -> Result<bool, StoreError> {
         const END: &str = "UPDATE tokens SET revoked_at = ?1 WHERE account_id = ?2 AND revoked_at IS NULL AND seq <= (
             SELECT seq FROM tokens WHERE account_id = ?2 AND revoked_at IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?3)";
         const FORGET: &str = "DELETE FROM tokens WHERE account_id = ? AND expires_at < ?";
         let mut change = self.rows().await?;
+        let still = sqlx::query("SELECT 1 FROM accounts WHERE id = ? AND hash = ?")
+            .bind(account.id.to_string())
+            .bind(&hash[..])
+            .fetch_optional(&mut *change)
+            .await?;
+        if still.is_none() {
+            return Ok(false);
+        }
         super::tokens::insert(&mut change, new, Some(account.id)).await?;
         sqlx::query(END)
             .bind(micros(now()))
@@ -200,7 +214,8 @@ impl Store {
             .bind(micros(now() - Duration::days(30)))
             .execute(&mut *change)
             .await?;
-        change.keep().await
+        change.keep().await?;
+        Ok(true)
     }
 }
 
@@ -279,6 +294,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// A password that is changed while somebody signs in with the old one opens nothing.
+    #[tokio::test]
+    async fn a_password_that_changes_meanwhile_opens_nothing() {
+        let (_folder, store) = fresh().await;
+        let role = AccessRole::Noc;
+        let account = store
+            .set_account("root", &secret("correct horse battery"), role, None)
+            .await
+            .unwrap();
+        let new = new_token("root", role, None, None);
+        let kept = store.keep_session(&account, &[7; 32], &new).await.unwrap();
+        assert!(!kept);
+        let text = new.text.expose();
+        assert_eq!(store.tokens().authenticate(text).await.unwrap(), None);
     }
 
     /// One more sign-in than may be ends the oldest.
