@@ -27,7 +27,7 @@ pub use channels::{ChannelPermit, Ledger, Usage};
 pub use compile::{CompileError, Config, Holding, Rows};
 pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
-pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
+pub use number::{Dialled, Forwarded, Number, NumberError, NumberFormat, PhoneNumber};
 pub use pbx_kind::PbxKind;
 pub use phone::{ACTIVATE, Mac, Phone, bootstrap_mac, bootstrap_user};
 pub use profile::{
@@ -65,6 +65,8 @@ pub struct Directory {
     numbers: imbl::HashMap<Number, PhoneNumber>,
     numbers_by_customer: imbl::HashMap<Uuid, Arc<[Number]>>,
     extensions: imbl::HashMap<Uuid, Arc<HashMap<Number, PhoneNumber>>>,
+    /// By customers that have some: further numbers of users, and the first ones.
+    forwarded: imbl::HashMap<Uuid, Arc<HashMap<Number, Number>>>,
     trunks: imbl::HashMap<Uuid, Arc<Trunk>>,
     /// All but disabled ones.
     trunks_by_customer: imbl::HashMap<Option<Uuid>, Arc<[Arc<Trunk>]>>,
@@ -172,6 +174,12 @@ impl Directory {
         let own = self.extensions.get(&customer);
         own.and_then(|own| own.get(number))
             .or_else(|| self.number(number))
+    }
+
+    /// The first number of the user whose further number this is: there it rings, as long as both are in service.
+    pub(crate) fn forwarded(&self, customer: &Customer, number: &Number) -> Option<Number> {
+        let to = *self.forwarded.get(&customer.id)?.get(number)?;
+        self.may_present(customer, Some(&to)).then_some(to)
     }
 
     /// Who owns a number, in service or not.

@@ -131,13 +131,14 @@ impl Change {
         let generation = generation(self).await?;
         let mut holdings = Vec::with_capacity(customers.len());
         for id in customers {
-            let (dids, extensions) = numbers::all(self, Some(id)).await?;
+            let serving = numbers::all(self, Some(id)).await?;
             holdings.push(Holding {
                 id,
                 customer: customers::all(self, Some(id), &music).await?.pop(),
                 gateways: gateways::all(self, Some(id)).await?,
-                numbers: dids,
-                extensions,
+                numbers: serving.dids,
+                extensions: serving.extensions,
+                forwarded: serving.forwarded,
                 trunks: trunks::all(self, &keys, Some(id)).await?,
                 registrations: registrations::all(self, &keys, Some(id)).await?,
                 phones: devices::all(self, &keys, Some(id)).await?,
@@ -201,7 +202,7 @@ pub(super) async fn load(
 ) -> Result<Rows, StoreError> {
     let music = music.load(connection).await?;
     let announced = |which| Some((which, music.get(&Piece::Announcement(which).key())?.clone()));
-    let (dids, extensions) = numbers::all(connection, None).await?;
+    let serving = numbers::all(connection, None).await?;
     Ok(Rows {
         announcements: Announcement::ALL
             .into_iter()
@@ -212,8 +213,9 @@ pub(super) async fn load(
         regions: regions::all(connection).await?,
         customers: customers::all(connection, None, &music).await?,
         gateways: gateways::all(connection, None).await?,
-        numbers: dids,
-        extensions,
+        numbers: serving.dids,
+        extensions: serving.extensions,
+        forwarded: serving.forwarded,
         trunks: trunks::all(connection, keys, None).await?,
         registrations: registrations::all(connection, keys, None).await?,
         phones: devices::all(connection, keys, None).await?,

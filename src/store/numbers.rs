@@ -5,7 +5,7 @@ use super::rows::{
     id, micros, named, now, of, optional_id, optional_named, optional_time, parsed, time,
 };
 use super::{Listed, Page, StoreError, customers};
-use crate::directory::{Number, PhoneNumber};
+use crate::directory::{Forwarded, Number, PhoneNumber};
 use crate::provisioning::{
     Assignment, Desired, Disposition, Held, NumberKind, NumberSource, NumberStatus, Verdict,
 };
@@ -512,32 +512,73 @@ pub async fn held(
     Ok(rows.iter().map(held).collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// What calls may go by, of all customers or of one: numbers of everybody's first, then those that are customers' own. What
-/// no Sync has seen is left out, so that nothing but a Sync changes what calls may go by.
+/// Lets further numbers of users ring where the first one of the same user does. How many changed.
+pub async fn follow_users(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+) -> Result<u64, StoreError> {
+    const UPDATE: &str = "UPDATE numbers SET forwards_to = now.forwards_to
+        FROM (SELECT n.seq, first.number AS forwards_to FROM numbers n
+            LEFT JOIN users u ON u.id = n.user_id
+            LEFT JOIN numbers first ON first.user_id = u.id AND first.number = u.default_did AND first.number <> n.number
+            WHERE n.customer_id = ?) AS now
+        WHERE numbers.seq = now.seq AND numbers.forwards_to IS NOT now.forwards_to";
+    let changed = sqlx::query(UPDATE)
+        .bind(customer.to_string())
+        .execute(connection)
+        .await?;
+    Ok(changed.rows_affected())
+}
+
+/// What calls may go by.
+#[derive(Debug)]
+pub(super) struct Serving {
+    /// Numbers of everybody's.
+    pub dids: Vec<PhoneNumber>,
+    /// Those that are customers' own.
+    pub extensions: Vec<PhoneNumber>,
+    /// Those of either kind that ring elsewhere.
+    pub forwarded: Vec<Forwarded>,
+}
+
+/// What calls may go by, of all customers or of one. What no Sync has seen is left out, so that nothing but a Sync changes
+/// what calls may go by.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
     customer: Option<Uuid>,
-) -> Result<(Vec<PhoneNumber>, Vec<PhoneNumber>), StoreError> {
+) -> Result<Serving, StoreError> {
     const SELECT: &str =
-        "SELECT number, customer_id, in_service, kind = 'did' AS is_did FROM numbers
+        "SELECT number, customer_id, in_service, kind = 'did' AS is_did, forwards_to FROM numbers
         WHERE customer_id IS NOT NULL AND source <> 'microsoft' AND (in_service OR status IS NOT 'needs_sync')";
     let rows = of(SELECT, " AND customer_id = ", customer)
         .build()
         .fetch_all(connection)
         .await?;
     let (mut dids, mut extensions) = (Vec::with_capacity(rows.len()), Vec::new());
+    let mut forwarded = Vec::new();
     for row in &rows {
         let phone = PhoneNumber {
             number: parsed("number", row.try_get::<String, _>("number")?.parse())?,
             customer: id(row, "customer_id")?,
             in_service: row.try_get("in_service")?,
         };
+        if let Some(to) = row.try_get::<Option<String>, _>("forwards_to")? {
+            forwarded.push(Forwarded {
+                customer: phone.customer,
+                number: phone.number,
+                to: parsed("forwards_to", to.parse())?,
+            });
+        }
         match row.try_get("is_did")? {
             true => dids.push(phone),
             false => extensions.push(phone),
         }
     }
-    Ok((dids, extensions))
+    Ok(Serving {
+        dids,
+        extensions,
+        forwarded,
+    })
 }
 
 async fn written(

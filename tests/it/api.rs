@@ -1437,9 +1437,9 @@ fn cdr(id: u128, customer: Uuid) -> Cdr {
     }
 }
 
-/// T-14, T-15: the customer sees its own records when the partner lets it, those from before too.
+/// The customer sees its own records when the partner lets it, those from before too.
 #[tokio::test]
-async fn call_detail_records_are_shown_to_whom_they_concern() {
+async fn t_14_call_detail_records_are_shown_to_whom_they_concern() {
     let api = Api::start().await;
     let (acme, acme_path) = api.customer("acme").await;
     let (other, _) = api.customer("other").await;
