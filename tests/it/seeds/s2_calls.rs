@@ -67,6 +67,9 @@ async fn t_32_further_numbers_ring_where_the_first_one_does() {
         let (status, answer) = lab.api("POST", &below(path), body).await;
         assert_eq!(status, 201, "{answer}");
     };
+    let granted = json!({ "state": "granted" });
+    let consent = below("/co-management");
+    assert_eq!(lab.customers_api("PUT", &consent, granted).await.0, 200);
     made("/numbers", json!({ "numbers": [FURTHER] })).await;
     let user = json!({ "upn": "jo@contoso.example", "display_name": "Jo", "offering": "trunk",
         "default_did": TEAMS_NUMBER, "forwarded_dids": [FURTHER] });
