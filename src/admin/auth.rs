@@ -62,6 +62,9 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/partners/{partner}",                RECORDS),
     ("PATCH",  "/api/v1/partners/{partner}",                EDIT),
     ("DELETE", "/api/v1/partners/{partner}",                EDIT),
+    ("POST",   "/api/v1/partners/{partner}/invitation",     EDIT),
+    ("GET",    "/activate/{token}",                         Allowed::Anybody),
+    ("POST",   "/activate/{token}",                         Allowed::Anybody),
 
     ("GET",    "/api/v1/pbx-types",                         READ),
     ("POST",   "/api/v1/pbx-types",                         CARRIER),
@@ -175,6 +178,7 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("POST",   "/api/v1/customers/{id}/invitations/{invitation}/resend", EDIT),
     ("POST",   "/api/v1/customers/{id}/m365/validate",      EDIT),
     ("GET",    "/invite/{token}",                           Allowed::Anybody),
+    ("POST",   "/invite/{token}",                           Allowed::Anybody),
     ("POST",   "/invite/{token}/start-authentication",      Allowed::Anybody),
     ("POST",   "/invite/{token}/continue",                  Allowed::Anybody),
 
@@ -587,8 +591,9 @@ mod tests {
         for (method, path, allowed) in ROUTES {
             let Allowed::Roles(roles) = allowed else {
                 // Who has the link of an invitation is the one who was invited; who signs in has a password.
-                let proves_itself =
-                    path.starts_with("/invite/{token}/") || *path == "/api/v1/session";
+                let proves_itself = path.starts_with("/invite/{token}")
+                    || *path == "/activate/{token}"
+                    || *path == "/api/v1/session";
                 assert!(*method == "GET" || proves_itself, "{method} {path}");
                 continue;
             };

@@ -7,6 +7,7 @@
 //! Who may use which route stands in one table, in `auth`.
 
 mod action_items;
+mod activate;
 mod activation;
 mod announcements;
 mod answer;

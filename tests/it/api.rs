@@ -483,7 +483,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 "/healthz" | "/readyz" | "/api/v1/openapi.json" | "/oauth/callback"
             );
             let session = template == "/api/v1/session";
-            let open = open || template.starts_with("/invite/") || session && method == "POST";
+            let link = template.starts_with("/invite/") || template.starts_with("/activate/");
+            let open = open || link || session && method == "POST";
             for token in [None, Some("tg_wrong"), Some("")] {
                 let mut request = api.request(&method, &path);
                 if let Some(token) = token {

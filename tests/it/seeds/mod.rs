@@ -11,6 +11,7 @@ mod s0_activation;
 mod s1_calls;
 mod s1_partner_portal;
 mod s2_enterprises;
+mod s2_invitations;
 mod s2_registrations;
 mod s3_calls;
 mod s3_invitations;
