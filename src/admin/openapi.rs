@@ -2,7 +2,7 @@ use super::error::Problem;
 use super::{
     Admin, action_items, activate, activation, announcements, audit, calls, catalogues, cdrs,
     co_management, consent, customers, devices, diagnosis, events, gateways, health, invitations,
-    invite, ladder, media, music, numbers, partners, pbxs, regions, registrations, services,
+    invite, ladder, media, music, numbers, oidc, partners, pbxs, regions, registrations, services,
     session, sync, trunks, upgrades, users, why,
 };
 use axum::Json;
@@ -91,6 +91,8 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(health::readyz))
         .routes(routes!(document))
         .routes(routes!(session::show, session::sign_in, session::sign_out))
+        .routes(routes!(oidc::begin))
+        .routes(routes!(oidc::callback))
         .routes(routes!(regions::list, regions::create))
         .routes(routes!(regions::show, regions::change, regions::delete))
         .routes(routes!(partners::list, partners::create))

@@ -269,7 +269,7 @@ async fn visible(
             own.is_some() && (own == Some(id) || own == record.settings.parent_id)
         }
         AccessRole::CarrierAdmin | AccessRole::Noc => true,
-        AccessRole::CustomerAdmin | AccessRole::CustomerOperator => false,
+        AccessRole::CustomerAdmin | AccessRole::CustomerOperator | AccessRole::EndUser => false,
     };
     sees.then_some(record).ok_or_else(ApiError::not_found)
 }

@@ -11,6 +11,7 @@
 pub mod cli;
 mod control;
 mod graph;
+mod keys;
 mod login;
 mod script;
 mod telephony;

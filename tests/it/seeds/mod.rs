@@ -7,6 +7,7 @@ mod activation_lab;
 mod mail_sink;
 pub mod nameserver;
 mod ooma_activation;
+mod people;
 mod s0_activation;
 mod s1_calls;
 mod s1_partner_portal;
