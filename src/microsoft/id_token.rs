@@ -265,7 +265,11 @@ impl Claims {
                 (Some(_), Some(object)) => object.to_string(),
                 _ => self.sub,
             },
-            name: self.preferred_username.or(self.email),
+            // An address that people can set themselves is good enough to show, not to tell them by.
+            name: match tenant_id {
+                Some(_) => self.preferred_username,
+                None => self.preferred_username.or(self.email),
+            },
             global_administrator: tenant_id.is_some() && self.wids.iter().any(is_global),
             tenant_id,
         }
