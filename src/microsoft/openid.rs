@@ -219,19 +219,20 @@ impl OpenId {
                 Err(MicrosoftError::new(Fault::Unreachable, detail))
             }
         };
-        match (asked, &known.provider) {
-            (Ok(provider), _) => {
+        let error = match asked {
+            Ok(provider) => {
                 let provider = Arc::new(provider);
                 known.provider = Some(provider.clone());
-                Ok(provider)
+                return Ok(provider);
             }
-            // Whatever it said last: keys live longer than an hour.
-            (Err(error), Some(provider)) => {
-                tracing::info!(%error, "what the OpenID provider publishes is not renewed");
-                Ok(provider.clone())
-            }
-            (Err(error), None) => Err(error),
-        }
+            Err(error) => error,
+        };
+        let Some(provider) = &known.provider else {
+            return Err(error);
+        };
+        // Whatever it said last: keys live longer than an hour.
+        tracing::info!(%error, "what the OpenID provider publishes is not renewed");
+        Ok(provider.clone())
     }
 
     async fn ask(&self, now: OffsetDateTime) -> Result<Provider, MicrosoftError> {

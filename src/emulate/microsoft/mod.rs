@@ -18,7 +18,7 @@ mod telephony;
 mod world;
 
 pub use script::{Logged, Rule};
-pub use world::{Domain, Tenant, World};
+pub use world::{Domain, Tenant, User, World};
 
 use axum::Router;
 use axum::http::StatusCode;

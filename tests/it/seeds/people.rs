@@ -200,7 +200,7 @@ async fn a_user_is_that_user_and_strangers_are_nobody() {
         .send_as(token, "GET", "/api/v1/session", Value::Null)
         .await;
     assert_eq!((me.0, &me.1["token_id"]), (200, &session["token_id"]));
-    for path in [&path, "/api/v1/customers", "/api/v1/events"] {
+    for path in [path.as_str(), "/api/v1/customers", "/api/v1/events"] {
         assert_eq!(lab.send_as(token, "GET", path, Value::Null).await.0, 403);
     }
     let (status, kim) = sign_in(&lab, &user("kim@contoso.example")).await;
