@@ -301,6 +301,8 @@ pub(super) async fn resend(
     let mut change = admin.store.rows().await?;
     let customer = caller.customer(&mut change, id).await?;
     let before = own(&admin, &mut change, id, invitation).await?;
+    let over = || ApiError::conflict("invitation_over", "it has done its work, or was taken back");
+    let state = before.state.on(InvitationEvent::Renewed).ok_or_else(over)?;
     if let Some(next) = before.email_requested_at.map(|at| at + RESEND_PAUSE)
         && now < next
     {
@@ -309,8 +311,6 @@ pub(super) async fn resend(
         let early = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "resend_too_early", detail);
         return Err(early.retry_after(seconds));
     }
-    let over = || ApiError::conflict("invitation_over", "it has done its work, or was taken back");
-    let state = before.state.on(InvitationEvent::Renewed).ok_or_else(over)?;
     let service = match before.service_id {
         None => None,
         Some(service) => services::find(&mut change, id, service).await?,
