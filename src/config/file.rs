@@ -39,6 +39,7 @@ pub struct Config {
     pub why: Kept,
     pub audit: Kept,
     pub admin: Admin,
+    pub sign_in: SignIn,
     pub seats: Seats,
     pub phone_files: PhoneFiles,
     pub mail: Mail,
@@ -323,6 +324,28 @@ pub struct Admin {
     pub redact_for: Vec<AccessRole>,
     #[serde(deserialize_with = "optional")]
     pub public_url: Option<String>,
+}
+
+/// `[sign_in]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct SignIn {
+    #[serde(deserialize_with = "optional")]
+    pub issuer: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub client_id: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub client_secret: Option<Secret>,
+    #[serde(deserialize_with = "optional")]
+    pub client_secret_file: Option<PathBuf>,
+    pub roots: String,
+    pub plain_http: bool,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
 }
 
 /// `[seats]`

@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 16] = [
+const ALL: [(&str, &str, &str); 18] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -35,6 +35,8 @@ const ALL: [(&str, &str, &str); 16] = [
     migration!("0014", "people"),
     migration!("0015", "devices"),
     migration!("0016", "forwarded_numbers"),
+    migration!("0017", "registration"),
+    migration!("0018", "openid"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

@@ -532,7 +532,7 @@ async fn a_link_is_revoked_resent_and_expires() {
         "{again}"
     );
     let second = page(&again);
-    assert_eq!(wizard.public("GET", &first).await.0, 404);
+    assert_eq!(wizard.public("GET", &first).await.0, 410);
     assert_eq!(wizard.public("GET", &second).await.0, 200);
     invitation(&wizard, &entered, |now| now["email_sent"] == "sent").await;
     let letters = wizard.mail.letters();

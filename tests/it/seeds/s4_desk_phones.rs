@@ -251,6 +251,43 @@ async fn d_10_a_code_of_13_digits() {
     assert!(!table.contains(fresh["code"].as_str().unwrap()), "{table}");
 }
 
+/// Provisioning §8.2: a user who signs in sees the code of their own telephone and has the mail about it sent again; another's
+/// is not there for them, and nothing else can be done with their own.
+#[tokio::test]
+async fn d_10_a_user_sees_the_code_of_their_own_telephone() {
+    let office = Office::new(2).await;
+    let mut devices = Vec::new();
+    for user in &office.users {
+        devices.push(office.assign(user, "yealink-t46u", None).await.1);
+    }
+    let user: Uuid = office.users[0].parse().unwrap();
+    let token = office.api.token(AccessRole::EndUser, Some(user)).await;
+    let send =
+        async |method: &str, path: &str| office.api.send(&token, method, path, Value::Null).await;
+    let below = |device: &Value, verb: &str| {
+        format!("/api/v1/devices/{}/{verb}", device["id"].as_str().unwrap())
+    };
+    let (own, other) = (&devices[0], &devices[1]);
+    let (_, me) = send("GET", "/api/v1/session").await;
+    assert_eq!(
+        (&me["role"], &me["device_id"]),
+        (&json!("end_user"), &own["id"])
+    );
+    let (status, shown) = send("GET", &below(own, "activation-code")).await;
+    assert_eq!((status, &shown), (200, &own["activation_code"]));
+    let (status, sent) = send("POST", &below(own, "resend-welcome")).await;
+    assert_eq!((status, &sent["has_code"]), (202, &json!(true)));
+    for (method, verb) in [("GET", "activation-code"), ("POST", "resend-welcome")] {
+        assert_eq!(send(method, &below(other, verb)).await.0, 404);
+    }
+    for verb in ["activation-code", "reboot", "deactivate", "swap"] {
+        assert_eq!(send("POST", &below(own, verb)).await.0, 403, "{verb}");
+    }
+    let (status, _) = office.act(own, "deactivate", Value::Null).await;
+    assert_eq!(status, 202, "from then on it is nobody's");
+    assert_eq!(send("GET", &below(own, "activation-code")).await.0, 404);
+}
+
 /// The mail is to be sent again, with the code that the telephone waits for now.
 #[tokio::test]
 async fn d_11_the_welcome_mail_has_the_code() {
