@@ -441,9 +441,7 @@ impl Directory {
     /// The customer's trunks, then the shared carriers.
     pub(super) fn trunk_routes(&self, customer: &Customer, random: u64) -> Vec<Route> {
         let owners = [Some(customer.id), None];
-        let trunks = owners
-            .iter()
-            .filter_map(|owner| self.trunks_by_customer.get(owner));
+        let trunks = owners.iter().map(|owner| self.trunks_of(*owner));
         trunks
             .flat_map(|trunks| in_order_of_trial(trunks, random))
             .map(Route::Trunk)

@@ -67,7 +67,8 @@ pub struct Directory {
     extensions: imbl::HashMap<Uuid, Arc<HashMap<Number, PhoneNumber>>>,
     /// By customers that have some: further numbers of users, and the first ones.
     forwarded: imbl::HashMap<Uuid, Arc<HashMap<Number, Number>>>,
-    trunks: imbl::HashMap<Uuid, Arc<Trunk>>,
+    /// Ordered, as registrations are.
+    trunks: imbl::OrdMap<Uuid, Arc<Trunk>>,
     /// All but disabled ones.
     trunks_by_customer: imbl::HashMap<Option<Uuid>, Arc<[Arc<Trunk>]>>,
     access: AccessList,
@@ -132,6 +133,17 @@ impl Directory {
     /// All trunks but disabled ones, in no order.
     pub fn trunks(&self) -> impl Iterator<Item = &Arc<Trunk>> {
         self.trunks.values()
+    }
+
+    /// The same by their ids.
+    pub fn trunks_by_id(&self) -> &imbl::OrdMap<Uuid, Arc<Trunk>> {
+        &self.trunks
+    }
+
+    /// Those of a customer, or those that all customers share.
+    pub fn trunks_of(&self, customer: Option<Uuid>) -> &[Arc<Trunk>] {
+        let held = self.trunks_by_customer.get(&customer);
+        held.map(|held| &**held).unwrap_or_default()
     }
 
     /// Everybody in whose name we register somewhere: users of exchanges, and trunks; of customers that may call only.

@@ -8,6 +8,8 @@ use crate::audio::Announcement;
 use crate::directory::{CompileError, Config, Directory, Holding, Rows};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -113,7 +115,7 @@ impl Change {
         self.assert_nothing_left_out(&directory).await?;
         let generation = directory.generation;
         self.transaction.commit().await?;
-        self.store.directory.store(directory.into());
+        retire(self.store.directory.swap(directory.into()));
         Ok(generation)
     }
 
@@ -165,6 +167,20 @@ impl Change {
 }
 
 type Compiled = Result<Directory, Vec<CompileError>>;
+
+/// How often it is asked whether a directory is obeyed no more.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Lets a directory go when nobody else has it, and where nobody waits: millions of numbers are not given back at once, and
+/// whoever lets go last does it.
+fn retire(mut directory: Arc<Directory>) {
+    tokio::spawn(async move {
+        while Arc::get_mut(&mut directory).is_none() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        spawn_blocking(move || drop(directory));
+    });
+}
 
 async fn in_background(compile: impl FnOnce() -> Compiled + Send + 'static) -> Compiled {
     spawn_blocking(compile)

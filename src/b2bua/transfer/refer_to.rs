@@ -122,8 +122,9 @@ impl Call {
         let own = self.own_trunk(leg)?;
         let mut others: Vec<_> = core
             .directory
-            .trunks()
-            .filter(|t| t.customer == own.customer && t.id != own.id)
+            .trunks_of(own.customer)
+            .iter()
+            .filter(|t| t.id != own.id)
             .filter(|t| t.state == TrunkState::InService)
             .collect();
         others.sort_by_key(|trunk| trunk.priority);
