@@ -121,8 +121,6 @@ pub(super) struct Watch {
 const SHUNNED_FOR: u64 = 30;
 /// A Retry-After beyond this is not believed.
 const SHUNNED_AT_MOST: u64 = 600;
-/// OPTIONS that go out before calls have their turn again.
-const AT_ONCE: usize = 100;
 
 impl Peer {
     fn shun(&mut self, seconds: u64, now: Instant) {
@@ -329,21 +327,16 @@ impl Calls {
         }
     }
 
-    /// Sends OPTIONS that are due; what is left of them is due still, after what has come in meanwhile.
+    /// Sends the OPTIONS that are due.
     pub(super) fn on_watch_time(&mut self) {
         if self.draining {
             return;
         }
-        for _ in 0..AT_ONCE {
-            let now = self.core.now;
-            let Some((id, hop, ping)) = self.core.watch.take_due(now) else {
-                return;
-            };
+        let now = self.core.now;
+        while let Some((id, hop, ping)) = self.core.watch.take_due(now) {
             let draft = self.options(&hop, &ping);
             let core = &mut self.core;
-            let key = core
-                .endpoint
-                .request(draft, NextHop::Hop(hop.clone()), core.now);
+            let key = core.endpoint.request(draft, NextHop::Hop(hop.clone()), now);
             core.watch.by_client.insert(key, (id, hop));
         }
     }

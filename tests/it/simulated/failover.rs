@@ -333,7 +333,7 @@ fn a_newer_directory_keeps_what_is_known() {
     w.finish_all();
 }
 
-/// A hundred exchanges more than are asked at one go are all asked at once.
+/// Two hundred trunks to one exchange are each asked at once.
 #[test]
 fn many_peers_are_all_asked() {
     let mut setup = Setup::default();
