@@ -282,6 +282,7 @@ pub struct Phones {
     pub max_expires: Duration,
     #[serde(rename = "path_expires_s", deserialize_with = "seconds")]
     pub path_expires: Duration,
+    pub sha256: bool,
     pub srtp: Srtp,
     #[serde(deserialize_with = "optional")]
     pub bootstrap_password_file: Option<PathBuf>,

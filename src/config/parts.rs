@@ -253,6 +253,7 @@ impl Config {
                 min_expires: self.phones.min_expires,
                 max_expires: self.phones.max_expires,
                 path_expires: self.phones.path_expires,
+                sha256: self.phones.sha256,
                 // Only who runs reads the file.
                 bootstrap_password: None,
             },
