@@ -74,7 +74,7 @@ pub struct Client {
     pub subject: Option<String>,
 }
 
-/// The listener, for [`axum::serve`].
+/// The listener, for [`axum::serve()`].
 #[derive(Debug)]
 pub struct Https {
     local: SocketAddr,

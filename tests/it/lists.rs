@@ -1,5 +1,7 @@
 //! Lists and searches of the store, as the API asks for them.
 
+#![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
+
 use serde_json::json;
 use tollgate::directory::{Config, Number};
 use tollgate::provisioning::NumberStatus;

@@ -100,13 +100,6 @@ impl Telephone {
         self.command("transfer", target);
     }
 
-    /// Presses keys, by telephone events.
-    pub fn press(&self, keys: &str) {
-        for key in keys.chars() {
-            self.command("sndcode", &key.to_string());
-        }
-    }
-
     /// Ends the call.
     pub fn hang_up(&self) {
         self.command("hangup", "");

@@ -61,7 +61,7 @@ const BROUGHT: [&str; 8] = [
 impl FileName {
     /// In whatever case; none if no telephone asks for such a name.
     pub fn read(name: &str) -> Option<Self> {
-        if name.len() > LONGEST || !name.bytes().all(|c| is_plain(c)) {
+        if name.len() > LONGEST || !name.bytes().all(is_plain) {
             return None;
         }
         let name = name.to_ascii_lowercase();

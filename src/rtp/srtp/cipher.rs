@@ -12,6 +12,10 @@ pub(super) struct CounterMode {
 }
 
 #[derive(Clone)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the common one is found at once, without a second look at memory for each packet"
+)]
 enum Aes {
     Bits128(Aes128),
     /// Boxed: it is larger by a third, and rare.

@@ -71,7 +71,7 @@ async fn add(
 ) -> Result<(), StoreError> {
     let sealed = change
         .keys()
-        .seal(CODES, &device.to_string(), &code.digits())?;
+        .seal(CODES, &device.to_string(), code.digits())?;
     sqlx::query(
         "INSERT INTO activation_codes (device_id, code_hash, code, key_id, state, issued_at, expires_at)
          VALUES (?, ?, ?, ?, 'live', ?, ?)",

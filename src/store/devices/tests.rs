@@ -458,8 +458,8 @@ async fn telephones_are_found() {
     assert_eq!(find(search("15:65:AA")).await, [mine.id]);
     assert_eq!(find(search("1002")).await, [other.id]);
     assert_eq!(find(search("user 100")).await, [mine.id, other.id]);
-    assert_eq!(find(search("%")).await, [Uuid::nil(); 0]);
-    assert_eq!(find(search("1_02")).await, [Uuid::nil(); 0]);
+    assert!(find(search("%")).await.is_empty());
+    assert!(find(search("1_02")).await.is_empty());
     let waiting = DeviceFilter {
         state: Some(DeviceState::AwaitingCode),
         ..DeviceFilter::default()
