@@ -4,12 +4,14 @@
 
 mod across;
 mod activation_lab;
+mod full_disk;
 mod mail_sink;
 pub mod nameserver;
 mod ooma_activation;
 mod s0_activation;
 mod s1_calls;
 mod s1_partner_portal;
+mod s2_calls;
 mod s2_enterprises;
 mod s2_registrations;
 mod s3_calls;
