@@ -101,6 +101,7 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/customers/{id}/numbers",            LOOK),
     ("POST",   "/api/v1/customers/{id}/numbers",            EDIT),
     ("GET",    "/api/v1/customers/{id}/numbers/{number}",   LOOK),
+    ("GET",    "/api/v1/customers/{id}/numbers.csv",        LOOK),
     ("PATCH",  "/api/v1/customers/{id}/numbers/{number}",   WORK),
     ("DELETE", "/api/v1/customers/{id}/numbers/{number}",   EDIT),
 
@@ -120,6 +121,7 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
 
     ("GET",    "/api/v1/customers/{id}/users",              LOOK),
     ("POST",   "/api/v1/customers/{id}/users",              WORK),
+    ("GET",    "/api/v1/customers/{id}/users.csv",          LOOK),
     ("POST",   "/api/v1/customers/{id}/users/bulk",         WORK),
     ("GET",    "/api/v1/customers/{id}/users/{user}",       LOOK),
     ("PATCH",  "/api/v1/customers/{id}/users/{user}",       WORK),

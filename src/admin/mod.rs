@@ -45,6 +45,7 @@ mod services;
 mod session;
 mod sight;
 mod sync;
+mod tables;
 mod trunks;
 mod upgrades;
 mod users;

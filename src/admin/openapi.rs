@@ -1,9 +1,9 @@
 use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
-    consent, customers, devices, diagnosis, events, gateways, health, invitations, invite, ladder,
-    media, music, numbers, partners, pbxs, regions, registrations, services, session, sync, trunks,
-    upgrades, users, why,
+    consent, customers, devices, diagnosis, events, gateways, health, invitations, invite,
+    ladder, media, music, numbers, partners, pbxs, regions, registrations, services,
+    session, sync, tables, trunks, upgrades, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -131,6 +131,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(activation::show_script))
         .routes(routes!(consent::callback))
         .routes(routes!(numbers::list, numbers::create))
+        .routes(routes!(tables::of_numbers))
         .routes(routes!(numbers::show, numbers::change, numbers::delete))
         .routes(routes!(numbers::list_inventory, numbers::stock))
         .routes(routes!(numbers::discard))
@@ -142,6 +143,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(sync::show_task, sync::cancel_task))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::create_many))
+        .routes(routes!(tables::of_users))
         .routes(routes!(users::show, users::change, users::delete))
         .routes(routes!(users::suggest))
         .routes(routes!(devices::models::catalogue))

@@ -5,6 +5,7 @@
 mod media;
 mod music;
 mod session;
+mod tables;
 
 use self::media::live_media;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -483,7 +484,9 @@ async fn every_route_obeys_the_table_of_roles() {
                 "/healthz" | "/readyz" | "/api/v1/openapi.json" | "/oauth/callback"
             );
             let session = template == "/api/v1/session";
-            let open = open || template.starts_with("/invite/") || session && method == "POST";
+            let open = open
+                || template.starts_with("/invite/")
+                || session && method == "POST";
             for token in [None, Some("tg_wrong"), Some("")] {
                 let mut request = api.request(&method, &path);
                 if let Some(token) = token {
