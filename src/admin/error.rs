@@ -106,6 +106,16 @@ impl ApiError {
         &self.detail
     }
 
+    /// Values that break rules.
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.errors
+    }
+
+    /// Whether the request is not to blame.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// Not now.
     pub(super) fn unavailable(code: &'static str, detail: &str) -> Self {
         Self {

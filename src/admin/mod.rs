@@ -38,6 +38,7 @@ mod page;
 mod partners;
 mod pbxs;
 mod phones;
+mod portable;
 mod regions;
 mod registrations;
 mod request;
@@ -58,6 +59,10 @@ pub use ladder::Ladders;
 pub use letters::Letters;
 pub use openapi::openapi;
 pub use phones::{PhoneFiles, phone_files};
+pub use portable::{
+    Difference, FieldDifference, ImportAction, ImportRefused, ImportReport, Importing, exported,
+    imported,
+};
 pub use session::SignIns;
 
 use crate::directory::Ledger;

@@ -2,7 +2,7 @@ use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
     consent, customers, devices, diagnosis, events, gateways, health, invitations, invite,
-    ladder, media, music, numbers, partners, pbxs, regions, registrations, services,
+    ladder, media, music, numbers, partners, pbxs, portable, regions, registrations, services,
     session, sync, tables, trunks, upgrades, users, why,
 };
 use axum::Json;
@@ -91,6 +91,8 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(health::readyz))
         .routes(routes!(document))
         .routes(routes!(session::show, session::sign_in, session::sign_out))
+        .routes(routes!(portable::export))
+        .routes(whole_files(routes!(portable::import)))
         .routes(routes!(regions::list, regions::create))
         .routes(routes!(regions::show, regions::change, regions::delete))
         .routes(routes!(partners::list, partners::create))
@@ -215,6 +217,11 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
 /// Routes that take files.
 fn files(routes: UtoipaMethodRouter<Admin>) -> UtoipaMethodRouter<Admin> {
     routes.layer(DefaultBodyLimit::max(music::FILE_LIMIT))
+}
+
+/// A route that takes all of the configuration at once.
+fn whole_files(routes: UtoipaMethodRouter<Admin>) -> UtoipaMethodRouter<Admin> {
+    routes.layer(DefaultBodyLimit::max(portable::FILE_LIMIT))
 }
 
 /// This document
