@@ -48,6 +48,9 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/readyz",                                   Allowed::Anybody),
     ("GET",    "/api/v1/openapi.json",                      Allowed::Anybody),
 
+    ("GET",    "/api/docs",                                 Allowed::Anybody),
+    ("GET",    "/api/docs/{file}",                          Allowed::Anybody),
+
     // All of it, customers' own business too.
     ("GET",    "/api/v1/export",                            CARRIER),
     ("POST",   "/api/v1/import",                            CARRIER),

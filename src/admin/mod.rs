@@ -21,6 +21,7 @@ mod consent;
 mod customers;
 mod devices;
 mod diagnosis;
+mod docs;
 mod error;
 mod events;
 mod gateways;

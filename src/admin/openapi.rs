@@ -1,7 +1,7 @@
 use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
-    consent, customers, devices, diagnosis, events, gateways, health, invitations, invite,
+    consent, customers, devices, diagnosis, docs, events, gateways, health, invitations, invite,
     ladder, media, music, numbers, partners, pbxs, portable, regions, registrations, services,
     session, sync, tables, trunks, upgrades, users, why,
 };
@@ -90,6 +90,8 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(document))
+        .routes(routes!(docs::index))
+        .routes(routes!(docs::file))
         .routes(routes!(session::show, session::sign_in, session::sign_out))
         .routes(routes!(portable::export))
         .routes(whole_files(routes!(portable::import)))
