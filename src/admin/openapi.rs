@@ -1,3 +1,5 @@
+mod common;
+
 use super::error::Problem;
 use super::{
     Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
@@ -46,6 +48,7 @@ impl Modify for Bearer {
 pub fn openapi() -> OpenApi {
     let mut document = documented().into_openapi();
     describe_patches(&mut document);
+    common::describe(&mut document);
     document
 }
 

@@ -230,7 +230,7 @@ impl Sbc {
 }
 
 /// The program, with nothing of ours in its environment.
-fn tollgate() -> Command {
+pub fn tollgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("TOLLGATE__") {
