@@ -15,15 +15,9 @@ use std::time::{Duration, Instant};
 
 use sim::sbc;
 use sim::setup::{Setup, exchange, line};
-use time::OffsetDateTime;
 use tollgate::b2bua::{Calls, Output, RegistrationState};
-use tollgate::base::Random;
-use tollgate::directory::{Directory, Ledger};
-use tollgate::media::Ports;
-use tollgate::sip::{
-    Builder, Endpoint, Flow, Identity, Message, Method, Name, ResolveId, SentBy, Source, Target,
-    Transport,
-};
+use tollgate::directory::Directory;
+use tollgate::sip::{Builder, Flow, Message, Method, Name, ResolveId, Source, Target, Transport};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -122,30 +116,8 @@ fn main() {
     let before = resident();
     let directory = Arc::new(Directory::compile(setup.rows).expect("rows that fit together"));
     let with_directory = resident();
-    let mut random = Random::from_number(1);
-    let identity = |t| Identity {
-        host: sbc(t).ip().to_string(),
-        port: sbc(t).port(),
-    };
-    let sent_by = SentBy {
-        udp: identity(Transport::Udp),
-        tcp: identity(Transport::Tcp),
-        tls: identity(Transport::Tls),
-    };
-    let endpoint = Endpoint::new(setup.endpoint, sent_by.clone(), random.split());
-    let ports = Ports::new(20_000..=20_999, Duration::from_secs(5), &mut random);
     let start = Instant::now();
-    let calls = Calls::new(
-        setup.config,
-        endpoint,
-        sent_by,
-        directory,
-        Ledger::default(),
-        ports,
-        random,
-        start,
-        OffsetDateTime::UNIX_EPOCH,
-    );
+    let calls = sim::control_plane(setup.config, setup.endpoint, directory, start);
     let mut bench = Bench {
         calls,
         now: start,

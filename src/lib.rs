@@ -7,7 +7,7 @@
 //!
 //! | floor | room | what it is |
 //! |---|---|---|
-//! | 9 | `cli`, `emulate` | the command line; an independent little Teams, PBX and Microsoft 365 that share no SIP, SDP, SRTP, call or client code with the SBC |
+//! | 9 | `cli`, `emulate` | the command line; an independent little Teams, PBX, desk telephone and Microsoft 365 that share no SIP, SDP, SRTP, call or client code with the SBC |
 //! | 8 | `app` | builds every part from `Config`, connects them, runs, drains and shuts down in order |
 //! | 7 | `config` | the sum of the modules' own configurations, read from TOML and the environment |
 //! | 6 | `admin` | the REST API; the files of desk telephones |

@@ -212,6 +212,10 @@ pub(super) async fn start(
     let method = activations::method(&mut change, id).await?;
     let before = state_of(&customer, latest.as_ref());
     let state = before.on(method, Event::Start, now)?;
+    if customer.settings.regions.is_empty() {
+        let what = "choose at least one region";
+        return Err(ApiError::invalid_field("regions", "region_missing", what));
+    }
     check_gateways(&gateways::of_customer(&mut change, id).await?, method)?;
     let open = latest.filter(ActivationRecord::is_open);
     let record = match &open {

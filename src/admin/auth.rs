@@ -4,7 +4,7 @@ use super::Admin;
 use super::error::ApiError;
 use super::request::RequestId;
 use crate::store::{
-    AccessRole, AuditEvent, Change, CustomerRecord, StoreError, Token, customers, partners,
+    AccessRole, AuditEvent, Change, CustomerRecord, StoreError, Token, customers, partners, users,
 };
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -16,7 +16,7 @@ use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use AccessRole::{CarrierAdmin, CustomerAdmin, CustomerOperator, Noc, PartnerAdmin};
+use AccessRole::{CarrierAdmin, CustomerAdmin, CustomerOperator, EndUser, Noc, PartnerAdmin};
 
 /// Everybody with a token; scoped roles see what is in their scope.
 const READ: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin, Noc]);
@@ -39,6 +39,11 @@ const WORK: Allowed =
     Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin, CustomerOperator]);
 /// Who watches over everything.
 const OPERATE: Allowed = Allowed::Roles(&[CarrierAdmin, Noc]);
+/// Whoever has signed in, in whatever way.
+const ALL: Allowed = Allowed::Roles(&AccessRole::ALL);
+/// The code of a telephone, and the letter about it, which are also for the user whose it is.
+const OWN_CODE: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, CustomerAdmin, EndUser]);
+const OWN_LETTER: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, EndUser]);
 const RECORDS: Allowed = Allowed::Roles(&[CarrierAdmin, PartnerAdmin, Noc]);
 
 /// Route by route; HEAD is GET.
@@ -55,9 +60,11 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/export",                            CARRIER),
     ("POST",   "/api/v1/import",                            CARRIER),
 
-    ("GET",    "/api/v1/session",                           LOOK),
+    ("GET",    "/api/v1/session",                           ALL),
     ("POST",   "/api/v1/session",                           Allowed::Anybody),
-    ("DELETE", "/api/v1/session",                           LOOK),
+    ("DELETE", "/api/v1/session",                           ALL),
+    ("GET",    "/oidc/sign-in",                             Allowed::Anybody),
+    ("GET",    "/oidc/callback",                            Allowed::Anybody),
 
     ("GET",    "/api/v1/regions",                           READ),
     ("POST",   "/api/v1/regions",                           CARRIER),
@@ -70,6 +77,9 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/partners/{partner}",                RECORDS),
     ("PATCH",  "/api/v1/partners/{partner}",                EDIT),
     ("DELETE", "/api/v1/partners/{partner}",                EDIT),
+    ("POST",   "/api/v1/partners/{partner}/invitation",     EDIT),
+    ("GET",    "/activate/{token}",                         Allowed::Anybody),
+    ("POST",   "/activate/{token}",                         Allowed::Anybody),
 
     ("GET",    "/api/v1/pbx-types",                         READ),
     ("POST",   "/api/v1/pbx-types",                         CARRIER),
@@ -147,12 +157,12 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("PATCH",  "/api/v1/customers/{id}/devices/{device}",   EDIT),
     ("DELETE", "/api/v1/customers/{id}/devices/{device}",   EDIT),
     ("GET",    "/api/v1/customers/{id}/device-report",      READ),
-    ("GET",    "/api/v1/devices/{device}/activation-code",  CONSENT),
+    ("GET",    "/api/v1/devices/{device}/activation-code",  OWN_CODE),
     ("POST",   "/api/v1/devices/{device}/activation-code",  EDIT),
     ("POST",   "/api/v1/devices/{device}/reboot",           EDIT),
     ("POST",   "/api/v1/devices/{device}/deactivate",       EDIT),
     ("POST",   "/api/v1/devices/{device}/swap",             EDIT),
-    ("POST",   "/api/v1/devices/{device}/resend-welcome",   EDIT),
+    ("POST",   "/api/v1/devices/{device}/resend-welcome",   OWN_LETTER),
 
     ("GET",    "/api/v1/customers/{id}/services",           LOOK),
     ("POST",   "/api/v1/customers/{id}/services",           EDIT),
@@ -185,6 +195,7 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("POST",   "/api/v1/customers/{id}/invitations/{invitation}/resend", EDIT),
     ("POST",   "/api/v1/customers/{id}/m365/validate",      EDIT),
     ("GET",    "/invite/{token}",                           Allowed::Anybody),
+    ("POST",   "/invite/{token}",                           Allowed::Anybody),
     ("POST",   "/invite/{token}/start-authentication",      Allowed::Anybody),
     ("POST",   "/invite/{token}/continue",                  Allowed::Anybody),
 
@@ -411,6 +422,11 @@ impl Caller {
         self.token.scope.filter(|_| self.role().is_of_customer())
     }
 
+    /// The user that the caller is confined to.
+    pub(super) fn own_user(&self) -> Option<Uuid> {
+        self.token.scope.filter(|_| self.role() == EndUser)
+    }
+
     async fn sees(
         &self,
         connection: &mut SqliteConnection,
@@ -424,7 +440,8 @@ impl Caller {
                 None => false,
             },
             (CustomerAdmin | CustomerOperator, scope) => scope == Some(customer.id),
-            (PartnerAdmin, None) => false,
+            (EndUser, Some(user)) => users::find(connection, customer.id, user).await?.is_some(),
+            (PartnerAdmin | EndUser, None) => false,
         })
     }
 
@@ -455,7 +472,7 @@ impl Caller {
     pub(super) fn require_co_management(&self, customer: &CustomerRecord) -> Result<(), ApiError> {
         let may = match self.role() {
             CarrierAdmin | PartnerAdmin => customer.can_manage,
-            CustomerAdmin | CustomerOperator | Noc => true,
+            CustomerAdmin | CustomerOperator | EndUser | Noc => true,
         };
         let detail = "the customer has not granted co-management";
         may.then_some(())
@@ -615,12 +632,20 @@ mod tests {
         for (method, path, allowed) in ROUTES {
             let Allowed::Roles(roles) = allowed else {
                 // Who has the link of an invitation is the one who was invited; who signs in has a password.
-                let proves_itself =
-                    path.starts_with("/invite/{token}/") || *path == "/api/v1/session";
+                let proves_itself = path.starts_with("/invite/{token}")
+                    || *path == "/activate/{token}"
+                    || *path == "/api/v1/session";
                 assert!(*method == "GET" || proves_itself, "{method} {path}");
                 continue;
             };
             assert!(roles.contains(&CarrierAdmin), "{method} {path}");
+            let own = [
+                "/api/v1/session",
+                "/api/v1/devices/{device}/activation-code",
+                "/api/v1/devices/{device}/resend-welcome",
+            ];
+            let is_own = own.contains(path) && !(*method == "POST" && path.ends_with("-code"));
+            assert_eq!(roles.contains(&EndUser), is_own, "{method} {path}");
             if *method != "GET" && *path != "/api/v1/session" {
                 let say = CUSTOMERS_SAY.contains(&(method, path));
                 assert_eq!(roles.contains(&CustomerAdmin), say, "{method} {path}");

@@ -1,8 +1,9 @@
 use super::error::ApiError;
 use crate::store::Fault;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
+use axum::http::uri::InvalidUri;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,11 +41,26 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Search<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let query = axum::extract::Query::from_request_parts(parts, state).await;
+        let query = Query::from_request_parts(parts, state).await;
         query
             .map(|query| Self(query.0))
             .map_err(|rejection| ApiError::bad_request("query", rejection.body_text()))
     }
+}
+
+/// The body as JSON, or as the form of one of our pages.
+pub(super) async fn filled_in<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    if media_type(request.headers()) != "application/x-www-form-urlencoded" {
+        return Body::from_request(request, &()).await.map(|body| body.0);
+    }
+    let wrong = |what: String| ApiError::bad_request("form", what);
+    let body = bytes(request, &()).await?;
+    let text = std::str::from_utf8(&body).map_err(|error| wrong(error.to_string()))?;
+    // A form is what a query is, in the body.
+    let uri = format!("/?{text}").parse();
+    let uri = uri.map_err(|error: InvalidUri| wrong(error.to_string()))?;
+    let form = Query::try_from_uri(&uri).map_err(|rejection| wrong(rejection.body_text()))?;
+    Ok(form.0)
 }
 
 /// The body, if it is not too large.

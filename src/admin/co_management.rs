@@ -103,7 +103,9 @@ async fn carry_out(
     let before = caller.customer(&mut change, id).await?;
     require_match_if_given(headers, before.version)?;
     let party = match caller.role() {
-        AccessRole::CustomerAdmin | AccessRole::CustomerOperator => Party::Customer,
+        AccessRole::CustomerAdmin | AccessRole::CustomerOperator | AccessRole::EndUser => {
+            Party::Customer
+        }
         AccessRole::CarrierAdmin | AccessRole::PartnerAdmin | AccessRole::Noc => Party::Provider,
     };
     let value = before.co_management.value();

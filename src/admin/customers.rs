@@ -8,12 +8,13 @@ use super::answer::{absent, changed, created, deleted, require_match, shown};
 use super::auth::Caller;
 use super::body::{Body, Search, patched, shaped};
 use super::error::{ApiError, Problem};
+use super::invitations::{InvitationView, send};
 use super::page::{List, Paging, Parted};
 use crate::directory::{ActivationState, AdminState};
 use crate::provisioning::{CoManagement, Party, SeatType, SyncState, Wish, suggested_channels};
 use crate::store::{
-    CustomerFilter, CustomerRecord, CustomerSettings, CustomerSort, CustomerStates, TaskRecord,
-    customers, events, partners,
+    Change, CustomerFilter, CustomerRecord, CustomerSettings, CustomerSort, CustomerStates,
+    Invitee, TaskRecord, customers, events, invitations, partners,
 };
 use axum::Json;
 use axum::extract::{Path, State};
@@ -140,8 +141,10 @@ pub(super) async fn create(
         mut settings,
         sync_after_save,
         request_co_management,
+        send_invitation,
     } = NewCustomer::read(body)?;
     require_tenant(&settings)?;
+    let is_invited = is_invited(&admin, &settings, send_invitation)?;
     check_activation(
         &caller,
         ActivationState::Inactive,
@@ -179,14 +182,56 @@ pub(super) async fn create(
     let now = OffsetDateTime::now_utc();
     let detail = json!({ "account_id": record.settings.account_id });
     events::insert(&mut change, now, "customer.created", record.id, &detail).await?;
+    let invitation = match is_invited {
+        true => Some(invite(&admin, &mut change, &record).await?),
+        false => None,
+    };
     let generation = change.publish_for(&[record.id]).await?;
+    admin.letters.wake.notify_one();
     let sync_task = match sync_after_save {
         true => Some(start_sync(&admin, &caller, record.id).await?),
         false => None,
     };
     let version = record.version;
-    let answer = CustomerCreated { record, sync_task };
+    let answer = CustomerCreated {
+        record,
+        sync_task,
+        invitation,
+    };
     Ok(created(&location, version, &answer, generation))
+}
+
+/// Whether a new customer's administrator is invited: as it is said, else where there is an address and letters are sent.
+fn is_invited(
+    admin: &Admin,
+    settings: &CustomerSettings,
+    said: Option<bool>,
+) -> Result<bool, ApiError> {
+    let has_address = settings.admin_email.is_some();
+    if said == Some(true) {
+        admin.letters.require()?;
+        if !has_address {
+            let message = "is needed where an invitation is sent";
+            return Err(ApiError::invalid_field("admin_email", "required", message));
+        }
+    }
+    Ok(said.unwrap_or(has_address && admin.letters.are_sent))
+}
+
+/// Invites a customer's administrator to register.
+async fn invite(
+    admin: &Admin,
+    change: &mut Change,
+    customer: &CustomerRecord,
+) -> Result<InvitationView, ApiError> {
+    let now = admin.onboarding.clock().now();
+    let invitee = Invitee {
+        email: customer.settings.admin_email.clone(),
+        admin_email: None,
+    };
+    let made = invitations::insert(change, customer.id, None, &invitee, now).await?;
+    let sent = send(admin, change, customer, None, made, now).await?;
+    admin.new_invitation(change, sent).await
 }
 
 async fn start_sync(admin: &Admin, caller: &Caller, id: Uuid) -> Result<TaskRecord, ApiError> {
@@ -205,6 +250,10 @@ pub(super) struct NewCustomer {
     /// Whether the customer is asked to let carrier and partner manage its users.
     #[serde(default)]
     request_co_management: bool,
+    /// Whether `admin_email` is sent an invitation to register, with a code; if nothing is said, it is where a mail server is
+    /// configured.
+    #[serde(default)]
+    send_invitation: Option<bool>,
 }
 
 impl NewCustomer {
@@ -212,20 +261,22 @@ impl NewCustomer {
     fn read(mut body: Value) -> Result<Self, ApiError> {
         let mut switch = |name: &str| match body.as_object_mut().and_then(|body| body.remove(name))
         {
-            None => Ok(false),
-            Some(Value::Bool(on)) => Ok(on),
+            None => Ok(None),
+            Some(Value::Bool(on)) => Ok(Some(on)),
             Some(_) => Err(ApiError::invalid_field(
                 name,
                 "type",
                 "must be true or false",
             )),
         };
-        let sync_after_save = switch("sync_after_save")?;
-        let request_co_management = switch("request_co_management")?;
+        let sync_after_save = switch("sync_after_save")?.unwrap_or_default();
+        let request_co_management = switch("request_co_management")?.unwrap_or_default();
+        let send_invitation = switch("send_invitation")?;
         Ok(Self {
             settings: shaped(body)?,
             sync_after_save,
             request_co_management,
+            send_invitation,
         })
     }
 }
@@ -237,6 +288,9 @@ pub(super) struct CustomerCreated {
     record: CustomerRecord,
     /// The Sync that was asked for.
     sync_task: Option<TaskRecord>,
+    /// The invitation that was sent, with its code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<InvitationView>,
 }
 
 /// A customer

@@ -327,5 +327,7 @@ fn is_bare_error(response: &Response) -> bool {
         .map_or(&b""[..], HeaderValue::as_bytes);
     let ours =
         kind.starts_with(b"application/problem+json") || kind.starts_with(b"application/json");
+    // What people see in a browser is whole as well.
+    let ours = ours || kind.starts_with(b"text/html");
     (status.is_client_error() || status.is_server_error()) && !ours
 }

@@ -10,7 +10,7 @@ use crate::onboarding::OnboardingError;
 use crate::provisioning::{InvitationEvent, Letter, RESEND_PAUSE, is_email};
 use crate::store::{
     Change, CustomerRecord, InvitationRecord, Invitee, Listed, ServiceRecord, StoreError, events,
-    invitations, services,
+    invitations, invitations::codes, services,
 };
 use axum::Json;
 use axum::extract::{Path, State};
@@ -30,14 +30,18 @@ pub(super) struct InvitationView {
     record: InvitationRecord,
     /// The link of the letter, also for whoever cannot be reached by one; none when it no longer counts.
     auth_url: Option<String>,
+    /// The code that its page demands; seen once, right after it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
 }
 
 /// Who is invited for what.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewInvitation {
-    /// A service of the customer.
-    service_id: Uuid,
+    /// A service of the customer; none: its administrator is to register, with a code.
+    #[serde(default)]
+    service_id: Option<Uuid>,
     /// Who.
     #[serde(default)]
     invitee: Invitee,
@@ -70,7 +74,22 @@ impl Admin {
         let token = token.filter(|_| record.state.is_open());
         Ok(InvitationView {
             auth_url: token.map(|token| self.letters.link(token.expose())),
+            code: None,
             record,
+        })
+    }
+
+    /// The same right after its code was made.
+    pub(super) async fn new_invitation(
+        &self,
+        connection: &mut SqliteConnection,
+        record: InvitationRecord,
+    ) -> Result<InvitationView, ApiError> {
+        let code = codes::live(connection, self.store.keys(), record.id).await?;
+        let view = self.invitation(connection, record).await?;
+        Ok(InvitationView {
+            code: code.map(|code| code.expose().to_owned()),
+            ..view
         })
     }
 }
@@ -100,12 +119,12 @@ pub(super) fn check_invitee(invitee: &Invitee, send_link: bool) -> Result<(), Ap
     Ok(())
 }
 
-/// Has the link of an invitation sent.
+/// Has the link of an invitation sent, and its code if it has one.
 pub(super) async fn send(
     admin: &Admin,
     change: &mut Change,
     customer: &CustomerRecord,
-    service: &ServiceRecord,
+    service: Option<&ServiceRecord>,
     invitation: InvitationRecord,
     now: OffsetDateTime,
 ) -> Result<InvitationRecord, ApiError> {
@@ -116,12 +135,17 @@ pub(super) async fn send(
     let keys = change.keys();
     let token = invitations::token(change, &keys, invitation.id).await?;
     let link = token.map_or_else(String::new, |token| admin.letters.link(token.expose()));
-    let letter = Letter::token_invitation(
-        &customer.settings.name,
-        &service.settings.short_name,
-        &link,
-        invitation.expires_at,
-    );
+    let (name, expires) = (&customer.settings.name, invitation.expires_at);
+    let letter = match service {
+        Some(service) => {
+            Letter::token_invitation(name, &service.settings.short_name, &link, expires)
+        }
+        None => {
+            let code = codes::live(change, &keys, invitation.id).await?;
+            let code = code.as_ref().map_or("", |code| code.expose());
+            Letter::registration(name, &link, code, expires)
+        }
+    };
     let sent = invitations::send(change, &invitation, &to, &letter, now).await?;
     let detail = json!({ "invitation": sent.id, "letters": sent.email_sent_count });
     events::insert(change, now, "invitation.sent", customer.id, &detail).await?;
@@ -152,9 +176,10 @@ pub(super) async fn list(
     Ok(Json(Listed { items, next }.into()))
 }
 
-/// Invite somebody to sign in at Microsoft for a service
+/// Invite somebody to sign in at Microsoft for a service, or a customer's administrator to register
 ///
-/// The link in the answer does the same as the letter.
+/// The link in the answer does the same as the letter. Without a service its page demands a code as well, which stands in the
+/// letter, and once in the answer.
 #[utoipa::path(
     post, path = "/api/v1/customers/{id}/invitations", tag = "invitations", operation_id = "create_invitation",
     params(("id" = Uuid, Path)), request_body = NewInvitation,
@@ -171,13 +196,22 @@ pub(super) async fn create(
     let now = admin.onboarding.clock().now();
     let mut change = admin.store.rows().await?;
     let customer = caller.customer(&mut change, id).await?;
-    let service = services::find(&mut change, id, wanted.service_id).await?;
-    let unknown = "is no service of the customer";
-    let service =
-        service.ok_or_else(|| ApiError::invalid_field("service_id", "unknown_service", unknown))?;
-    let mut record = invitations::insert(&mut change, id, service.id, &wanted.invitee, now).await?;
+    let service = match wanted.service_id {
+        None => None,
+        Some(service) => {
+            let unknown = || {
+                let message = "is no service of the customer";
+                ApiError::invalid_field("service_id", "unknown_service", message)
+            };
+            let found = services::find(&mut change, id, service).await?;
+            Some(found.ok_or_else(unknown)?)
+        }
+    };
+    let (invitee, which) = (&wanted.invitee, service.as_ref().map(|service| service.id));
+    let mut record = invitations::insert(&mut change, id, which, invitee, now).await?;
     if wanted.send_link {
-        record = send(&admin, &mut change, &customer, &service, record, now).await?;
+        let service = service.as_ref();
+        record = send(&admin, &mut change, &customer, service, record, now).await?;
     }
     let location = format!("/api/v1/customers/{id}/invitations/{}", record.id);
     caller
@@ -189,7 +223,7 @@ pub(super) async fn create(
             Some(&record),
         )
         .await?;
-    let view = admin.invitation(&mut change, record).await?;
+    let view = admin.new_invitation(&mut change, record).await?;
     change.keep().await?;
     admin.letters.wake.notify_one();
     Ok(created_rows(&location, view.record.version, &view))
@@ -250,7 +284,7 @@ pub(super) async fn revoke(
 
 /// Send an invitation again
 ///
-/// With another link and its whole time; the old link leads nowhere from now on. Once a minute at most. Without an address
+/// With another link, another code if it has one, and its whole time; the old ones lead nowhere from now on. Once a minute at most. Without an address
 /// nothing is sent, and the link is in the answer.
 #[utoipa::path(
     post, path = "/api/v1/customers/{id}/invitations/{invitation}/resend", tag = "invitations",
@@ -267,6 +301,8 @@ pub(super) async fn resend(
     let mut change = admin.store.rows().await?;
     let customer = caller.customer(&mut change, id).await?;
     let before = own(&admin, &mut change, id, invitation).await?;
+    let over = || ApiError::conflict("invitation_over", "it has done its work, or was taken back");
+    let state = before.state.on(InvitationEvent::Renewed).ok_or_else(over)?;
     if let Some(next) = before.email_requested_at.map(|at| at + RESEND_PAUSE)
         && now < next
     {
@@ -275,19 +311,22 @@ pub(super) async fn resend(
         let early = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "resend_too_early", detail);
         return Err(early.retry_after(seconds));
     }
-    let over = || ApiError::conflict("invitation_over", "it has done its work, or was taken back");
-    let state = before.state.on(InvitationEvent::Renewed).ok_or_else(over)?;
-    let service = services::find(&mut change, id, before.service_id).await?;
-    let service = service.ok_or_else(ApiError::not_found)?;
-    let renewed = invitations::renew(&mut change, invitation, state, now).await?;
+    let service = match before.service_id {
+        None => None,
+        Some(service) => services::find(&mut change, id, service).await?,
+    };
+    let renewed = invitations::renew(&mut change, &before, state, now).await?;
     let record = match before.invitee.email {
-        Some(_) => send(&admin, &mut change, &customer, &service, renewed, now).await?,
+        Some(_) => {
+            let service = service.as_ref();
+            send(&admin, &mut change, &customer, service, renewed, now).await?
+        }
         None => renewed,
     };
     caller
         .audit(&mut change, "update", None, None::<&()>, Some(&record))
         .await?;
-    let view = admin.invitation(&mut change, record).await?;
+    let view = admin.new_invitation(&mut change, record).await?;
     change.keep().await?;
     admin.letters.wake.notify_one();
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())

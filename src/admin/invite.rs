@@ -2,21 +2,24 @@
 //! stands here but what they need.
 
 use super::Admin;
+use super::body::filled_in;
 use super::error::{ApiError, Problem};
 use crate::onboarding::{Answer, Asked};
-use crate::provisioning::InvitationState;
 use crate::provisioning::activation::Failure;
-use crate::store::{InvitationRecord, customers, invitations, services};
+use crate::provisioning::{InvitationCode, InvitationState};
+use crate::store::invitations::codes::{self, Typed};
+use crate::store::{InvitationRecord, customers, events, invitations, services};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 /// Nobody else may show the page in a frame, keep it, or learn its address from it.
-const GUARDED: [(HeaderName, &str); 4] = [
+pub(super) const GUARDED: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -31,10 +34,12 @@ const GUARDED: [(HeaderName, &str); 4] = [
 pub(super) struct Wizard {
     /// For whom.
     customer: String,
-    /// For what.
-    service: String,
+    /// For which service; none: the administrator registers.
+    service: Option<String>,
     /// How far it is.
     state: InvitationState,
+    /// Whether the code of the letter is needed.
+    code_state: InvitationCode,
     /// Whether an administrator has signed in.
     device_authenticated: bool,
     /// Why the last step did not succeed.
@@ -45,6 +50,15 @@ pub(super) struct Wizard {
     /// When the link no longer counts.
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
+}
+
+/// What stands in the letter.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GivenCode {
+    /// Case, blanks and dashes do not count.
+    #[schema(example = "7KQM-2ZPA-XW4T")]
+    code: String,
 }
 
 /// What is typed at Microsoft.
@@ -91,6 +105,64 @@ pub(super) async fn show(
     })
 }
 
+/// Give the code of the letter
+///
+/// It counts once, and the sign-in can begin then. After ten wrong ones only another letter helps.
+#[utoipa::path(
+    post, path = "/invite/{token}", tag = "invitations", operation_id = "give_invitation_code",
+    params(("token" = String, Path)), request_body = GivenCode, security(()),
+    responses((status = 200, body = Wizard), (status = 401, body = Problem), (status = 404, body = Problem),
+              (status = 409, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem),
+              (status = 429, body = Problem))
+)]
+pub(super) async fn give_code(
+    State(admin): State<Admin>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let invitation = invited(&admin, &token).await?;
+    if invitation.code_state == InvitationCode::None {
+        let detail = "this invitation needs no code";
+        return Err(ApiError::conflict("no_code", detail));
+    }
+    let given: GivenCode = filled_in(request).await?;
+    admin.onboarding.opened(&invitation).await?;
+    let mut change = admin.store.rows().await?;
+    let typed = codes::typed(&mut change, invitation.id, &given.code).await?;
+    if typed == Typed::Right {
+        let (now, customer) = (admin.onboarding.clock().now(), invitation.customer_id);
+        let detail = json!({ "invitation": invitation.id });
+        events::insert(&mut change, now, "invitation.code_given", customer, &detail).await?;
+    }
+    // Also of a wrong one: it counts.
+    change.keep().await?;
+    let (status, code, detail) = match typed {
+        Typed::Right if wants_html(&headers) => return Ok(see_other(&format!("/invite/{token}"))),
+        Typed::Right => {
+            let wizard = wizard(&admin, invited(&admin, &token).await?).await?;
+            return Ok((GUARDED, Json(wizard)).into_response());
+        }
+        Typed::Wrong => (StatusCode::UNAUTHORIZED, "wrong_code", "the code is wrong"),
+        Typed::Over => {
+            let detail = "the code was used before, or another letter has replaced it";
+            (StatusCode::GONE, "code_over", detail)
+        }
+        Typed::TooMany => {
+            let detail = "too many codes were wrong: ask for another letter";
+            (StatusCode::TOO_MANY_REQUESTS, "too_many_codes", detail)
+        }
+    };
+    if !wants_html(&headers) {
+        return Err(ApiError::new(status, code, detail));
+    }
+    let wizard = Wizard {
+        failure: Some(Failure::new(code, detail)),
+        ..wizard(&admin, invited(&admin, &token).await?).await?
+    };
+    Ok((status, GUARDED, Html(page(&token, &wizard))).into_response())
+}
+
 /// Begin the sign-in of an administrator
 ///
 /// They type the code at Microsoft's page, with whatever device. While one waits, the same is told again.
@@ -105,7 +177,7 @@ pub(super) async fn start(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let invitation = invited(&admin, &token).await?;
+    let invitation = admitted(&admin, &token).await?;
     let begun = admin.onboarding.start(&invitation).await?;
     let now = admin.onboarding.clock().now();
     let code = UserCode {
@@ -134,7 +206,7 @@ pub(super) async fn go_on(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let invitation = invited(&admin, &token).await?;
+    let invitation = admitted(&admin, &token).await?;
     let consent_url = match admin.onboarding.go_on(&invitation).await? {
         Asked::Complete => None,
         Asked::ConsentUrl(url) => Some(url),
@@ -172,26 +244,44 @@ async fn invited(admin: &Admin, token: &str) -> Result<InvitationRecord, ApiErro
     let now = admin.onboarding.clock().now();
     let mut connection = admin.store.read().await?;
     let found = invitations::by_token(&mut connection, token, now).await?;
-    let found = found.ok_or_else(ApiError::not_found)?;
     let over = || {
-        let detail = "this link was taken back, or its time is over";
+        let detail =
+            "this link was taken back, another letter has replaced it, or its time is over";
         ApiError::new(StatusCode::GONE, "invitation_over", detail)
     };
-    found.state.is_open().then_some(found).ok_or_else(over)
+    match found {
+        Some(found) if found.state.is_open() => Ok(found),
+        Some(_) => Err(over()),
+        None if codes::is_replaced(&mut connection, token).await? => Err(over()),
+        None => Err(ApiError::not_found()),
+    }
+}
+
+/// The same for what comes after the code.
+async fn admitted(admin: &Admin, token: &str) -> Result<InvitationRecord, ApiError> {
+    let invitation = invited(admin, token).await?;
+    if invitation.code_state == InvitationCode::Wanted {
+        let detail = "the code of the letter is needed first";
+        return Err(ApiError::conflict("code_wanted", detail));
+    }
+    Ok(invitation)
 }
 
 async fn wizard(admin: &Admin, invitation: InvitationRecord) -> Result<Wizard, ApiError> {
     let mut connection = admin.store.read().await?;
     let customer = customers::find(&mut connection, invitation.customer_id).await?;
-    let (whose, which) = (invitation.customer_id, invitation.service_id);
-    let service = services::find(&mut connection, whose, which).await?;
+    let service = match invitation.service_id {
+        None => None,
+        Some(id) => services::find(&mut connection, invitation.customer_id, id).await?,
+    };
     let waits = invitations::sign_in(&mut connection, admin.store.keys(), invitation.id).await?;
     let now = admin.onboarding.clock().now();
     let sign_in = waits.filter(|waits| waits.expires_at > now);
     Ok(Wizard {
         customer: customer.map_or_else(String::new, |customer| customer.settings.name),
-        service: service.map_or_else(String::new, |service| service.settings.full_name),
+        service: service.map(|service| service.settings.full_name),
         state: invitation.state,
+        code_state: invitation.code_state,
         device_authenticated: invitation.device_authenticated,
         failure: invitation.failure,
         sign_in: sign_in.map(|waits| UserCode {
@@ -204,7 +294,7 @@ async fn wizard(admin: &Admin, invitation: InvitationRecord) -> Result<Wizard, A
     })
 }
 
-fn wants_html(headers: &HeaderMap) -> bool {
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
@@ -218,6 +308,14 @@ fn page(token: &str, wizard: &Wizard) -> String {
         )
     };
     let (body, waits) = match (wizard.state, &wizard.sign_in) {
+        _ if wizard.code_state == InvitationCode::Wanted => {
+            let token = escaped(token);
+            let form = format!(
+                "<form method=post action=\"/invite/{token}\"><label>Invitation Code \
+                 <input name=code required maxlength=32 autocomplete=off autofocus></label> <button>Complete</button></form>"
+            );
+            (form, false)
+        }
         (InvitationState::AuthenticationComplete, _) => (
             "<p><b>Authentication Complete.</b> Thank you. You may close this window.</p>"
                 .to_owned(),
@@ -252,16 +350,28 @@ fn page(token: &str, wizard: &Wizard) -> String {
     } else {
         ""
     };
-    format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">{refresh}\
-         <title>Connect to Microsoft Teams</title><style>body{{font:1rem sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}}\
-         [role=alert]{{color:#a00}}</style><h1>Connect to Microsoft Teams</h1><p>{} of {}</p>{failure}{body}</html>",
-        escaped(&wizard.service),
-        escaped(&wizard.customer),
+    let customer = escaped(&wizard.customer);
+    let whose = match &wizard.service {
+        Some(service) => format!("{} of {customer}", escaped(service)),
+        None => customer,
+    };
+    document(
+        "Connect to Microsoft Teams",
+        refresh,
+        &format!("<p>{whose}</p>{failure}{body}"),
     )
 }
 
-fn escaped(text: &str) -> String {
+/// A page without a script.
+pub(super) fn document(title: &str, head: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">{head}\
+         <title>{title}</title><style>body{{font:1rem sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}}\
+         [role=alert]{{color:#a00}}</style><h1>{title}</h1>{body}</html>"
+    )
+}
+
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -286,8 +396,9 @@ mod tests {
     fn pages_show_the_step_and_nothing_that_others_wrote_as_html() {
         let wizard = |state, sign_in: Option<UserCode>| Wizard {
             customer: "<script>alert(1)</script>".into(),
-            service: "\"Contoso\" & Sons".into(),
+            service: Some("\"Contoso\" & Sons".into()),
             state,
+            code_state: InvitationCode::None,
             device_authenticated: false,
             failure: Some(Failure::new("x", "<b>")),
             sign_in,
@@ -314,5 +425,13 @@ mod tests {
             assert!(!page.contains("<script") && !page.contains("alert><b>"));
             assert!(page.contains("&quot;Contoso&quot; &amp; Sons of &lt;script&gt;"));
         }
+        let registers = Wizard {
+            service: None,
+            code_state: InvitationCode::Wanted,
+            ..wizard(InvitationState::Opened, None)
+        };
+        let page = page("t", &registers);
+        assert!(page.contains("name=code") && !page.contains("start-authentication"));
+        assert!(page.contains("<p>&lt;script&gt;"));
     }
 }

@@ -19,6 +19,11 @@ impl Letters {
         format!("{}/invite/{token}", self.public_url)
     }
 
+    /// The address of the page on which a partner activates its account.
+    pub(super) fn activation_link(&self, token: &str) -> String {
+        format!("{}/activate/{token}", self.public_url)
+    }
+
     /// Nothing, or that no letter can be sent.
     pub(super) fn require(&self) -> Result<(), ApiError> {
         let detail = "no mail server is configured; take the link to its reader by another way";

@@ -7,6 +7,7 @@
 //! Who may use which route stands in one table, in `auth`.
 
 mod action_items;
+mod activate;
 mod activation;
 mod announcements;
 mod answer;
@@ -34,6 +35,7 @@ mod letters;
 mod media;
 mod music;
 mod numbers;
+mod oidc;
 mod openapi;
 mod page;
 mod partners;
@@ -58,6 +60,7 @@ pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use devices::{Devices, PhoneRequest, Phones};
 pub use ladder::Ladders;
 pub use letters::Letters;
+pub use oidc::People;
 pub use openapi::openapi;
 pub use phones::{PhoneFiles, phone_files};
 pub use portable::{
@@ -117,6 +120,8 @@ pub struct Admin {
     pub onboarding: Onboarding,
     /// Wrong passwords of late.
     pub sign_ins: SignIns,
+    /// Where people sign in without a password of ours.
+    pub people: People,
 }
 
 /// The whole API. It needs a listener, nothing else.

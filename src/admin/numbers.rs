@@ -169,7 +169,7 @@ pub(super) async fn list(
     ))
 }
 
-/// All numbers, the inventory's and customers', oldest first
+/// All numbers, the inventory's and customers', in their order
 #[utoipa::path(
     get, path = "/api/v1/numbers", tag = "numbers", operation_id = "list_inventory", params(Paging, Inventory),
     responses((status = 200, body = List<NumberRecord>))

@@ -2,10 +2,10 @@ mod common;
 
 use super::error::Problem;
 use super::{
-    Admin, action_items, activation, announcements, audit, calls, catalogues, cdrs, co_management,
-    consent, customers, devices, diagnosis, docs, events, gateways, health, invitations, invite,
-    ladder, media, music, numbers, partners, pbxs, portable, regions, registrations, services,
-    session, sync, tables, trunks, upgrades, users, why,
+    Admin, action_items, activate, activation, announcements, audit, calls, catalogues, cdrs,
+    co_management, consent, customers, devices, diagnosis, docs, events, gateways, health,
+    invitations, invite, ladder, media, music, numbers, oidc, partners, pbxs, portable, regions,
+    registrations, services, session, sync, tables, trunks, upgrades, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -98,10 +98,14 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(session::show, session::sign_in, session::sign_out))
         .routes(routes!(portable::export))
         .routes(whole_files(routes!(portable::import)))
+        .routes(routes!(oidc::begin))
+        .routes(routes!(oidc::callback))
         .routes(routes!(regions::list, regions::create))
         .routes(routes!(regions::show, regions::change, regions::delete))
         .routes(routes!(partners::list, partners::create))
         .routes(routes!(partners::show, partners::change, partners::delete))
+        .routes(routes!(partners::invite))
+        .routes(routes!(activate::show, activate::activate))
         .routes(routes!(
             catalogues::list_pbx_types,
             catalogues::create_pbx_type
@@ -184,7 +188,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(invitations::show, invitations::revoke))
         .routes(routes!(invitations::resend))
         .routes(routes!(invitations::validate))
-        .routes(routes!(invite::show))
+        .routes(routes!(invite::show, invite::give_code))
         .routes(routes!(invite::start))
         .routes(routes!(invite::go_on))
         .routes(routes!(trunks::list, trunks::create))

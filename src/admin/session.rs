@@ -1,4 +1,4 @@
-//! Signing in with a name and a password, and out again.
+//! Signing in with a name and a password, and out again; what a session is, however somebody signed in.
 
 use super::Admin;
 use super::auth::Caller;
@@ -7,7 +7,7 @@ use super::error::{ApiError, Problem};
 use super::request::RequestId;
 use crate::directory::Secret;
 use crate::store::accounts::LONGEST_PASSWORD;
-use crate::store::{AccessRole, AuditEvent, Token};
+use crate::store::{AccessRole, AuditEvent, NewToken, Token, devices};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -57,11 +57,25 @@ pub(super) struct Session {
     /// What they may do.
     #[schema(value_type = String)]
     role: AccessRole,
-    /// The partner or customer that they are confined to.
+    /// The partner, customer or user that they are confined to.
     scope: Option<Uuid>,
     /// When it ends by itself.
     #[serde(with = "time::serde::rfc3339::option")]
     expires_at: Option<OffsetDateTime>,
+    /// The telephone of a user who signed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<Uuid>,
+}
+
+impl Session {
+    /// As its page tells it.
+    pub(super) fn told(&self) -> [(&'static str, String); 3] {
+        [
+            ("Name", self.name.clone()),
+            ("Role", self.role.name().to_owned()),
+            ("Token", self.token.clone().unwrap_or_default()),
+        ]
+    }
 }
 
 /// Wrong passwords of late, by name, whether there is such an account or not. Clones share what they know.
@@ -135,15 +149,42 @@ impl SignIns {
     }
 }
 
-fn shown(token: Token, text: Option<&Secret>) -> Session {
-    Session {
+async fn shown(admin: &Admin, token: Token, text: Option<&Secret>) -> Result<Session, ApiError> {
+    let device_id = match (token.role, token.scope) {
+        (AccessRole::EndUser, Some(user)) => {
+            devices::current_of(&mut *admin.store.read().await?, user).await?
+        }
+        _ => None,
+    };
+    Ok(Session {
+        device_id,
         token: text.map(|text| text.expose().to_owned()),
         token_id: token.id,
         name: token.name,
         role: token.role,
         scope: token.scope,
         expires_at: token.expires_at,
-    }
+    })
+}
+
+/// Notes that somebody has signed in: their session, with the token.
+pub(super) async fn begun(
+    admin: &Admin,
+    request: &RequestId,
+    new: NewToken,
+) -> Result<Session, ApiError> {
+    let event = AuditEvent {
+        token_id: new.token.id,
+        role: new.token.role.name(),
+        action: "sign_in",
+        object: "/api/v1/session",
+        before: None,
+        after: None,
+        request_id: &request.0,
+        on_behalf_of: None,
+    };
+    admin.store.audit(&event).await?;
+    shown(admin, new.token, Some(&new.text)).await
 }
 
 /// Sign in with the name and password of a local account
@@ -179,18 +220,7 @@ pub(super) async fn sign_in(
     drop(turn);
     let new = new.ok_or_else(wrong)?;
     admin.sign_ins.forget(name);
-    let event = AuditEvent {
-        token_id: new.token.id,
-        role: new.token.role.name(),
-        action: "sign_in",
-        object: "/api/v1/session",
-        before: None,
-        after: None,
-        request_id: &request.0,
-        on_behalf_of: None,
-    };
-    admin.store.audit(&event).await?;
-    let session = shown(new.token, Some(&new.text));
+    let session = begun(&admin, &request, new).await?;
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, Json(session)).into_response())
 }
@@ -200,8 +230,11 @@ pub(super) async fn sign_in(
     get, path = "/api/v1/session", tag = "session", operation_id = "show_session",
     responses((status = 200, body = Session))
 )]
-pub(super) async fn show(caller: Caller) -> Json<Session> {
-    Json(shown(caller.token, None))
+pub(super) async fn show(
+    State(admin): State<Admin>,
+    caller: Caller,
+) -> Result<Json<Session>, ApiError> {
+    Ok(Json(shown(&admin, caller.token, None).await?))
 }
 
 /// Sign out: the token that the request carries ends

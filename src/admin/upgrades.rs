@@ -91,11 +91,19 @@ pub(super) async fn enter(
     let last = last.filter(|last| last.state.is_open() && last.invitee == draft.invitee);
     let invitation = match last {
         Some(last) => last,
-        None => invitations::insert(&mut change, id, service, &draft.invitee, now).await?,
+        None => invitations::insert(&mut change, id, Some(service), &draft.invitee, now).await?,
     };
     let is_complete = invitation.state == InvitationState::AuthenticationComplete;
     if draft.send_link && invitation.email_sent_count == 0 && !is_complete {
-        send(&admin, &mut change, &customer, &found, invitation, now).await?;
+        send(
+            &admin,
+            &mut change,
+            &customer,
+            Some(&found),
+            invitation,
+            now,
+        )
+        .await?;
     }
     let state = match is_complete {
         true => ServiceState::ReadyToUpgrade,

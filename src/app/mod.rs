@@ -326,6 +326,7 @@ impl Sbc {
             letters,
             onboarding: onboarding.clone(),
             sign_ins: SignIns::default(),
+            people: start::people(config)?,
         };
         let mut tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),

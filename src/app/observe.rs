@@ -62,6 +62,27 @@ fn registrations(calls: &Calls) {
     metrics::REGISTERS_ANSWERED.total(["none"], counts.unanswered);
 }
 
+fn peer(realm: Realm, name: &str, health: &Health) {
+    let kind = match realm {
+        Realm::Teams => "teams",
+        Realm::Trunk => "trunk",
+    };
+    match health {
+        Health::Unknown => {}
+        Health::Up => metrics::peer(kind, name, None),
+        Health::Down(down) => metrics::peer(
+            kind,
+            name,
+            Some(match down {
+                Down::Timeout => metrics::Down::Timeout,
+                Down::Transport(_) => metrics::Down::Transport,
+                Down::Unresolvable(_) => metrics::Down::Dns,
+                Down::Response { .. } => metrics::Down::Response,
+            }),
+        ),
+    }
+}
+
 /// Methods that are counted by name.
 const METHODS: [Method; 14] = [
     Method::Invite,
@@ -129,7 +150,11 @@ impl Observer {
             Report::PhoneOffline { device } => self.presence(*device, false),
             Report::GatewayProven { gateway } => self.proven(*gateway),
             Report::Dropped { .. } => metrics::CALLS_REFUSED.add(["dropped"], 1),
-            Report::PeerChanged => self.peers(calls),
+            Report::PeerChanged {
+                realm,
+                name,
+                health,
+            } => peer(*realm, name, health),
             Report::Registration { .. } => self.registration(report),
         }
     }
@@ -198,7 +223,6 @@ impl Observer {
                 self.ledger.usage(customer.id).in_use.into(),
             );
         }
-        self.peers(calls);
         registrations(calls);
         self.endpoint(calls);
         self.network(network);
@@ -212,30 +236,6 @@ impl Observer {
             .load()
             .customer(customer)
             .map_or_else(|| customer.to_string(), |c| c.account_id.clone())
-    }
-
-    fn peers(&self, calls: &Calls) {
-        for (realm, name, health) in calls.peers() {
-            let kind = if realm == Realm::Teams {
-                "teams"
-            } else {
-                "trunk"
-            };
-            match health {
-                Health::Unknown => {}
-                Health::Up => metrics::peer(kind, name, None),
-                Health::Down(down) => metrics::peer(
-                    kind,
-                    name,
-                    Some(match down {
-                        Down::Timeout => metrics::Down::Timeout,
-                        Down::Transport(_) => metrics::Down::Transport,
-                        Down::Unresolvable(_) => metrics::Down::Dns,
-                        Down::Response { .. } => metrics::Down::Response,
-                    }),
-                ),
-            }
-        }
     }
 
     fn endpoint(&self, calls: &Calls) {

@@ -105,6 +105,5 @@ mod tests {
         assert_eq!(kind(Expired, Registered), stands);
         assert_eq!(kind(Pending, Registered), None);
         assert_eq!(kind(Registered, Leaving), None);
-        assert!(Noted::of(&Report::PeerChanged).is_none());
     }
 }

@@ -5,11 +5,12 @@ use std::fs::{File, TryLockError};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::StartError;
+use crate::admin::People;
 use crate::base::Random;
 use crate::config::Config;
 use crate::directory::Secret;
 use crate::mail::{self, Mailer};
-use crate::microsoft::{ConfigError, Microsoft};
+use crate::microsoft::{ConfigError, Microsoft, OpenId};
 use crate::net::Addresses;
 use crate::sip::{Identity, SentBy, Transport};
 
@@ -89,6 +90,14 @@ pub(super) fn microsoft(config: &Config) -> Result<Option<Microsoft>, StartError
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where people sign in, if at an OpenID provider.
+pub(super) fn people(config: &Config) -> Result<People, StartError> {
+    let settings = config.sign_in();
+    let settings = settings
+        .map_err(|error| ConfigError::Client(format!("sign_in.client_secret_file: {error}")))?;
+    Ok(People::new(settings.map(OpenId::new).transpose()?))
 }
 
 /// By which telephones register that nobody has activated: from the file that is configured, or made once and kept.

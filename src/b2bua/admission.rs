@@ -290,6 +290,7 @@ impl Calls {
             },
             legs: vec![leg],
             given: None,
+            pbx_moh: None,
             customer,
             admission,
             permit: Some(permit),

@@ -22,6 +22,7 @@ impl Call {
         if !matches!(self.stage, Stage::Up { .. }) {
             return;
         }
+        self.decide_music(core, id);
         if let Some(holder) = self.leg(id) {
             let pbx = match holder.peer {
                 Peer::Teams(..) => self.tells(other) != Direction::SendRecv,
@@ -34,6 +35,20 @@ impl Call {
         }
         self.join(core, id, other);
         self.tell(core, other);
+    }
+
+    /// Who plays the music is settled when Teams begins to hold, by what the customer wants then, and stays so until it
+    /// resumes.
+    fn decide_music(&mut self, core: &Core, holder: LegId) {
+        let Some(holder) = self.leg(holder).filter(|leg| leg.peer.is_teams()) else {
+            return;
+        };
+        if holder.direction == Direction::SendRecv {
+            self.pbx_moh = None;
+        } else if self.pbx_moh.is_none() {
+            let now = core.directory.customer(self.customer.id);
+            self.pbx_moh = Some(now.unwrap_or(&self.customer).pbx_moh);
+        }
     }
 
     /// What this leg's peer is to know of its partner: a hold, where Teams holds and the customer wants its PBX to play
@@ -53,7 +68,9 @@ impl Call {
     /// none.
     fn pbx_plays(&self, leg: &Leg) -> bool {
         let peer = &leg.peer;
-        self.customer.pbx_moh && peer.towards() == Towards::Pbx && peer.brings_music()
+        self.pbx_moh.unwrap_or(self.customer.pbx_moh)
+            && peer.towards() == Towards::Pbx
+            && peer.brings_music()
     }
 
     /// Tells this leg's peer what it does not know yet. While another exchange runs that waits; its end comes here.

@@ -89,6 +89,8 @@ pub(super) struct Call {
     /// The leg that another call took over from this one, until it is known what went through it.
     pub given: Option<Given>,
     pub customer: Arc<Customer>,
+    /// While Teams holds: whether the customer wanted its PBX to play the music when that began.
+    pub pbx_moh: Option<bool>,
     pub admission: Admission,
     /// Taken before anything is sent out, given back when the call is over, however that happens.
     pub permit: Option<ChannelPermit>,

@@ -75,7 +75,8 @@ impl Calls {
         let core = &mut self.core;
         let mut draft = core.response(message, 407, false);
         draft.to_tag(local_tag);
-        for challenge in core.challenger.challenge(failure, core.now) {
+        let algorithms = core.config.registrar.algorithms();
+        for challenge in core.challenger.challenge_in(algorithms, failure, core.now) {
             draft.header(Name::ProxyAuthenticate, challenge);
         }
         core.endpoint.respond(key, draft, core.now);

@@ -241,9 +241,12 @@ impl Call {
                 let is_seen = self
                     .caller
                     .is_seen_by(peer.profile(), self.admission.emergency);
+                let forwarded = self.admission.forwarded_to.as_ref();
+                let forwarded = forwarded.filter(|_| peer.is_teams());
+                let called = forwarded.unwrap_or(&self.admission.called).clone();
                 Wanted {
-                    called: self.admission.called.clone(),
-                    party: self.admission.called.clone(),
+                    called: called.clone(),
+                    party: called,
                     uri: None,
                     caller: seen(is_seen, &self.admission.caller),
                     display: self.caller.display.clone().filter(|_| is_seen),

@@ -137,8 +137,8 @@ impl Calls {
             next_call: 0,
             draining: false,
         };
-        calls.watch_directory();
         let nobody = Directory::default();
+        calls.watch_directory(&nobody);
         calls.registrations.follow(&mut calls.core, &nobody);
         calls
     }
@@ -219,7 +219,7 @@ impl Calls {
     pub fn set_directory(&mut self, directory: Arc<Directory>, now: Instant) {
         self.core.now = now;
         let before = std::mem::replace(&mut self.core.directory, directory);
-        self.watch_directory();
+        self.watch_directory(&before);
         self.registrations.follow(&mut self.core, &before);
         self.run();
     }

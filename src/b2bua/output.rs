@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{ActivationId, Cdr, Direction, RegistrationState, Resynced, Silence};
+use super::{ActivationId, Cdr, Direction, Health, RegistrationState, Resynced, Silence};
 use crate::directory::Mac;
 use crate::media::Command;
-use crate::sip::{Hop, ResolveId, SendId, SendTo, Source};
+use crate::sip::{Hop, Realm, ResolveId, SendId, SendTo, Source};
 
 /// What [`Calls`](super::Calls) wants done.
 #[derive(Debug)]
@@ -165,8 +165,15 @@ pub enum Report {
         /// Its id.
         device: Uuid,
     },
-    /// A peer went up or down: see [`Calls::peers`](super::Calls::peers).
-    PeerChanged,
+    /// A peer went up or down.
+    PeerChanged {
+        /// Teams, or a trunk.
+        realm: Realm,
+        /// As in [`Calls::peers`](super::Calls::peers).
+        name: String,
+        /// What it is now.
+        health: Health,
+    },
     /// A registration at an exchange is in another state than before.
     Registration {
         /// Whose; none of a trunk that all customers share.

@@ -28,6 +28,7 @@ use self::bindings::{Bindings, Registered};
 use self::lockout::Lockout;
 use super::Calls;
 use crate::directory::{Directory, Phone, Secret, bootstrap_mac};
+use crate::sip::auth::Algorithm;
 use crate::sip::{Message, Source, Uri};
 
 /// Wrong credentials from one source that have it ignored for a while.
@@ -50,8 +51,21 @@ pub struct RegistrarConfig {
     pub max_expires: Duration,
     /// The longest interval on a path that closes when nothing passes, unless the telephone keeps it open by itself.
     pub path_expires: Duration,
+    /// Whether they are asked for SHA-256 before MD5 (RFC 8760 §2.3). libre 1, and who else reads RFC 3261 like it, gives up
+    /// on a challenge in an algorithm that it does not know.
+    pub sha256: bool,
     /// By which telephones register that nobody has activated; none keeps them out.
     pub bootstrap_password: Option<Secret>,
+}
+
+impl RegistrarConfig {
+    /// What telephones are asked for.
+    pub(super) fn algorithms(&self) -> &'static [Algorithm] {
+        match self.sha256 {
+            true => &[Algorithm::SHA256, Algorithm::MD5],
+            false => &[Algorithm::MD5],
+        }
+    }
 }
 
 impl Default for RegistrarConfig {
@@ -63,6 +77,7 @@ impl Default for RegistrarConfig {
             min_expires: Duration::from_secs(60),
             max_expires: Duration::from_secs(600),
             path_expires: Duration::from_secs(120),
+            sha256: false,
             bootstrap_password: None,
         }
     }

@@ -312,7 +312,9 @@ impl Call {
             },
         );
         if let (Some(hop), Some(down)) = (hop, health) {
-            core.watch.failed(&hop, down, retry_after, core.now);
+            for report in core.watch.failed(&hop, &down, retry_after, core.now) {
+                core.report(report);
+            }
         }
         self.leg_ended(core, id);
         let Some(reaching) = self.reaching() else {

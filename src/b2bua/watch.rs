@@ -1,9 +1,13 @@
 //! Who can take calls: OPTIONS to trunks and to Teams, and what failed calls taught (TDR section 2).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use imbl::ordmap::DiffItem;
+use uuid::Uuid;
+
 use super::{Calls, Report};
+use crate::directory::{Directory, Trunk};
 use crate::sip::{Builder, ClientKey, Failure, Hop, Message, Name, NextHop, Realm, Transport};
 
 /// Whether a peer can take calls, as far as we know.
@@ -74,6 +78,14 @@ impl From<&Failure> for Down {
     }
 }
 
+/// A peer that is asked with OPTIONS, as the directory names it. In this order: trunks, then Teams' proxies as they are tried.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Watched {
+    Trunk(Uuid),
+    /// In the name of a region's base FQDN; which of the configured proxies.
+    Proxy(String, usize),
+}
+
 #[derive(Debug)]
 struct Peer {
     hop: Hop,
@@ -93,11 +105,16 @@ struct Ping {
     identity: Option<(String, u16)>,
 }
 
-/// The state of all peers that calls go to.
+/// The state of all peers that calls go to. There may be as many as customers: nothing here looks through all of them.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    peers: Vec<Peer>,
-    by_client: HashMap<ClientKey, usize>,
+    peers: BTreeMap<Watched, Peer>,
+    due: BTreeSet<(Instant, Watched)>,
+    by_hop: HashMap<Hop, BTreeSet<Watched>>,
+    /// Those that failed or were shunned, until they answer again.
+    bad: HashMap<Hop, BTreeSet<Watched>>,
+    /// Whom an OPTIONS asks, and where; a peer that has moved since is another.
+    by_client: HashMap<ClientKey, (Watched, Hop)>,
 }
 
 /// How long a peer that failed a call is tried last, unless it said otherwise.
@@ -110,6 +127,18 @@ impl Peer {
         let until = now + Duration::from_secs(seconds.min(SHUNNED_AT_MOST));
         self.shunned_until = Some(self.shunned_until.map_or(until, |at| at.max(until)));
     }
+
+    fn is_bad(&self, now: Instant) -> bool {
+        matches!(self.health, Health::Down(_)) || self.shunned_until.is_some_and(|at| at > now)
+    }
+
+    fn report(&self) -> Report {
+        Report::PeerChanged {
+            realm: self.hop.realm,
+            name: self.ping.name.clone(),
+            health: self.health.clone(),
+        }
+    }
 }
 
 impl Watch {
@@ -120,114 +149,195 @@ impl Watch {
             (Some((fqdn, _)), Some(own)) => fqdn == own,
             _ => true,
         };
-        self.peers
-            .iter()
-            .filter(|peer| peer.hop == *hop)
+        let bad = self.bad.get(hop).into_iter().flatten();
+        !bad.filter_map(|id| self.peers.get(id))
             .filter(speaks_for)
-            .all(|peer| {
-                !matches!(peer.health, Health::Down(_))
-                    && peer.shunned_until.is_none_or(|until| until <= now)
-            })
+            .any(|peer| peer.is_bad(now))
     }
 
     /// A call to this peer failed for reasons of its own. It comes last until its time is over, even if it answers OPTIONS
-    /// before (TDR-212), and longer if it does not.
-    pub fn failed(&mut self, hop: &Hop, down: Down, retry_after: Option<u64>, now: Instant) {
-        for peer in self.peers.iter_mut().filter(|peer| peer.hop == *hop) {
+    /// before (TDR-212), and longer if it does not. Returns what is new about it.
+    pub fn failed(
+        &mut self,
+        hop: &Hop,
+        down: &Down,
+        retry_after: Option<u64>,
+        now: Instant,
+    ) -> Vec<Report> {
+        let Some(there) = self.by_hop.get(hop) else {
+            return Vec::new();
+        };
+        let mut changed = Vec::new();
+        for id in there {
+            let Some(peer) = self.peers.get_mut(id) else {
+                continue;
+            };
             peer.shun(retry_after.unwrap_or(SHUNNED_FOR), now);
-            peer.health = Health::Down(down.clone());
+            let health = Health::Down(down.clone());
+            if peer.health != health {
+                peer.health = health;
+                changed.push(peer.report());
+            }
         }
+        self.bad.insert(hop.clone(), there.clone());
+        changed
     }
 
     /// When the next OPTIONS is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.peers.iter().map(|peer| peer.due).min()
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// Every watched peer: its metric name and what is known.
     pub fn states(&self) -> impl Iterator<Item = (Realm, &str, &Health)> {
         self.peers
-            .iter()
+            .values()
             .map(|peer| (peer.hop.realm, peer.ping.name.as_str(), &peer.health))
+    }
+
+    fn put_trunk(&mut self, trunk: &Trunk, now: Instant) {
+        let id = Watched::Trunk(trunk.id);
+        let Some(every) = trunk.options_ping else {
+            return self.remove(&id);
+        };
+        let ping = Ping {
+            name: trunk.name.clone(),
+            every,
+            identity: None,
+        };
+        self.put(id, trunk.hop(), ping, now);
+    }
+
+    /// What is known of a peer that was there is kept.
+    fn put(&mut self, id: Watched, hop: Hop, ping: Ping, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.hop == hop
+            && peer.ping.name == ping.name
+        {
+            peer.ping = ping;
+            return;
+        }
+        self.remove(&id);
+        let there = self.by_hop.entry(hop.clone()).or_default();
+        there.insert(id.clone());
+        self.due.insert((now, id.clone()));
+        let peer = Peer {
+            hop,
+            ping,
+            health: Health::Unknown,
+            shunned_until: None,
+            due: now,
+        };
+        self.peers.insert(id, peer);
+    }
+
+    fn remove(&mut self, id: &Watched) {
+        let Some(peer) = self.peers.remove(id) else {
+            return;
+        };
+        self.due.remove(&(peer.due, id.clone()));
+        for places in [&mut self.by_hop, &mut self.bad] {
+            forget(places, &peer.hop, id);
+        }
+    }
+
+    fn proxies(&self) -> BTreeSet<Watched> {
+        let is_proxy = |id: &&Watched| matches!(id, Watched::Proxy(..));
+        // They stand behind all trunks.
+        let proxies = self.peers.keys().rev().take_while(is_proxy);
+        proxies.cloned().collect()
+    }
+
+    /// Whom to ask now; it is asked again when its time has come.
+    fn take_due(&mut self, now: Instant) -> Option<(Watched, Hop, Ping)> {
+        if self.deadline()? > now {
+            return None;
+        }
+        let (_, id) = self.due.pop_first()?;
+        let peer = self.peers.get_mut(&id)?;
+        peer.due = now + peer.ping.every;
+        self.due.insert((peer.due, id.clone()));
+        Some((id, peer.hop.clone(), peer.ping.clone()))
+    }
+
+    /// What an OPTIONS taught about a peer; what is new about it.
+    fn learnt(
+        &mut self,
+        id: &Watched,
+        health: Health,
+        shunned_for: Option<u64>,
+        now: Instant,
+    ) -> Option<Report> {
+        let peer = self.peers.get_mut(id)?;
+        if let Some(seconds) = shunned_for {
+            peer.shun(seconds, now);
+        }
+        let is_new = peer.health != health;
+        peer.health = health;
+        if peer.is_bad(now) {
+            let bad = self.bad.entry(peer.hop.clone()).or_default();
+            bad.insert(id.clone());
+        } else {
+            forget(&mut self.bad, &peer.hop, id);
+        }
+        is_new.then(|| peer.report())
+    }
+}
+
+fn forget(places: &mut HashMap<Hop, BTreeSet<Watched>>, hop: &Hop, id: &Watched) {
+    if let Some(there) = places.get_mut(hop) {
+        there.remove(id);
+        if there.is_empty() {
+            places.remove(hop);
+        }
     }
 }
 
 impl Calls {
     /// The peers to watch are those of the directory: each trunk that wants OPTIONS, and each Teams proxy for each
-    /// region's base FQDN; never a customer's (TDR-208). What is known of peers that stay is kept.
-    pub(super) fn watch_directory(&mut self) {
+    /// region's base FQDN; never a customer's (TDR-208). What is known of peers that stay is kept. It costs what has changed
+    /// since the directory before, not what is there.
+    pub(super) fn watch_directory(&mut self, before: &Directory) {
         let core = &mut self.core;
-        let mut wanted: Vec<(Hop, Ping)> = Vec::new();
-        for trunk in core.directory.trunks() {
-            let Some(every) = trunk.options_ping else {
-                continue;
-            };
-            let hop = Hop {
-                host: trunk.host.clone(),
-                port: trunk.port,
-                transport: Some(trunk.transport),
-                realm: Realm::Trunk,
-            };
-            wanted.push((
-                hop,
-                Ping {
-                    name: trunk.name.clone(),
-                    every,
-                    identity: None,
-                },
-            ));
-        }
-        for region in core.directory.regions() {
-            for hop in &core.config.teams_proxies {
-                let name = format!("{} via {}", region.base_fqdn, hop.host);
-                let identity = Some((region.base_fqdn.clone(), region.sip_port));
-                wanted.push((
-                    hop.clone(),
-                    Ping {
-                        name,
-                        every: core.config.options_interval,
-                        identity,
-                    },
-                ));
+        let (watch, now) = (&mut core.watch, core.now);
+        for change in before.trunks_by_id().diff(core.directory.trunks_by_id()) {
+            match change {
+                DiffItem::Add(_, trunk) => watch.put_trunk(trunk, now),
+                DiffItem::Update {
+                    new: (_, trunk), ..
+                } => watch.put_trunk(trunk, now),
+                DiffItem::Remove(id, _) => watch.remove(&Watched::Trunk(*id)),
             }
         }
-        let mut known = std::mem::take(&mut core.watch.peers);
-        for (hop, ping) in wanted {
-            let at = known
-                .iter()
-                .position(|peer| peer.hop == hop && peer.ping.name == ping.name);
-            let peer = match at {
-                Some(at) => Peer {
-                    ping,
-                    ..known.swap_remove(at)
-                },
-                None => Peer {
-                    hop,
-                    ping,
-                    health: Health::Unknown,
-                    shunned_until: None,
-                    due: core.now,
-                },
-            };
-            core.watch.peers.push(peer);
+        let mut gone = watch.proxies();
+        for region in core.directory.regions() {
+            for (place, hop) in core.config.teams_proxies.iter().enumerate() {
+                let id = Watched::Proxy(region.base_fqdn.clone(), place);
+                let ping = Ping {
+                    name: format!("{} via {}", region.base_fqdn, hop.host),
+                    every: core.config.options_interval,
+                    identity: Some((region.base_fqdn.clone(), region.sip_port)),
+                };
+                gone.remove(&id);
+                watch.put(id, hop.clone(), ping, now);
+            }
         }
-        core.watch.by_client.clear();
+        for id in gone {
+            watch.remove(&id);
+        }
     }
 
     /// Sends the OPTIONS that are due.
     pub(super) fn on_watch_time(&mut self) {
-        for at in 0..self.core.watch.peers.len() {
-            let core = &mut self.core;
-            let peer = &mut core.watch.peers[at];
-            if peer.due > core.now || self.draining {
-                continue;
-            }
-            let (hop, ping) = (peer.hop.clone(), peer.ping.clone());
-            peer.due = core.now + ping.every;
+        if self.draining {
+            return;
+        }
+        let now = self.core.now;
+        while let Some((id, hop, ping)) = self.core.watch.take_due(now) {
             let draft = self.options(&hop, &ping);
             let core = &mut self.core;
-            let key = core.endpoint.request(draft, NextHop::Hop(hop), core.now);
-            core.watch.by_client.insert(key, at);
+            let key = core.endpoint.request(draft, NextHop::Hop(hop.clone()), now);
+            core.watch.by_client.insert(key, (id, hop));
         }
     }
 
@@ -279,37 +389,40 @@ impl Calls {
         key: ClientKey,
         outcome: Result<&Message, &Failure>,
     ) -> bool {
-        let Some(at) = self.core.watch.by_client.get(&key).copied() else {
+        if matches!(outcome, Ok(response) if response.status() < 200) {
+            return self.core.watch.by_client.contains_key(&key);
+        }
+        let Some((id, hop)) = self.core.watch.by_client.remove(&key) else {
             return false;
         };
-        if matches!(outcome, Ok(response) if response.status() < 200) {
+        let is_there = self
+            .core
+            .watch
+            .peers
+            .get(&id)
+            .is_some_and(|peer| peer.hop == hop);
+        if !is_there {
             return true;
         }
-        self.core.watch.by_client.remove(&key);
-        let core_now = self.core.now;
-        let Some(peer) = self.core.watch.peers.get_mut(at) else {
-            return true;
-        };
+        let mut shunned_for = None;
         let health = match outcome.map(|response| (response, response.status())) {
             Ok((_, 200..=299)) => Health::Up,
-            Ok((_, status))
-                if peer.hop.realm == Realm::Trunk && !matches!(status, 408 | 500..=599) =>
-            {
+            Ok((_, status)) if hop.realm == Realm::Trunk && !matches!(status, 408 | 500..=599) => {
                 Health::Up
             }
             Ok((response, status)) => {
                 // TDR-212: at least for so long, whatever the next answer is.
-                if let Some(seconds) = retry_after(response).filter(|_| status == 503) {
-                    peer.shun(seconds, core_now);
-                }
+                shunned_for = retry_after(response).filter(|_| status == 503);
                 Health::Down(Down::answered(response))
             }
             Err(failure) => Health::Down(failure.into()),
         };
-        if health != peer.health {
-            tracing::info!(peer = peer.ping.name, ?health, "peer changed");
-            peer.health = health;
-            self.core.report(Report::PeerChanged);
+        let now = self.core.now;
+        if let Some(report) = self.core.watch.learnt(&id, health, shunned_for, now) {
+            if let Report::PeerChanged { name, health, .. } = &report {
+                tracing::info!(peer = name, ?health, "peer changed");
+            }
+            self.core.report(report);
         }
         true
     }

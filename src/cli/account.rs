@@ -1,7 +1,7 @@
 use super::{ConfigFile, Failure, wait_for};
 use crate::config::Config;
 use crate::directory::Secret;
-use crate::store::{AccessRole, Store, StoreError};
+use crate::store::{AccessRole, Store, StoreError, Stranger};
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use std::io::IsTerminal;
@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Account {
-    /// Make an account, or give one another password; the password is the first line of standard input.
+    /// Make an account, or change one; its password is the first line of standard input.
     ///
-    /// It works at once, also with a Tollgate that runs on the same database. Sign-ins with the old password end.
+    /// With --tenant or --subject there is no password: it is for somebody who signs in at the OpenID provider. It works at
+    /// once, also with a Tollgate that runs on the same database. Sign-ins from before end.
     Set(Set),
     /// Remove an account and end its sign-ins.
     Remove(Remove),
@@ -31,12 +32,18 @@ pub(super) struct Set {
     file: ConfigFile,
     /// The name to sign in, in whatever case.
     name: String,
-    /// carrier_admin, partner_admin, customer_admin, customer_operator or noc, as for tokens.
+    /// carrier_admin, partner_admin, customer_admin, customer_operator, noc or end_user, as for tokens.
     #[arg(long)]
     role: AccessRole,
-    /// The partner or customer that a partner_admin, customer_admin or customer_operator is confined to.
+    /// The partner, customer or user that a partner_admin, customer_admin, customer_operator or end_user is confined to.
     #[arg(long, value_name = "UUID")]
     scope: Option<Uuid>,
+    /// The tenant at Microsoft of somebody who signs in there.
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<Uuid>,
+    /// Who they are at the provider: the object id at Microsoft. Without it, whoever of the tenant first comes with the name.
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
 }
 
 /// `tollgate account`
@@ -70,6 +77,34 @@ fn remove(wanted: &Remove) -> Result<(), Failure> {
 
 fn set(wanted: &Set) -> Result<(), Failure> {
     let config = wanted.file.load()?;
+    let is_stranger = wanted.tenant.is_some() || wanted.subject.is_some();
+    let password = match is_stranger {
+        true => None,
+        false => Some(password()?),
+    };
+    let made = wait_for(async {
+        let store = open(&config).await?;
+        let (name, role, scope) = (&wanted.name, wanted.role, wanted.scope);
+        let made = match &password {
+            Some(password) => store.set_account(name, password, role, scope).await,
+            None => {
+                let who = Stranger {
+                    tenant: wanted.tenant,
+                    subject: wanted.subject.as_deref(),
+                };
+                store.set_person(name, who, role, scope).await
+            }
+        };
+        store.close().await;
+        made
+    })?;
+    let made = made.map_err(Failure::mend)?;
+    println!("{} is {}", made.name, made.role.name());
+    Ok(())
+}
+
+/// The first line of standard input.
+fn password() -> Result<Secret, Failure> {
     let input = std::io::stdin();
     if input.is_terminal() {
         eprintln!(
@@ -78,16 +113,5 @@ fn set(wanted: &Set) -> Result<(), Failure> {
     }
     let mut line = String::new();
     input.read_line(&mut line).context("standard input")?;
-    let password = Secret::new(line.trim_end_matches(['\r', '\n']));
-    let made = wait_for(async {
-        let store = open(&config).await?;
-        let made = store
-            .set_account(&wanted.name, &password, wanted.role, wanted.scope)
-            .await;
-        store.close().await;
-        made
-    })?;
-    let made = made.map_err(Failure::mend)?;
-    println!("{} is {}", made.name, made.role.name());
-    Ok(())
+    Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
 }

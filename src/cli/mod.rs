@@ -41,7 +41,8 @@ enum Command {
     /// Without a configuration file everything listens on loopback, data lie in ./data, and certificates for trials are
     /// made. What listens where is printed, and on the first start a token for the REST API.
     Run(ConfigFile),
-    /// Play calls between an emulated Teams, Tollgate and an emulated PBX, and judge them by what is heard.
+    /// Play calls between an emulated Teams, Tollgate and an emulated PBX, and judge them by what is heard; or take a desk
+    /// telephone, or a new customer, to its first calls.
     Demo(demo::Demo),
     /// Check the configuration and what it names, change nothing, and tell everything that is wrong.
     Check(ConfigFile),

@@ -19,10 +19,11 @@ pub(super) struct Create {
     #[command(flatten)]
     file: ConfigFile,
     /// carrier_admin (everything), partner_admin (one partner's customers), customer_admin (reads one customer),
-    /// customer_operator (looks after one customer's users) or noc (reads everything, ends calls).
+    /// customer_operator (looks after one customer's users), noc (reads everything, ends calls) or end_user (sees the code of
+    /// their own telephone).
     #[arg(long)]
     role: AccessRole,
-    /// The partner or customer that a partner_admin, customer_admin or customer_operator is confined to.
+    /// The partner, customer or user that a partner_admin, customer_admin, customer_operator or end_user is confined to.
     #[arg(long, value_name = "UUID")]
     scope: Option<Uuid>,
     /// Who has it, for the audit.

@@ -39,6 +39,7 @@ pub struct Config {
     pub why: Kept,
     pub audit: Kept,
     pub admin: Admin,
+    pub sign_in: SignIn,
     pub seats: Seats,
     pub phone_files: PhoneFiles,
     pub mail: Mail,
@@ -281,6 +282,7 @@ pub struct Phones {
     pub max_expires: Duration,
     #[serde(rename = "path_expires_s", deserialize_with = "seconds")]
     pub path_expires: Duration,
+    pub sha256: bool,
     pub srtp: Srtp,
     #[serde(deserialize_with = "optional")]
     pub bootstrap_password_file: Option<PathBuf>,
@@ -323,6 +325,28 @@ pub struct Admin {
     pub redact_for: Vec<AccessRole>,
     #[serde(deserialize_with = "optional")]
     pub public_url: Option<String>,
+}
+
+/// `[sign_in]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "the keys are explained in config/tollgate.toml, and nowhere twice"
+)]
+pub struct SignIn {
+    #[serde(deserialize_with = "optional")]
+    pub issuer: Option<String>,
+    #[serde(deserialize_with = "optional")]
+    pub client_id: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub client_secret: Option<Secret>,
+    #[serde(deserialize_with = "optional")]
+    pub client_secret_file: Option<PathBuf>,
+    pub roots: String,
+    pub plain_http: bool,
+    #[serde(rename = "timeout_s", deserialize_with = "seconds")]
+    pub timeout: Duration,
 }
 
 /// `[seats]`

@@ -15,6 +15,6 @@ pub use address::HostPort;
 pub use error::{ConfigError, Problem};
 pub use file::{
     Admin, Calls, ClientCertificates, Config, Dns, Mail, Media, Metrics, Microsoft, PhoneFiles,
-    Publish, Seats, Sip, Store, Teams, Tls,
+    Publish, Seats, SignIn, Sip, Store, Teams, Tls,
 };
 pub use load::{DEFAULTS, load};

@@ -9,7 +9,7 @@ use crate::store::Retention;
 use crate::telemetry::ladder::recorder;
 use crate::{b2bua, backend, directory, doctor, mail, net};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -253,6 +253,7 @@ impl Config {
                 min_expires: self.phones.min_expires,
                 max_expires: self.phones.max_expires,
                 path_expires: self.phones.path_expires,
+                sha256: self.phones.sha256,
                 // Only who runs reads the file.
                 bootstrap_password: None,
             },
@@ -275,10 +276,10 @@ impl Config {
     /// The file with the secret cannot be read.
     pub fn microsoft(&self) -> std::io::Result<microsoft::Config> {
         let from = &self.microsoft;
-        let client_secret = match &from.client_secret_file {
-            None => from.client_secret.clone(),
-            Some(path) => Some(Secret::new(std::fs::read_to_string(path)?.trim())),
-        };
+        let client_secret = one_of(
+            from.client_secret.as_ref(),
+            from.client_secret_file.as_deref(),
+        )?;
         Ok(microsoft::Config {
             login_base: from.login_base.clone(),
             graph_base: from.graph_base.clone(),
@@ -286,14 +287,34 @@ impl Config {
             client_id: from.client_id.clone().unwrap_or_default(),
             client_secret,
             redirect_uri: from.redirect_uri.clone().unwrap_or_default(),
-            roots: match from.roots.as_str() {
-                "system" => Roots::System,
-                "built-in" => Roots::BuiltIn,
-                path => Roots::File(path.into()),
-            },
+            roots: roots(&from.roots),
             plain_http: from.plain_http,
             timeout: from.timeout,
         })
+    }
+
+    /// For [`microsoft::OpenId::new`]; none if people sign in with passwords only.
+    ///
+    /// # Errors
+    /// The file with the secret cannot be read.
+    pub fn sign_in(&self) -> std::io::Result<Option<microsoft::OpenIdConfig>> {
+        let from = &self.sign_in;
+        let Some(issuer) = from.issuer.clone() else {
+            return Ok(None);
+        };
+        let public_url = self.admin.public_url.as_deref().unwrap_or_default();
+        Ok(Some(microsoft::OpenIdConfig {
+            issuer,
+            client_id: from.client_id.clone().unwrap_or_default(),
+            client_secret: one_of(
+                from.client_secret.as_ref(),
+                from.client_secret_file.as_deref(),
+            )?,
+            redirect_uri: format!("{}/oidc/callback", public_url.trim_end_matches('/')),
+            roots: roots(&from.roots),
+            plain_http: from.plain_http,
+            timeout: from.timeout,
+        }))
     }
 
     /// For [`mail::Mailer::new`]; none if no server is configured.
@@ -351,6 +372,22 @@ impl Config {
 
 /// A base FQDN, its customers, and this machine.
 const DEVELOPMENT_NAMES: [&str; 3] = ["sbc.tollgate.test", "*.sbc.tollgate.test", "localhost"];
+
+/// A secret as it stands in the file, or in a file of its own.
+fn one_of(secret: Option<&Secret>, file: Option<&Path>) -> std::io::Result<Option<Secret>> {
+    Ok(match file {
+        None => secret.cloned(),
+        Some(path) => Some(Secret::new(std::fs::read_to_string(path)?.trim())),
+    })
+}
+
+fn roots(text: &str) -> Roots {
+    match text {
+        "system" => Roots::System,
+        "built-in" => Roots::BuiltIn,
+        path => Roots::File(path.into()),
+    }
+}
 
 /// What all of Microsoft's SIP names lie below: `pstnhub.microsoft.com` for `sip.pstnhub.microsoft.com`.
 fn domain(name: &str) -> Option<String> {

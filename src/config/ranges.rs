@@ -8,7 +8,7 @@ pub(super) type Range = (&'static str, u64, RangeInclusive<u64>);
 /// Every key that has a smallest and a largest value.
 #[rustfmt::skip]
 pub(super) fn ranges(config: &Config) -> Vec<Range> {
-    let Config { sip, tls, teams, microsoft, publish, media, dns, calls, registrations, phones, cdr, why, audit, seats, mail, phone_files, ladder, .. } = config;
+    let Config { sip, tls, teams, microsoft, publish, media, dns, calls, registrations, phones, cdr, why, audit, sign_in, seats, mail, phone_files, ladder, .. } = config;
     let n = |count: usize| count as u64;
     let s = |duration: Duration| duration.as_secs();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -67,6 +67,7 @@ pub(super) fn ranges(config: &Config) -> Vec<Range> {
         ("cdr.retention_days", cdr.retention_days.into(), 0..=36_500),
         ("why.retention_days", why.retention_days.into(), 0..=36_500),
         ("audit.retention_days", audit.retention_days.into(), 0..=36_500),
+        ("sign_in.timeout_s", s(sign_in.timeout), 1..=25),
         ("seats.timeout_s", s(seats.timeout), 1..=25),
         ("phone_files.expires_s", s(phone_files.expires), 60..=86_400),
         ("phone_files.max_connections", n(phone_files.max_connections), 1..=100_000),

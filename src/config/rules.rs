@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     tls(config, report);
     media(config, report);
     microsoft(config, report);
+    sign_in(config, report);
     for name in config.dns.hosts.keys().filter(|name| !is_host_name(name)) {
         report("dns.hosts", format!("{name:?} is no host name"));
     }
@@ -223,6 +224,22 @@ fn microsoft(config: &Config, report: &mut dyn FnMut(&str, String)) {
     }
 }
 
+fn sign_in(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let sign_in = &config.sign_in;
+    if sign_in.issuer.is_some() && sign_in.client_id.is_none() {
+        let problem = "sign_in.issuer needs it: the provider must know us";
+        report("sign_in.client_id", problem.to_owned());
+    }
+    if sign_in.issuer.is_some() && config.admin.public_url.is_none() {
+        let problem = "is needed with sign_in.issuer: people must find back";
+        report("admin.public_url", problem.to_owned());
+    }
+    if sign_in.client_secret.is_some() && sign_in.client_secret_file.is_some() {
+        let problem = "sign_in.client_secret is set, too";
+        report("sign_in.client_secret_file", problem.to_owned());
+    }
+}
+
 fn media(config: &Config, report: &mut dyn FnMut(&str, String)) {
     let media = &config.media;
     let told = media.advertised_address.unwrap_or(media.address);
@@ -327,6 +344,27 @@ mod tests {
             (
                 &[("MICROSOFT__USAGE_LOCATION", "Germany")],
                 "microsoft.usage_location",
+            ),
+            (
+                &[
+                    ("SIGN_IN__ISSUER", "https://login.example"),
+                    ("ADMIN__PUBLIC_URL", "https://sbc.example.net"),
+                ],
+                "sign_in.client_id",
+            ),
+            (
+                &[
+                    ("SIGN_IN__ISSUER", "https://login.example"),
+                    ("SIGN_IN__CLIENT_ID", "a"),
+                ],
+                "admin.public_url",
+            ),
+            (
+                &[
+                    ("SIGN_IN__CLIENT_SECRET", "a"),
+                    ("SIGN_IN__CLIENT_SECRET_FILE", "b"),
+                ],
+                "sign_in.client_secret_file",
             ),
             (&[("PUBLISH__KEY_NAME", "tollgate")], "publish.key"),
             (

@@ -29,6 +29,8 @@ pub struct Admission {
     /// What was dialled: `+14255550100`, perhaps with `;ext=`, or as dialled if it is no whole number. A `#` stands
     /// plain here and must be escaped in a Request-URI.
     pub called: String,
+    /// The number by which Teams knows who was called by a further number.
+    pub forwarded_to: Option<String>,
     /// Who calls, in the same form.
     pub caller: String,
     /// From Teams: the gateway it named.
@@ -160,6 +162,7 @@ impl Directory {
             customer: customer.clone(),
             emergency,
             called: called.to_string(),
+            forwarded_to: None,
             caller: NumberFormat::E164.canonical(&caller),
             gateway: Some(gateway.clone()),
             trunk: None,
@@ -204,6 +207,7 @@ impl Directory {
             customer: customer.clone(),
             emergency: false,
             called: number.to_string(),
+            forwarded_to: None,
             caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
@@ -226,7 +230,9 @@ impl Directory {
         let customer = self
             .customer(phone.customer)
             .ok_or_else(|| Denial::of_nobody(Denied::NumberNotInService))?;
-        self.check_called(customer, &phone.number)?;
+        let forwarded_to = self.forwarded(customer, &phone.number);
+        let rings = forwarded_to.unwrap_or(phone.number);
+        self.check_called(customer, &rings)?;
         if !phone.in_service {
             return Err(Denial::of(Denied::NumberNotInService, customer));
         }
@@ -234,11 +240,12 @@ impl Directory {
         if !self.may_come_in(trunk, customer, &caller) {
             return Err(Denial::of(Denied::CallerNotAllowed, customer));
         }
-        let routes = self.routes_to_number(customer, &phone.number)?;
+        let routes = self.routes_to_number(customer, &rings)?;
         Ok(Admission {
             customer: customer.clone(),
             emergency: false,
             called: called.with_base(phone.number),
+            forwarded_to: forwarded_to.map(|to| called.with_base(to)),
             caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
@@ -304,6 +311,7 @@ impl Directory {
             } else {
                 trunk.number_format.canonical(called)
             },
+            forwarded_to: None,
             caller: trunk.number_format.canonical(&caller),
             gateway: None,
             trunk: Some(trunk.clone()),
@@ -433,9 +441,7 @@ impl Directory {
     /// The customer's trunks, then the shared carriers.
     pub(super) fn trunk_routes(&self, customer: &Customer, random: u64) -> Vec<Route> {
         let owners = [Some(customer.id), None];
-        let trunks = owners
-            .iter()
-            .filter_map(|owner| self.trunks_by_customer.get(owner));
+        let trunks = owners.iter().map(|owner| self.trunks_of(*owner));
         trunks
             .flat_map(|trunks| in_order_of_trial(trunks, random))
             .map(Route::Trunk)

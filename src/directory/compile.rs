@@ -1,5 +1,5 @@
 use super::{
-    AdminState, Customer, Directory, Gateway, HeldGateways, Phone, PhoneNumber, Region,
+    AdminState, Customer, Directory, Forwarded, Gateway, HeldGateways, Phone, PhoneNumber, Region,
     Registration, Trunk, TrunkState,
 };
 use crate::audio::{Announcement, Clip};
@@ -48,6 +48,8 @@ pub struct Rows {
     pub numbers: Vec<PhoneNumber>,
     /// The same of identifiers that are written like numbers and are one customer's own: another may have the same.
     pub extensions: Vec<PhoneNumber>,
+    /// Further numbers of users.
+    pub forwarded: Vec<Forwarded>,
     /// Disabled ones are left out.
     pub trunks: Vec<Trunk>,
     /// Users of exchanges in whose names we register.
@@ -130,6 +132,8 @@ pub struct Holding {
     pub numbers: Vec<PhoneNumber>,
     /// Identifiers that are written like numbers and are the customer's own.
     pub extensions: Vec<PhoneNumber>,
+    /// Further numbers of users.
+    pub forwarded: Vec<Forwarded>,
     /// Disabled ones are left out.
     pub trunks: Vec<Trunk>,
     /// Those of a customer that may not call are left out.
@@ -147,6 +151,7 @@ impl Holding {
             gateways: Vec::new(),
             numbers: Vec::new(),
             extensions: Vec::new(),
+            forwarded: Vec::new(),
             trunks: Vec::new(),
             registrations: Vec::new(),
             phones: Vec::new(),
@@ -181,6 +186,10 @@ impl Directory {
         for extension in rows.extensions {
             let holding = of(&mut holdings, extension.customer);
             holding.extensions.push(extension);
+        }
+        for forwarded in rows.forwarded {
+            let holding = of(&mut holdings, forwarded.customer);
+            holding.forwarded.push(forwarded);
         }
         for phone in rows.phones {
             of(&mut holdings, phone.customer).phones.push(phone);
@@ -252,6 +261,11 @@ impl Directory {
         self.put_gateways(&customer, holding.gateways, errors);
         self.put_numbers(customer.id, holding.numbers, errors);
         self.put_extensions(customer.id, holding.extensions, errors);
+        if !holding.forwarded.is_empty() {
+            let forwarded = holding.forwarded.iter().map(|f| (f.number, f.to));
+            let forwarded: HashMap<_, _> = forwarded.collect();
+            self.forwarded.insert(customer.id, forwarded.into());
+        }
         // Nobody registers for a customer whose calls would be refused.
         let may_call = customer.admin_state == AdminState::Enabled
             && customer.activation_state.is_in_service();
@@ -438,6 +452,7 @@ impl Directory {
             self.numbers.remove(number);
         }
         self.extensions.remove(&customer);
+        self.forwarded.remove(&customer);
         self.take_phones(customer);
         let trunks = self.trunks_by_customer.remove(&Some(customer));
         for trunk in trunks.iter().flat_map(|trunks| trunks.iter()) {

@@ -42,6 +42,7 @@ impl Directory {
             customer: customer.clone(),
             emergency,
             called,
+            forwarded_to: None,
             caller: number.map_or_else(|| phone.extension.to_string(), |n| n.to_string()),
             gateway: None,
             trunk: None,
@@ -84,6 +85,7 @@ impl Directory {
         if !own.in_service {
             return Err(unknown());
         }
+        let number = self.forwarded(customer, &number).unwrap_or(number);
         self.check_called(customer, &number)?;
         let routes = self.routes_to_number(customer, &number)?;
         Ok((called.with_base(number), routes))

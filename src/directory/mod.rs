@@ -27,7 +27,7 @@ pub use channels::{ChannelPermit, Ledger, Usage};
 pub use compile::{CompileError, Config, Holding, Rows};
 pub use customer::{ActivationState, AdminState, Customer};
 pub use gateway::{Gateway, GatewayState};
-pub use number::{Dialled, Number, NumberError, NumberFormat, PhoneNumber};
+pub use number::{Dialled, Forwarded, Number, NumberError, NumberFormat, PhoneNumber};
 pub use pbx_kind::PbxKind;
 pub use phone::{ACTIVATE, Mac, Phone, bootstrap_mac, bootstrap_user};
 pub use profile::{
@@ -65,7 +65,10 @@ pub struct Directory {
     numbers: imbl::HashMap<Number, PhoneNumber>,
     numbers_by_customer: imbl::HashMap<Uuid, Arc<[Number]>>,
     extensions: imbl::HashMap<Uuid, Arc<HashMap<Number, PhoneNumber>>>,
-    trunks: imbl::HashMap<Uuid, Arc<Trunk>>,
+    /// By customers that have some: further numbers of users, and the first ones.
+    forwarded: imbl::HashMap<Uuid, Arc<HashMap<Number, Number>>>,
+    /// Ordered, as registrations are.
+    trunks: imbl::OrdMap<Uuid, Arc<Trunk>>,
     /// All but disabled ones.
     trunks_by_customer: imbl::HashMap<Option<Uuid>, Arc<[Arc<Trunk>]>>,
     access: AccessList,
@@ -132,6 +135,17 @@ impl Directory {
         self.trunks.values()
     }
 
+    /// The same by their ids.
+    pub fn trunks_by_id(&self) -> &imbl::OrdMap<Uuid, Arc<Trunk>> {
+        &self.trunks
+    }
+
+    /// Those of a customer, or those that all customers share.
+    pub fn trunks_of(&self, customer: Option<Uuid>) -> &[Arc<Trunk>] {
+        let held = self.trunks_by_customer.get(&customer);
+        held.map(|held| &**held).unwrap_or_default()
+    }
+
     /// Everybody in whose name we register somewhere: users of exchanges, and trunks; of customers that may call only.
     pub fn registrations(&self) -> &imbl::OrdMap<Uuid, Arc<Registration>> {
         &self.registrations
@@ -172,6 +186,12 @@ impl Directory {
         let own = self.extensions.get(&customer);
         own.and_then(|own| own.get(number))
             .or_else(|| self.number(number))
+    }
+
+    /// The first number of the user whose further number this is: there it rings, as long as both are in service.
+    pub(crate) fn forwarded(&self, customer: &Customer, number: &Number) -> Option<Number> {
+        let to = *self.forwarded.get(&customer.id)?.get(number)?;
+        self.may_present(customer, Some(&to)).then_some(to)
     }
 
     /// Who owns a number, in service or not.

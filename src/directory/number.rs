@@ -79,6 +79,17 @@ pub struct PhoneNumber {
     pub in_service: bool,
 }
 
+/// A further number of a user, which rings where the first one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Whose both are.
+    pub customer: Uuid,
+    /// The further one.
+    pub number: Number,
+    /// The first one: the only one that Teams knows of the user.
+    pub to: Number,
+}
+
 /// More digits are a number of some network.
 const LONGEST_EXTENSION: usize = 6;
 

@@ -1,9 +1,10 @@
-//! An independent little Teams, PBX and Microsoft 365.
+//! An independent little Teams, PBX, desk telephone and Microsoft 365.
 //!
 //! They are what the SBC is tried against, so they share nothing with it: SIP is read and printed by `rsip`, SRTP is
 //! done by `webrtc-srtp`, TLS is verified by rustls' stock verifiers, and the little SDP, G.711 and digest that they
 //! need are their own. [`Teams`] is as strict as Microsoft is known to be and notes every rule that the SBC breaks;
-//! [`Pbx`] is an ordinary trunk with phones that answer. Each call plays a tone and recognises what it hears.
+//! [`Pbx`] is an ordinary trunk with phones that answer, [`Phone`] one on a desk that sets itself up. Each call plays a
+//! tone and recognises what it hears.
 //!
 //! [`conform`] plays named scenarios between the two and tells, item by item, what the SBC in their middle does wrong.
 //!
@@ -26,6 +27,7 @@ pub mod microsoft;
 mod negotiation;
 mod party;
 mod pbx;
+mod phone;
 mod sdp;
 mod teams;
 mod tls;
@@ -41,6 +43,7 @@ pub use g711::Law;
 pub use media::Report;
 pub use negotiation::Shape;
 pub use pbx::{Carrier, Pbx, PbxCall, PbxConfig};
+pub use phone::{Phone, PhoneConfig, PhoneError, PhoneFile};
 pub use sdp::Direction;
 pub use teams::{Gateway, Health, MeetError, Met, Mood, Teams, TeamsCall, TeamsConfig};
 pub use tls::{Authority, Identity, KeyKind, TlsError, Usage};

@@ -77,7 +77,8 @@ pub struct Forward {
 
 /// All legs of one relay thread.
 pub struct Relay {
-    legs: HashMap<LegId, Leg, BuildHasherDefault<LegHasher>>,
+    /// Boxed: a leg takes kilobytes, and a table has up to twice as many places as entries.
+    legs: HashMap<LegId, Box<Leg>, BuildHasherDefault<LegHasher>>,
     players: Vec<LegId>,
     /// When the next packet of sound is due to all players.
     frame_due: Instant,
@@ -176,7 +177,7 @@ impl Relay {
                 reason: "too many legs are open".into(),
             });
         }
-        let opened = Leg::new(leg, &mut self.random, now);
+        let opened = Box::new(Leg::new(leg, &mut self.random, now));
         self.legs.insert(leg, opened);
         self.counters.legs.set(self.legs.len() as u64);
     }
@@ -241,17 +242,17 @@ impl Relay {
     }
 
     /// Gives a leg away, without its partner.
-    pub fn release(&mut self, leg: LegId) -> Option<Box<OpenLeg>> {
+    pub fn release(&mut self, leg: LegId) -> Option<OpenLeg> {
         self.disconnect(leg);
         self.players.retain(|player| *player != leg);
         let released = self.legs.remove(&leg)?;
         self.counters.legs.set(self.legs.len() as u64);
-        Some(Box::new(OpenLeg(released)))
+        Some(OpenLeg(released))
     }
 
     /// Takes a leg over, with all that it had but its partner.
-    pub fn adopt(&mut self, adopted: Box<OpenLeg>, now: Instant) {
-        let OpenLeg(leg) = *adopted;
+    pub fn adopt(&mut self, adopted: OpenLeg, now: Instant) {
+        let OpenLeg(leg) = adopted;
         let (id, wants_frames) = (leg.id(), leg.wants_frames());
         self.legs.insert(id, leg);
         self.note_player(id, wants_frames, now);
@@ -375,7 +376,7 @@ impl Relay {
             if dialled {
                 let legs = &self.legs;
                 self.players
-                    .retain(|player| legs.get(player).is_some_and(Leg::wants_frames));
+                    .retain(|player| legs.get(player).is_some_and(|leg| leg.wants_frames()));
             }
             self.frame_due += player::PACE;
         }
@@ -450,7 +451,7 @@ impl Relay {
 }
 
 /// A leg on its way from one relay to another.
-pub struct OpenLeg(Leg);
+pub struct OpenLeg(Box<Leg>);
 
 /// Spreads the numbers of legs, which are our own and need no defence against chosen ones.
 #[derive(Default)]

@@ -79,7 +79,7 @@ impl Config {
 }
 
 /// HTTPS, or plain HTTP to this machine where that is wanted.
-fn is_allowed(base: &str, plain_http: bool) -> bool {
+pub(super) fn is_allowed(base: &str, plain_http: bool) -> bool {
     let Ok(url) = Url::parse(base) else {
         return false;
     };

@@ -1,11 +1,12 @@
 use super::error::short;
-use super::{Config, ConfigError, Fault, MicrosoftError};
-use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder, redirect};
+use super::{ConfigError, Fault, MicrosoftError, Roots};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Client, RequestBuilder, Url, redirect};
 use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest answer that is read: a page of a large tenant's list is shorter.
 const MOST: usize = 4 << 20;
@@ -24,20 +25,20 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        config.check()?;
+    /// With an end after `timeout`, to servers that these roots vouch for.
+    pub fn new(roots: &Roots, timeout: Duration) -> Result<Self, ConfigError> {
         let failed = |error: &dyn std::fmt::Display| ConfigError::Client(error.to_string());
         let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|e| failed(&e))?
-            .with_root_certificates(config.roots.load()?)
+            .with_root_certificates(roots.load()?)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
-            .timeout(config.timeout)
-            .connect_timeout(config.timeout)
+            .timeout(timeout)
+            .connect_timeout(timeout)
             .user_agent(concat!("Tollgate/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Self {
@@ -51,6 +52,17 @@ impl Http {
 
     pub fn post(&self, url: &str) -> RequestBuilder {
         self.client.post(url)
+    }
+
+    /// A form is what a query is, in the body.
+    pub fn post_form(&self, url: &Url, fields: &[(&str, &str)]) -> RequestBuilder {
+        let mut form = url.clone();
+        form.query_pairs_mut().clear().extend_pairs(fields);
+        let body = form.query().unwrap_or_default().to_owned();
+        let kind = "application/x-www-form-urlencoded";
+        self.post(url.as_str())
+            .header(CONTENT_TYPE, kind)
+            .body(body)
     }
 
     /// Sends it and reads the answer to its end, or to where it becomes too long.

@@ -4,14 +4,13 @@ use crate::directory::Secret;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::Url;
-use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// A Global Administrator's role, the same in every tenant.
-const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
+pub(super) const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
 
 /// The sign-in service.
 #[derive(Debug, Clone, Copy)]
@@ -359,16 +358,7 @@ impl<'a> Login<'a> {
     }
 
     async fn post(&self, url: &Url, fields: &[(&str, &str)]) -> Result<Answer, MicrosoftError> {
-        // A form is what a query is, in the body.
-        let mut form = url.clone();
-        form.query_pairs_mut().clear().extend_pairs(fields);
-        let request = self
-            .0
-            .http
-            .post(url.as_str())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let body = form.query().unwrap_or_default().to_owned();
-        self.0.http.send(request.body(body)).await
+        self.0.http.send(self.0.http.post_form(url, fields)).await
     }
 
     fn url(&self, tenant: &str, path: &[&str]) -> Result<Url, MicrosoftError> {

@@ -2,7 +2,8 @@
 //!
 //! [`Login`] speaks to the sign-in service: which tenant a name belongs to, where an administrator is sent for consent,
 //! tokens by code (RFC 6749 §4.1 with RFC 7636), refresh, client credentials and device code (RFC 8628). [`Graph`] does with
-//! a token what a domain, a user, a licence and a number need. [`Teams`] reaches what Microsoft offers to PowerShell only.
+//! a token what a domain, a user, a licence and a number need. [`OpenId`] tells who somebody is, at Microsoft or at another
+//! OpenID provider. [`Teams`] reaches what Microsoft offers to PowerShell only.
 //! Whatever goes wrong is one [`MicrosoftError`] with one of a closed set of [`Fault`]s, so that reactions are complete.
 //!
 //! Where the services are is configuration, every answer has an end in bytes and time, and secrets are in no message.
@@ -11,14 +12,18 @@ mod config;
 mod error;
 mod graph;
 mod http;
+mod id_token;
 mod login;
+mod openid;
 mod teams;
 mod telephony;
 
 pub use config::{Config, ConfigError, Roots};
 pub use error::{Fault, MicrosoftError, Reaction};
 pub use graph::{Domain, Graph, LicenseState, NewUser, Sku, User};
+pub use id_token::{Person, TokenFault};
 pub use login::{Authorize, DeviceCode, DevicePoll, Identity, Login, Pkce, Tokens};
+pub use openid::{Errand, OpenId, OpenIdConfig, OpenIdError};
 pub use teams::{Teams, VoiceRoute};
 pub use telephony::{NumberAssignment, Operation, OperationNumber, OperationState};
 
@@ -66,7 +71,8 @@ impl Microsoft {
     /// # Errors
     /// The configuration cannot be used.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let http = Http::new(&config)?;
+        config.check()?;
+        let http = Http::new(&config.roots, config.timeout)?;
         Ok(Self {
             config: Arc::new(config),
             http,

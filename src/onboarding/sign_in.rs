@@ -122,8 +122,10 @@ impl Onboarding {
             &detail,
         )
         .await?;
-        if state == InvitationState::AuthenticationComplete {
-            let service = services::find(change, found.customer_id, found.service_id).await?;
+        if state == InvitationState::AuthenticationComplete
+            && let Some(which) = found.service_id
+        {
+            let service = services::find(change, found.customer_id, which).await?;
             let waits = |state| {
                 matches!(
                     state,
@@ -133,7 +135,7 @@ impl Onboarding {
                 )
             };
             if service.is_some_and(|service| waits(service.state)) {
-                services::set_state(change, found.service_id, ServiceState::ReadyToUpgrade).await?;
+                services::set_state(change, which, ServiceState::ReadyToUpgrade).await?;
             }
         }
         Ok(Some(InvitationRecord { state, ..found }))

@@ -1,4 +1,4 @@
-//! Invitations of a customer's administrator to sign in at Microsoft for a service.
+//! Invitations: of a customer's administrator, to register or to sign in at Microsoft for a service, and of a partner.
 
 use super::named;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,10 @@ use utoipa::ToSchema;
 pub const INVITATION_LASTS: Duration = Duration::days(7);
 /// Between two letters of one invitation.
 pub const RESEND_PAUSE: Duration = Duration::MINUTE;
+/// Wrong codes after which an invitation hears of no more, until it is sent again.
+pub const MOST_WRONG_CODES: u32 = 10;
+/// What codes are made of: nothing that is taken for something else. 32 of them, 5 bits each.
+const CODE_LETTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 /// How long somebody may stay at Microsoft's page of consent.
 pub const QUESTION_LASTS: Duration = Duration::minutes(15);
 
@@ -35,6 +39,46 @@ named!(InvitationState {
     Created => "created", Opened => "opened", TokenAcquired => "token_acquired",
     AuthenticationComplete => "authentication_complete", Expired => "expired", Revoked => "revoked",
 });
+
+/// Whether an invitation's page demands the code of the letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InvitationCode {
+    /// The link is all that is needed.
+    None,
+    /// Nothing goes on without it.
+    Wanted,
+    /// It was given.
+    Given,
+}
+
+named!(InvitationCode { None => "none", Wanted => "wanted", Given => "given" });
+
+/// A code for people to copy, of 60 random bits: `7KQM-2ZPA-XW4T`.
+pub fn invitation_code(random: [u8; 12]) -> String {
+    let mut code = String::with_capacity(14);
+    for (place, byte) in random.into_iter().enumerate() {
+        if place > 0 && place % 4 == 0 {
+            code.push('-');
+        }
+        code.push(char::from(CODE_LETTERS[usize::from(byte % 32)]));
+    }
+    code
+}
+
+/// A code as somebody typed it, in the form of [`invitation_code`]: case, blanks and dashes do not count.
+pub fn typed_code(text: &str) -> String {
+    let mut code = String::with_capacity(14);
+    let letters = text.chars().filter(char::is_ascii_alphanumeric);
+    // One more than there are: what is too long is wrong.
+    for (place, letter) in letters.take(13).enumerate() {
+        if place > 0 && place % 4 == 0 {
+            code.push('-');
+        }
+        code.push(letter.to_ascii_uppercase());
+    }
+    code
+}
 
 /// What happens to an invitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +132,19 @@ impl InvitationState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However a code is typed it is the same one, and a longer one is another.
+    #[test]
+    fn codes_are_read_as_they_are_typed() {
+        let code = invitation_code([0, 1, 31, 32, 255, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(code, "23Z2-ZBCD-EFGH");
+        for typed in ["23z2zbcdefgh", " 23Z2 ZBCD EFGH ", "23Z2-ZBCD-EFGH"] {
+            assert_eq!(typed_code(typed), code);
+        }
+        assert_ne!(typed_code("23Z2-ZBCD-EFGHJ"), code);
+        assert_ne!(typed_code("23Z2-ZBCD-EFG"), code);
+        assert_eq!(typed_code(&"2".repeat(1000)).len(), 16);
+    }
 
     /// S3's way through the wizard, and what ends it.
     #[test]

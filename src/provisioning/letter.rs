@@ -44,7 +44,60 @@ const TOKEN_INVITATION: Template = Template {
         {expires}. Who did not expect this letter can ignore it.\n",
 };
 
+const REGISTRATION: Template = Template {
+    kind: "customer_registration",
+    subject: "Connect {customer} to Microsoft Teams",
+    text: "Hello,\n\
+        \n\
+        {customer} is to be connected to Microsoft Teams, and you are named as\n\
+        its Global Administrator at Microsoft 365. Your invitation code is\n\
+        \n\
+        {code}\n\
+        \n\
+        Please open this page, enter the code and click Complete; then you are\n\
+        asked to sign in at Microsoft and to agree:\n\
+        \n\
+        {link}\n\
+        \n\
+        Code and link are for you alone and can be used until\n\
+        {expires}. Who did not expect this letter can ignore it.\n",
+};
+
+const PARTNER_ACTIVATION: Template = Template {
+    kind: "partner_activation",
+    subject: "Activate the account of {partner}",
+    text: "Hello,\n\
+        \n\
+        an account was made for {partner}.\n\
+        It can look, and change nothing, until it is activated. Please open this\n\
+        page and click Activate:\n\
+        \n\
+        {link}\n\
+        \n\
+        The link is for you alone and can be used until\n\
+        {expires}. Who did not expect this letter can ignore it.\n",
+};
+
 impl Letter {
+    /// That a customer's administrator should register, with the code for it.
+    pub fn registration(customer: &str, link: &str, code: &str, expires: OffsetDateTime) -> Self {
+        let expires = minute(expires);
+        let values = [
+            ("customer", customer),
+            ("code", code),
+            ("link", link),
+            ("expires", &expires),
+        ];
+        REGISTRATION.filled(&values)
+    }
+
+    /// That a partner should activate its account.
+    pub fn partner_activation(partner: &str, link: &str, expires: OffsetDateTime) -> Self {
+        let expires = minute(expires);
+        let values = [("partner", partner), ("link", link), ("expires", &expires)];
+        PARTNER_ACTIVATION.filled(&values)
+    }
+
     /// That an administrator should sign in at Microsoft for a service.
     pub fn token_invitation(
         customer: &str,
@@ -52,12 +105,7 @@ impl Letter {
         link: &str,
         expires: OffsetDateTime,
     ) -> Self {
-        let expires = format!(
-            "{} {:02}:{:02} UTC",
-            expires.date(),
-            expires.hour(),
-            expires.minute()
-        );
+        let expires = minute(expires);
         let values = [
             ("customer", customer),
             ("service", service),
@@ -66,6 +114,11 @@ impl Letter {
         ];
         TOKEN_INVITATION.filled(&values)
     }
+}
+
+fn minute(time: OffsetDateTime) -> String {
+    let (date, hour, minute) = (time.date(), time.hour(), time.minute());
+    format!("{date} {hour:02}:{minute:02} UTC")
 }
 
 impl Template {
@@ -141,6 +194,24 @@ mod tests {
             .count();
         assert_eq!(links, 1);
         assert!(!letter.text.contains("{customer}") && !letter.text.contains("{expires}"));
+    }
+
+    /// What a registration and a partner's activation need stands in their letters.
+    #[test]
+    fn letters_hold_what_their_pages_demand() {
+        let at = datetime!(2026-05-04 03:02 UTC);
+        let link = "https://sbc.example/invite/abc";
+        let letter = Letter::registration("Contoso", link, "23Z2-ZBCD-EFGH", at);
+        for part in [
+            "\n23Z2-ZBCD-EFGH\n",
+            "\nhttps://sbc.example/invite/abc\n",
+            "03:02",
+        ] {
+            assert!(letter.text.contains(part), "{part}: {}", letter.text);
+        }
+        let letter = Letter::partner_activation("Sales", "https://sbc.example/activate/x", at);
+        assert!(letter.text.contains("\nhttps://sbc.example/activate/x\n"));
+        assert_eq!(letter.subject, "Activate the account of Sales");
     }
 
     /// However long what is filled in, a letter has an end.

@@ -28,7 +28,8 @@ pub use co_management::{CoManagement, Consent, NotYours, Party, Wish};
 pub use customer::{Offering, SeatType, SyncState, suggested_channels};
 pub use email::is_email;
 pub use invitation::{
-    INVITATION_LASTS, InvitationEvent, InvitationState, QUESTION_LASTS, RESEND_PAUSE,
+    INVITATION_LASTS, InvitationCode, InvitationEvent, InvitationState, MOST_WRONG_CODES,
+    QUESTION_LASTS, RESEND_PAUSE, invitation_code, typed_code,
 };
 pub use letter::{LETTER_LASTS, LONGEST_LETTER, Letter, letter_pause};
 pub use license::{Feature, LicenseType};

@@ -1,4 +1,5 @@
-//! Accounts of people who sign in with a password, for the hour in which nothing else works.
+//! Accounts of people: those who sign in with a password, for the hour in which nothing else works, and those who do so
+//! [at an OpenID provider](super::people).
 //!
 //! A password is kept as Argon2id (RFC 9106) with a salt of its own. Whoever signs in gets a token that is like the others of
 //! the API, but ends by itself; of one account at most [`MOST_SESSIONS`] count at once.
@@ -6,11 +7,11 @@
 use super::error::Faults;
 use super::rows::{id, micros, named, new_id, now, optional_id, time};
 use super::tokens::new_token;
-use super::{AccessRole, NewToken, Store, StoreError};
+use super::{AccessRole, Change, NewToken, Store, StoreError};
 use crate::directory::Secret;
 use argon2::Argon2;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 use tokio::task::spawn_blocking;
@@ -34,7 +35,7 @@ pub struct Account {
     pub name: String,
     /// What its owner may do.
     pub role: AccessRole,
-    /// The partner or customer that a scoped role is confined to.
+    /// The partner, customer or user that a scoped role is confined to.
     pub scope: Option<Uuid>,
     /// When it was created.
     pub created_at: OffsetDateTime,
@@ -60,7 +61,7 @@ impl Proof {
     }
 }
 
-fn account(row: &SqliteRow) -> Result<Account, sqlx::Error> {
+pub(super) fn account(row: &SqliteRow) -> Result<Account, sqlx::Error> {
     Ok(Account {
         id: id(row, "id")?,
         name: row.try_get("name")?,
@@ -106,7 +107,7 @@ impl Store {
             scope.is_some() == role.is_scoped(),
             "scope",
             "scope",
-            "goes with the roles of one partner or customer, and with no other",
+            "goes with the roles of one partner, customer or user, and with no other",
         );
         faults.or(())?;
         let proof = hashed(password.clone(), rand::random()).await;
@@ -114,7 +115,7 @@ impl Store {
         sqlx::query(
             "INSERT INTO accounts (id, name, folded_name, role, scope, salt, hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (folded_name) DO UPDATE SET role = excluded.role, scope = excluded.scope, salt = excluded.salt,
-             hash = excluded.hash",
+             hash = excluded.hash, tenant = NULL, subject = NULL",
         )
         .bind(new_id().to_string())
         .bind(name)
@@ -131,11 +132,7 @@ impl Store {
             .fetch_one(&mut *change)
             .await?;
         let account = account(&row)?;
-        sqlx::query("UPDATE tokens SET revoked_at = ? WHERE account_id = ? AND revoked_at IS NULL")
-            .bind(micros(now()))
-            .bind(account.id.to_string())
-            .execute(&mut *change)
-            .await?;
+        end_sessions(&mut change, account.id).await?;
         change.keep().await?;
         Ok(account)
     }
@@ -171,27 +168,15 @@ impl Store {
         let Some(row) = row.filter(|_| fits) else {
             return Ok(None);
         };
-        let account = account(&row)?;
-        let new = new_token(
-            &account.name,
-            account.role,
-            account.scope,
-            Some(now() + SESSION_LASTS),
-        );
-        let kept = self.keep_session(&account, &expected, &new).await?;
-        Ok(kept.then_some(new))
+        self.keep_session(&account(&row)?, &expected).await
     }
 
-    /// False if the account has gone or has another password since this one was looked at.
+    /// None if the account has gone or has another password since this one was looked at.
     async fn keep_session(
         &self,
         account: &Account,
         hash: &[u8; 32],
-        new: &NewToken,
-    ) -> Result<bool, StoreError> {
-        const END: &str = "UPDATE tokens SET revoked_at = ?1 WHERE account_id = ?2 AND revoked_at IS NULL AND seq <= (
-            SELECT seq FROM tokens WHERE account_id = ?2 AND revoked_at IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?3)";
-        const FORGET: &str = "DELETE FROM tokens WHERE account_id = ? AND expires_at < ?";
+    ) -> Result<Option<NewToken>, StoreError> {
         let mut change = self.rows().await?;
         let still = sqlx::query("SELECT 1 FROM accounts WHERE id = ? AND hash = ?")
             .bind(account.id.to_string())
@@ -199,24 +184,56 @@ impl Store {
             .fetch_optional(&mut *change)
             .await?;
         if still.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
-        super::tokens::insert(&mut change, new, Some(account.id)).await?;
-        sqlx::query(END)
-            .bind(micros(now()))
-            .bind(account.id.to_string())
-            .bind(MOST_SESSIONS)
-            .execute(&mut *change)
-            .await?;
-        // The audit names sign-ins by their account's name, too; those of long ago need no row of their own.
-        sqlx::query(FORGET)
-            .bind(account.id.to_string())
-            .bind(micros(now() - Duration::days(30)))
-            .execute(&mut *change)
-            .await?;
+        let new = add_session(&mut change, account).await?;
         change.keep().await?;
-        Ok(true)
+        Ok(Some(new))
     }
+}
+
+/// What is kept of a password that nobody knows: its salt, and a hash that none has.
+pub(super) fn unknown_password() -> ([u8; 16], [u8; 32]) {
+    (rand::random(), rand::random())
+}
+
+/// Ends all sign-ins of an account.
+pub(super) async fn end_sessions(
+    connection: &mut SqliteConnection,
+    account: Uuid,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE tokens SET revoked_at = ? WHERE account_id = ? AND revoked_at IS NULL")
+        .bind(micros(now()))
+        .bind(account.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Signs an account in.
+pub(super) async fn add_session(
+    change: &mut Change,
+    account: &Account,
+) -> Result<NewToken, StoreError> {
+    const END: &str = "UPDATE tokens SET revoked_at = ?1 WHERE account_id = ?2 AND revoked_at IS NULL AND seq <= (
+        SELECT seq FROM tokens WHERE account_id = ?2 AND revoked_at IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?3)";
+    const FORGET: &str = "DELETE FROM tokens WHERE account_id = ? AND expires_at < ?";
+    let ends = Some(now() + SESSION_LASTS);
+    let new = new_token(&account.name, account.role, account.scope, ends);
+    super::tokens::insert(change, &new, Some(account.id)).await?;
+    sqlx::query(END)
+        .bind(micros(now()))
+        .bind(account.id.to_string())
+        .bind(MOST_SESSIONS)
+        .execute(&mut **change)
+        .await?;
+    // The audit names sign-ins by their account's name, too; those of long ago need no row of their own.
+    sqlx::query(FORGET)
+        .bind(account.id.to_string())
+        .bind(micros(now() - Duration::days(30)))
+        .execute(&mut **change)
+        .await?;
+    Ok(new)
 }
 
 #[cfg(test)]
@@ -305,11 +322,9 @@ mod tests {
             .set_account("root", &secret("correct horse battery"), role, None)
             .await
             .unwrap();
-        let new = new_token("root", role, None, None);
-        let kept = store.keep_session(&account, &[7; 32], &new).await.unwrap();
-        assert!(!kept);
-        let text = new.text.expose();
-        assert_eq!(store.tokens().authenticate(text).await.unwrap(), None);
+        let kept = store.keep_session(&account, &[7; 32]).await.unwrap();
+        assert!(kept.is_none());
+        assert!(store.tokens().list().await.unwrap().is_empty());
     }
 
     /// One more sign-in than may be ends the oldest.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// Who changed what.
 #[derive(Debug, Clone)]
 pub struct AuditEvent<'a> {
-    /// The token that was shown.
+    /// The token that was shown; nil: none, but the link of a letter.
     pub token_id: Uuid,
     /// Its role.
     pub role: &'a str,
@@ -36,7 +36,7 @@ pub struct AuditRecord {
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// The token that was shown.
+    /// The token that was shown; nil: none, but the link of a letter.
     pub token_id: Uuid,
     /// Its role.
     pub role: String,

@@ -8,6 +8,8 @@ use crate::audio::Announcement;
 use crate::directory::{CompileError, Config, Directory, Holding, Rows};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -137,7 +139,7 @@ impl Change {
         self.assert_nothing_left_out(&directory).await?;
         let generation = directory.generation;
         self.transaction.commit().await?;
-        self.store.directory.store(directory.into());
+        retire(self.store.directory.swap(directory.into()));
         Ok(generation)
     }
 
@@ -155,13 +157,14 @@ impl Change {
         let generation = generation(self).await?;
         let mut holdings = Vec::with_capacity(customers.len());
         for id in customers {
-            let (dids, extensions) = numbers::all(self, Some(id)).await?;
+            let serving = numbers::all(self, Some(id)).await?;
             holdings.push(Holding {
                 id,
                 customer: customers::all(self, Some(id), &music).await?.pop(),
                 gateways: gateways::all(self, Some(id)).await?,
-                numbers: dids,
-                extensions,
+                numbers: serving.dids,
+                extensions: serving.extensions,
+                forwarded: serving.forwarded,
                 trunks: trunks::all(self, &keys, Some(id)).await?,
                 registrations: registrations::all(self, &keys, Some(id)).await?,
                 phones: devices::all(self, &keys, Some(id)).await?,
@@ -188,6 +191,20 @@ impl Change {
 }
 
 type Compiled = Result<Directory, Vec<CompileError>>;
+
+/// How often it is asked whether a directory is obeyed no more.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Lets a directory go when nobody else has it, and where nobody waits: millions of numbers are not given back at once, and
+/// whoever lets go last does it.
+fn retire(mut directory: Arc<Directory>) {
+    tokio::spawn(async move {
+        while Arc::get_mut(&mut directory).is_none() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        spawn_blocking(move || drop(directory));
+    });
+}
 
 async fn in_background(compile: impl FnOnce() -> Compiled + Send + 'static) -> Compiled {
     spawn_blocking(compile)
@@ -225,7 +242,7 @@ pub(super) async fn load(
 ) -> Result<Rows, StoreError> {
     let music = music.load(connection).await?;
     let announced = |which| Some((which, music.get(&Piece::Announcement(which).key())?.clone()));
-    let (dids, extensions) = numbers::all(connection, None).await?;
+    let serving = numbers::all(connection, None).await?;
     Ok(Rows {
         announcements: Announcement::ALL
             .into_iter()
@@ -236,8 +253,9 @@ pub(super) async fn load(
         regions: regions::all(connection).await?,
         customers: customers::all(connection, None, &music).await?,
         gateways: gateways::all(connection, None).await?,
-        numbers: dids,
-        extensions,
+        numbers: serving.dids,
+        extensions: serving.extensions,
+        forwarded: serving.forwarded,
         trunks: trunks::all(connection, keys, None).await?,
         registrations: registrations::all(connection, keys, None).await?,
         phones: devices::all(connection, keys, None).await?,

@@ -1,4 +1,6 @@
-//! Invitations to sign in at Microsoft for a service, and where each stands.
+//! Invitations of a customer's administrator, to register or to sign in at Microsoft for a service, and where each stands.
+
+pub mod codes;
 
 use super::mails::{self, EmailSent};
 use super::rows::{
@@ -7,7 +9,9 @@ use super::rows::{
 use super::{Change, Keys, Listed, Page, StoreError};
 use crate::directory::Secret;
 use crate::provisioning::activation::Failure;
-use crate::provisioning::{INVITATION_LASTS, InvitationEvent, InvitationState, Letter};
+use crate::provisioning::{
+    INVITATION_LASTS, InvitationCode, InvitationEvent, InvitationState, Letter,
+};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -18,7 +22,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Invitations that are kept of one service; the oldest go first.
+/// Invitations that are kept of one service, or of a customer's administrator; the oldest go first.
 const KEPT: i64 = 20;
 /// Where the texts of links are.
 const INVITATIONS: &str = "invitations";
@@ -45,13 +49,17 @@ pub struct InvitationRecord {
     pub id: Uuid,
     /// Whose.
     pub customer_id: Uuid,
-    /// For what.
-    pub service_id: Uuid,
+    /// For what; none: for the customer itself, whose administrator registers.
+    pub service_id: Option<Uuid>,
     /// Who.
     #[serde(flatten)]
     pub invitee: Invitee,
     /// How far it is.
     pub state: InvitationState,
+    /// Whether the code of the letter is needed.
+    pub code_state: InvitationCode,
+    /// Wrong codes since the last letter; ten are the end.
+    pub wrong_codes: u32,
     /// Whether an administrator has signed in.
     pub device_authenticated: bool,
     /// Why the last step did not succeed.
@@ -111,12 +119,14 @@ fn record(row: &SqliteRow, now: OffsetDateTime) -> Result<InvitationRecord, sqlx
     Ok(InvitationRecord {
         id: id(row, "id")?,
         customer_id: id(row, "customer_id")?,
-        service_id: id(row, "service_id")?,
+        service_id: optional_id(row, "service_id")?,
         invitee: Invitee {
             email: row.try_get("email")?,
             admin_email: row.try_get("admin_email")?,
         },
         state,
+        code_state: named(row, "code")?,
+        wrong_codes: int(row, "wrong_codes")?,
         device_authenticated: matches!(
             stored,
             InvitationState::TokenAcquired | InvitationState::AuthenticationComplete
@@ -149,25 +159,26 @@ fn new_token() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
-/// Invites somebody for a service of a customer.
+/// Invites somebody for a service of a customer; without one, to register as its administrator, with a code.
 pub async fn insert(
     change: &mut Change,
     customer: Uuid,
-    service: Uuid,
+    service: Option<Uuid>,
     invitee: &Invitee,
     at: OffsetDateTime,
 ) -> Result<InvitationRecord, StoreError> {
-    const FORGET: &str = "DELETE FROM invitations WHERE service_id = ?1 AND seq <= (
-        SELECT seq FROM invitations WHERE service_id = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
+    const FORGET: &str = "DELETE FROM invitations WHERE customer_id = ?1 AND service_id IS ?2 AND seq <= (
+        SELECT seq FROM invitations WHERE customer_id = ?1 AND service_id IS ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3)";
     let (new, token) = (new_id(), new_token());
     let sealed = change.keys().seal(INVITATIONS, &new.to_string(), &token)?;
     sqlx::query(
         "INSERT INTO invitations (id, customer_id, service_id, email, admin_email, token_hash, token, key_id, state, letters,
-         created_at, expires_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'created', 0, ?, ?, 1)",
+         created_at, expires_at, version, code, wrong_codes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'created', 0, ?, ?, 1, ?, 0)",
     )
     .bind(new.to_string())
     .bind(customer.to_string())
-    .bind(service.to_string())
+    .bind(service.map(|id| id.to_string()))
     .bind(&invitee.email)
     .bind(&invitee.admin_email)
     .bind(hash(&token))
@@ -175,27 +186,33 @@ pub async fn insert(
     .bind(sealed.key_id)
     .bind(micros(at))
     .bind(micros(at + INVITATION_LASTS))
+    .bind(InvitationCode::None.name())
     .execute(&mut **change)
     .await?;
     sqlx::query(FORGET)
-        .bind(service.to_string())
+        .bind(customer.to_string())
+        .bind(service.map(|id| id.to_string()))
         .bind(KEPT)
         .execute(&mut **change)
         .await?;
+    if service.is_none() {
+        codes::issue(change, new).await?;
+    }
     written(change, new, at).await
 }
 
-/// Gives an invitation another link, in place of the old one, and its whole time again.
+/// Gives an invitation another link, in place of the old one, another code if it has one, and its whole time again.
 pub async fn renew(
     change: &mut Change,
-    id: Uuid,
+    invitation: &InvitationRecord,
     state: InvitationState,
     at: OffsetDateTime,
 ) -> Result<InvitationRecord, StoreError> {
     const RENEW: &str =
         "UPDATE invitations SET token_hash = ?, token = ?, key_id = ?, state = ?, failure = NULL,
         expires_at = ?, version = version + 1 WHERE id = ?";
-    let token = new_token();
+    let (id, token) = (invitation.id, new_token());
+    codes::replace_link(change, id).await?;
     let sealed = change.keys().seal(INVITATIONS, &id.to_string(), &token)?;
     sqlx::query(RENEW)
         .bind(hash(&token))
@@ -207,6 +224,9 @@ pub async fn renew(
         .execute(&mut **change)
         .await?;
     end_sign_in(change, id).await?;
+    if invitation.code_state != InvitationCode::None {
+        codes::issue(change, id).await?;
+    }
     written(change, id, at).await
 }
 
@@ -528,7 +548,7 @@ mod tests {
             email: Some("it@acme.example".into()),
             admin_email: None,
         };
-        let new = insert(&mut change, customer, service.id, &invitee, at).await;
+        let new = insert(&mut change, customer, Some(service.id), &invitee, at).await;
         (change, new.unwrap())
     }
 
@@ -550,7 +570,7 @@ mod tests {
             .unwrap();
         assert_eq!(found.state, InvitationState::Expired);
 
-        let renewed = renew(&mut change, new.id, InvitationState::Created, late)
+        let renewed = renew(&mut change, &new, InvitationState::Created, late)
             .await
             .unwrap();
         assert_eq!(
@@ -561,6 +581,8 @@ mod tests {
             by_token(&mut change, first.expose(), late).await.unwrap(),
             None
         );
+        let replaced = codes::is_replaced(&mut change, first.expose()).await;
+        assert!(replaced.unwrap(), "who comes with it is told so");
         let second = token(&mut change, &keys, new.id).await.unwrap().unwrap();
         assert!(
             by_token(&mut change, second.expose(), late)

@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 15] = [
+const ALL: [(&str, &str, &str); 19] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -34,6 +34,10 @@ const ALL: [(&str, &str, &str); 15] = [
     migration!("0013", "mail"),
     migration!("0014", "people"),
     migration!("0015", "devices"),
+    migration!("0016", "forwarded_numbers"),
+    migration!("0017", "registration"),
+    migration!("0018", "openid"),
+    migration!("0019", "lists"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

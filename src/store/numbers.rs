@@ -5,7 +5,7 @@ use super::rows::{
     id, micros, named, now, of, optional_id, optional_named, optional_time, parsed, time,
 };
 use super::{Listed, Page, StoreError, customers};
-use crate::directory::{Number, PhoneNumber};
+use crate::directory::{Forwarded, Number, PhoneNumber};
 use crate::provisioning::{
     Assignment, Desired, Disposition, Held, NumberKind, NumberSource, NumberStatus, Verdict,
 };
@@ -447,24 +447,55 @@ pub async fn did(
     Ok(row.as_ref().map(record).transpose()?)
 }
 
-/// Those that the filter lets through, in the order of creation.
+/// Those that the filter lets through: a customer's in the order of creation, everybody's in that of numbers.
 pub async fn list(
     connection: &mut SqliteConnection,
     filter: &NumberFilter,
     page: Page,
 ) -> Result<Listed<NumberRecord>, StoreError> {
-    let mut query = sqlx::QueryBuilder::new("SELECT * FROM numbers WHERE seq > ");
-    query.push_bind(page.after.unwrap_or(0));
-    match filter.customer {
-        None => {}
-        Some(None) => {
-            query.push(" AND customer_id IS NULL");
-        }
-        Some(Some(customer)) => {
-            query
-                .push(" AND customer_id = ")
-                .push_bind(customer.to_string());
-        }
+    let in_stock = filter.customer == Some(None);
+    let mut query = sqlx::QueryBuilder::new(if in_stock {
+        "SELECT * FROM numbers INDEXED BY numbers_in_stock WHERE customer_id IS NULL"
+    } else {
+        "SELECT * FROM numbers WHERE TRUE"
+    });
+    narrow(&mut query, filter);
+    if filter.customer.flatten().is_some() {
+        query.push(" AND seq > ").push_bind(page.after.unwrap_or(0));
+        query.push(" ORDER BY seq LIMIT ");
+    } else {
+        let (number, seq) = beginning(connection, filter, page).await?;
+        query.push(" AND (number, seq) > (").push_bind(number);
+        query.push(", ").push_bind(seq).push(")");
+        query.push(" ORDER BY number, seq LIMIT ");
+    }
+    query.push_bind(page.fetch());
+    let rows = query.build().fetch_all(connection).await?;
+    Ok(page.cut(&rows, record)?)
+}
+
+/// Behind what a part of everybody's numbers begins: the end of the part before, or what comes before all that are asked for.
+/// One bound and not two, for the database looks up but one.
+async fn beginning(
+    connection: &mut SqliteConnection,
+    filter: &NumberFilter,
+    page: Page,
+) -> Result<(String, i64), StoreError> {
+    let first = (filter.prefix.clone().unwrap_or_default(), 0);
+    let Some(after) = page.after else {
+        return Ok(first);
+    };
+    let place = sqlx::query_scalar("SELECT number FROM numbers WHERE seq = ?").bind(after);
+    let number: Option<String> = place.fetch_optional(connection).await?;
+    let number = number.ok_or(StoreError::LostPlace)?;
+    Ok(first.max((number, after)))
+}
+
+fn narrow(query: &mut sqlx::QueryBuilder<sqlx::Sqlite>, filter: &NumberFilter) {
+    if let Some(customer) = filter.customer.flatten() {
+        query
+            .push(" AND customer_id = ")
+            .push_bind(customer.to_string());
     }
     if filter.taken {
         query.push(" AND customer_id IS NOT NULL");
@@ -473,16 +504,20 @@ pub async fn list(
         query.push(" AND user_id = ").push_bind(user.to_string());
     }
     if let Some(status) = filter.status {
-        query.push(" AND status = ").push_bind(status.name());
+        // Its index is for those of everybody; a customer's are better found by the customer.
+        query.push(match filter.customer {
+            Some(_) => " AND +status = ",
+            None => " AND status = ",
+        });
+        query.push_bind(status.name());
     }
     if let Some(prefix) = &filter.prefix {
         // Nothing that a number can hold sorts behind a colon.
-        query.push(" AND number >= ").push_bind(prefix.clone());
+        if filter.customer.flatten().is_some() {
+            query.push(" AND number >= ").push_bind(prefix.clone());
+        }
         query.push(" AND number < ").push_bind(format!("{prefix}:"));
     }
-    query.push(" ORDER BY seq LIMIT ").push_bind(page.fetch());
-    let rows = query.build().fetch_all(connection).await?;
-    Ok(page.cut(&rows, record)?)
 }
 
 /// What a Sync has to know of a customer's numbers.
@@ -512,32 +547,85 @@ pub async fn held(
     Ok(rows.iter().map(held).collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// What calls may go by, of all customers or of one: numbers of everybody's first, then those that are customers' own. What
-/// no Sync has seen is left out, so that nothing but a Sync changes what calls may go by.
+/// Lets further numbers of users ring where the first one of the same user does. How many changed.
+pub async fn follow_users(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+) -> Result<u64, StoreError> {
+    const UPDATE: &str = "UPDATE numbers SET forwards_to = now.forwards_to
+        FROM (SELECT n.seq, first.number AS forwards_to FROM numbers n
+            LEFT JOIN users u ON u.id = n.user_id
+            LEFT JOIN numbers first ON first.user_id = u.id AND first.number = u.default_did AND first.number <> n.number
+            WHERE n.customer_id = ?) AS now
+        WHERE numbers.seq = now.seq AND numbers.forwards_to IS NOT now.forwards_to";
+    let changed = sqlx::query(UPDATE)
+        .bind(customer.to_string())
+        .execute(connection)
+        .await?;
+    Ok(changed.rows_affected())
+}
+
+/// What calls may go by.
+#[derive(Debug)]
+pub(super) struct Serving {
+    /// Numbers of everybody's.
+    pub dids: Vec<PhoneNumber>,
+    /// Those that are customers' own.
+    pub extensions: Vec<PhoneNumber>,
+    /// Those of either kind that ring elsewhere.
+    pub forwarded: Vec<Forwarded>,
+}
+
+/// What calls may go by, of all customers or of one. What no Sync has seen is left out, so that nothing but a Sync changes
+/// what calls may go by.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
     customer: Option<Uuid>,
-) -> Result<(Vec<PhoneNumber>, Vec<PhoneNumber>), StoreError> {
-    const SELECT: &str =
-        "SELECT number, customer_id, in_service, kind = 'did' AS is_did FROM numbers
+) -> Result<Serving, StoreError> {
+    // A row for each customer: there may be millions of numbers, and to carry over a row costs more than a number.
+    const SELECT: &str = "SELECT customer_id,
+        group_concat(number) FILTER (WHERE kind = 'did' AND in_service) AS dids,
+        group_concat(number) FILTER (WHERE kind = 'did' AND NOT in_service) AS idle_dids,
+        group_concat(number) FILTER (WHERE kind <> 'did' AND in_service) AS extensions,
+        group_concat(number) FILTER (WHERE kind <> 'did' AND NOT in_service) AS idle_extensions,
+        group_concat(number || '>' || forwards_to) AS forwarded FROM numbers
         WHERE customer_id IS NOT NULL AND source <> 'microsoft' AND (in_service OR status IS NOT 'needs_sync')";
-    let rows = of(SELECT, " AND customer_id = ", customer)
-        .build()
-        .fetch_all(connection)
-        .await?;
-    let (mut dids, mut extensions) = (Vec::with_capacity(rows.len()), Vec::new());
+    let mut query = of(SELECT, " AND customer_id = ", customer);
+    query.push(" GROUP BY customer_id");
+    let rows = query.build().fetch_all(connection).await?;
+    let (mut dids, mut extensions, mut forwarded) = (Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
-        let phone = PhoneNumber {
-            number: parsed("number", row.try_get::<String, _>("number")?.parse())?,
-            customer: id(row, "customer_id")?,
-            in_service: row.try_get("in_service")?,
+        let customer = id(row, "customer_id")?;
+        let numbers = |column, in_service, into: &mut Vec<PhoneNumber>| {
+            let joined: Option<&str> = row.try_get(column)?;
+            for number in joined.iter().flat_map(|joined| joined.split(',')) {
+                into.push(PhoneNumber {
+                    number: parsed(column, number.parse())?,
+                    customer,
+                    in_service,
+                });
+            }
+            Ok::<_, sqlx::Error>(())
         };
-        match row.try_get("is_did")? {
-            true => dids.push(phone),
-            false => extensions.push(phone),
+        numbers("dids", true, &mut dids)?;
+        numbers("idle_dids", false, &mut dids)?;
+        numbers("extensions", true, &mut extensions)?;
+        numbers("idle_extensions", false, &mut extensions)?;
+        let joined: Option<&str> = row.try_get("forwarded")?;
+        let pairs = joined.iter().flat_map(|joined| joined.split(','));
+        for (number, to) in pairs.filter_map(|pair| pair.split_once('>')) {
+            forwarded.push(Forwarded {
+                customer,
+                number: parsed("number", number.parse())?,
+                to: parsed("forwards_to", to.parse())?,
+            });
         }
     }
-    Ok((dids, extensions))
+    Ok(Serving {
+        dids,
+        extensions,
+        forwarded,
+    })
 }
 
 async fn written(

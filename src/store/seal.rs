@@ -284,7 +284,7 @@ struct Column {
     write: &'static str,
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     Column {
         table: "trunk_passwords",
         stale: "SELECT trunk_id AS id, password AS secret, key_id FROM trunk_passwords WHERE key_id IS NOT ?",
@@ -329,6 +329,11 @@ const COLUMNS: [Column; 10] = [
         table: "invitation_devices",
         stale: "SELECT invitation_id AS id, device_code AS secret, key_id FROM invitation_devices WHERE key_id IS NOT ?",
         write: "UPDATE invitation_devices SET device_code = ?, key_id = ? WHERE invitation_id = ?",
+    },
+    Column {
+        table: "invitation_codes",
+        stale: "SELECT id, code AS secret, key_id FROM invitation_codes WHERE key_id IS NOT ?",
+        write: "UPDATE invitation_codes SET code = ?, key_id = ? WHERE id = ?",
     },
     Column {
         table: "upgrades",

@@ -28,16 +28,19 @@ pub enum AccessRole {
     CustomerOperator,
     /// Reads everything and may hang up calls.
     Noc,
+    /// Looks after the telephone of one user, who is the token's scope.
+    EndUser,
 }
 
 impl AccessRole {
     /// All.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CarrierAdmin,
         Self::PartnerAdmin,
         Self::CustomerAdmin,
         Self::CustomerOperator,
         Self::Noc,
+        Self::EndUser,
     ];
 
     /// As on the command line and in the database.
@@ -48,17 +51,21 @@ impl AccessRole {
             Self::CustomerAdmin => "customer_admin",
             Self::CustomerOperator => "customer_operator",
             Self::Noc => "noc",
+            Self::EndUser => "end_user",
         }
     }
 
-    /// Whether a token of this role is for one partner or customer only.
+    /// Whether a token of this role is for one partner, customer or user only.
     pub fn is_scoped(self) -> bool {
         self == Self::PartnerAdmin || self.is_of_customer()
     }
 
     /// Whether its bearer belongs to a customer, and acts in its own name there.
     pub fn is_of_customer(self) -> bool {
-        matches!(self, Self::CustomerAdmin | Self::CustomerOperator)
+        matches!(
+            self,
+            Self::CustomerAdmin | Self::CustomerOperator | Self::EndUser
+        )
     }
 }
 
@@ -67,8 +74,9 @@ impl FromStr for AccessRole {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|role| role.name() == text);
-        found
-            .ok_or("must be carrier_admin, partner_admin, customer_admin, customer_operator or noc")
+        found.ok_or(
+            "must be carrier_admin, partner_admin, customer_admin, customer_operator, noc or end_user",
+        )
     }
 }
 
@@ -81,7 +89,7 @@ pub struct Token {
     pub name: String,
     /// What its bearer may do.
     pub role: AccessRole,
-    /// The partner or customer that a scoped role is confined to.
+    /// The partner, customer or user that a scoped role is confined to.
     pub scope: Option<Uuid>,
     /// When it was created.
     pub created_at: OffsetDateTime,

@@ -40,7 +40,7 @@ pub struct UserSettings {
     /// The user's first number, which called parties see.
     #[serde(default)]
     pub default_did: Option<String>,
-    /// The user's other numbers.
+    /// The user's other numbers: from the next Sync on they ring where the first one does.
     #[serde(default)]
     pub forwarded_dids: Vec<String>,
     /// Codes of the regions whose gateways the user's calls try, in this order; empty: the customer's.

@@ -170,6 +170,7 @@ async fn apply(
     }
     report.counts.registrations = registrations::follow_users(change, customer.id).await?;
     serves_differently |= report.counts.registrations > 0;
+    serves_differently |= numbers::follow_users(change, customer.id).await? > 0;
     Ok(serves_differently)
 }
 

@@ -91,7 +91,7 @@ fn every_mistake_of_a_file_is_told() {
         "log.format: unknown variant `xml`, expected `text` or `json`",
         "media.dscp: 64 is not from 0 to 63",
         "media.port_min: invalid value: integer `70000`, expected u16",
-        "portal.colour: there is no such section; there are admin, audit, calls, cdr, dns, ladder, log, mail, media, metrics, microsoft, phone_files, phones, publish, registrations, seats, sip, store, teams, tls, why",
+        "portal.colour: there is no such section; there are admin, audit, calls, cdr, dns, ladder, log, mail, media, metrics, microsoft, phone_files, phones, publish, registrations, seats, sign_in, sip, store, teams, tls, why",
         "sip.max_connections: invalid type: floating point `10.5`, expected usize",
         r#"sip.t1_ms: invalid type: string "500", expected u32"#,
         r#"teams.address_ranges: "52.113.0.0/14": address bits after the prefix must be zero"#,

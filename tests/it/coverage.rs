@@ -4,39 +4,55 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod seeds;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Doc comments of tests, in `src` and `tests`, that name an item, and scenarios of the conformance suite, all of which
-/// are played against Tollgate.
+/// Doc comments of tests that name an item, and scenarios of the conformance suite, all of which are played against
+/// Tollgate.
 fn named() -> BTreeMap<u32, usize> {
     let mut named = BTreeMap::new();
-    for scenario in tollgate::emulate::conform::ALL {
-        for item in scenario.items.iter().flat_map(|item| items_in(item)) {
-            *named.entry(item).or_default() += 1;
-        }
+    let scenarios = tollgate::emulate::conform::ALL.iter();
+    let scenarios =
+        scenarios.flat_map(|scenario| scenario.items.iter().copied().flat_map(items_in));
+    let tests = tests();
+    for item in scenarios.chain(tests.iter().flat_map(|test| items_in(&test.comment))) {
+        *named.entry(item).or_default() += 1;
     }
+    named
+}
+
+/// A test as its source has it.
+#[derive(Debug, PartialEq, Eq)]
+struct Test {
+    /// Its doc comment, the lines one after the other.
+    comment: String,
+    name: String,
+}
+
+/// All tests in `src` and `tests`.
+fn tests() -> Vec<Test> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("src"), root.join("tests")];
+    let mut tests = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                for item in items_of_tests(&std::fs::read_to_string(path).unwrap()) {
-                    *named.entry(item).or_default() += 1;
-                }
+                tests.extend(tests_in(&std::fs::read_to_string(path).unwrap()));
             }
         }
     }
-    named
+    tests
 }
 
-/// The items that doc comments right above tests name, once for each test.
-fn items_of_tests(source: &str) -> Vec<u32> {
-    let mut items = Vec::new();
-    let mut comment = String::new();
+/// The tests of a source.
+fn tests_in(source: &str) -> Vec<Test> {
+    let mut tests = Vec::new();
+    let (mut comment, mut is_test) = (String::new(), false);
     for line in source.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             comment += text;
@@ -44,12 +60,21 @@ fn items_of_tests(source: &str) -> Vec<u32> {
             .iter()
             .any(|start| line.starts_with(start))
         {
-            items.extend(items_in(&comment));
+            is_test = true;
         } else if !line.starts_with("#[") {
-            comment.clear();
+            let function = line.split_once("fn ").filter(|_| is_test);
+            if let Some((_, rest)) = function {
+                tests.push(Test {
+                    comment: std::mem::take(&mut comment),
+                    name: rest.split('(').next().unwrap().to_owned(),
+                });
+                is_test = false;
+            } else if !is_test {
+                comment.clear();
+            }
         }
     }
-    items
+    tests
 }
 
 /// `TDR-711`, and `TDR-704..707` for a range.
@@ -115,6 +140,9 @@ fn every_requirement_of_teams_is_shown_or_explained() {
 /// Only doc comments of tests count, and ranges are counted whole.
 #[test]
 fn doc_comments_of_tests_are_found() {
-    let source = "/// A rule (TDR-101).\nfn no_test() {}\n\n/// Two, TDR-704..706 and\n/// TDR-711.\n#[test]\n#[cfg(x)]\nfn a() {}\n";
-    assert_eq!(items_of_tests(source), [704, 705, 706, 711]);
+    let source = "/// A rule (TDR-101).\nfn no_test() {}\n\n/// Two, TDR-704..706 and\n/// TDR-711.\n#[test]\n#[cfg(x)]\nasync fn a(x: u8) {}\n/// TDR-1\nfn no_test_either() {}\n";
+    let tests = tests_in(source);
+    assert_eq!((tests.len(), tests[0].name.as_str()), (1, "a"));
+    let items: Vec<_> = items_in(&tests[0].comment).into_iter().collect();
+    assert_eq!(items, [704, 705, 706, 711]);
 }

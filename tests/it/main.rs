@@ -12,6 +12,7 @@ mod descriptions;
 mod directory;
 mod doctor;
 mod floors;
+mod lists;
 mod media_packets;
 mod messages;
 mod microsoft;

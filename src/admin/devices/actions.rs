@@ -254,7 +254,7 @@ async fn take_away(
     Ok(record)
 }
 
-/// The one of this id, if the caller sees its customer.
+/// The one of this id, if the caller sees its customer, and if it is the caller's own where they are one user.
 async fn seen(
     connection: &mut SqliteConnection,
     caller: &Caller,
@@ -263,7 +263,13 @@ async fn seen(
     let record = devices::find(connection, device).await?;
     let record = record.ok_or_else(ApiError::not_found)?;
     caller.customer(connection, record.customer_id).await?;
-    Ok(record)
+    let is_foreign = caller
+        .own_user()
+        .is_some_and(|user| record.user_id != Some(user));
+    match is_foreign {
+        true => Err(ApiError::not_found()),
+        false => Ok(record),
+    }
 }
 
 fn not_active() -> ApiError {

@@ -220,7 +220,7 @@ impl Serving {
             .map(|(device, _)| DeviceModel::of(&device.model));
         let family = match model {
             Some(model) => model.map(|model| model.config_format),
-            None => Family::of(mac),
+            None => Family::of(mac).map(|family| asking(read, family)),
         };
         let Some(family) = family else {
             return Ok(Outcome::Unknown);
@@ -375,6 +375,15 @@ impl Serving {
         let agent = agent.map(|agent| agent.chars().take(128).collect::<String>());
         tracing::info!(%ip, file = ?name, vendor, result, ?agent, "a telephone asked for a file");
         outcome.response(headers)
+    }
+}
+
+/// What reads a telephone of this family that is nobody's yet: its maker's files, or, if it asks for one, the file that other
+/// programs understand.
+fn asking(read: FileName, family: Family) -> Family {
+    match read.family() {
+        Some(Family::Generic) => Family::Generic,
+        _ => family,
     }
 }
 

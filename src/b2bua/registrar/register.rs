@@ -264,7 +264,9 @@ impl Calls {
         match rejected {
             Rejected::Unproven(unproven) => {
                 let failure = unproven.asks_again().into_iter();
-                let challenges = failure.flat_map(|f| core.challenger.challenge(f, core.now));
+                let algorithms = core.config.registrar.algorithms();
+                let challenges =
+                    failure.flat_map(|f| core.challenger.challenge_in(algorithms, f, core.now));
                 for challenge in challenges.collect::<Vec<_>>() {
                     draft.header(Name::WwwAuthenticate, challenge);
                 }

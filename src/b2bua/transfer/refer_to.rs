@@ -64,7 +64,7 @@ impl Call {
                 &uri,
             )));
         }
-        let called = uri.user.ok_or(404u16)?;
+        let mut called = uri.user.ok_or(404u16)?.to_owned();
         let (origin, own) = match &leg.peer {
             // Only this customer's own names: another's would be another's trunk (TDR-1212).
             Peer::Teams(..) => (
@@ -85,19 +85,25 @@ impl Call {
         let request = Request {
             origin: &origin,
             request_host: uri.host,
-            called,
+            called: &called,
             caller: &caller.party,
             random: 0,
         };
         let routes = match core.directory.admit(&request) {
-            Ok(admission) if admission.customer.id == self.customer.id => admission.routes,
+            Ok(admission) if admission.customer.id == self.customer.id => {
+                let to_teams = matches!(admission.routes.first(), Some(Route::Teams(_)));
+                if let Some(known) = admission.forwarded_to.filter(|_| to_teams) {
+                    called = known;
+                }
+                admission.routes
+            }
             Ok(_) => return Err(403),
             // A PBX hands a call on to one of its own extensions, or to a number that another one has.
             Err(_) => self.exchanges(core, leg).ok_or(404u16)?,
         };
         Ok(Target::Call(Wanted {
-            called: called.to_owned(),
-            party: Some(called.to_owned()),
+            party: Some(called.clone()),
+            called,
             uri: None,
             attempts: setup::attempts(core, &routes).into(),
             replaces: None,
@@ -116,8 +122,9 @@ impl Call {
         let own = self.own_trunk(leg)?;
         let mut others: Vec<_> = core
             .directory
-            .trunks()
-            .filter(|t| t.customer == own.customer && t.id != own.id)
+            .trunks_of(own.customer)
+            .iter()
+            .filter(|t| t.id != own.id)
             .filter(|t| t.state == TrunkState::InService)
             .collect();
         others.sort_by_key(|trunk| trunk.priority);

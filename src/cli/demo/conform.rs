@@ -1,5 +1,6 @@
 //! The scenarios of conformance, with Tollgate as the SBC.
 
+use super::play::Cast;
 use super::stage::{
     BASE, CUSTOMER, KEEP_ALIVE, OTHER, OTHER_NUMBER, PBX_NUMBER, Plan, Stage, TEAMS_NUMBER,
 };
@@ -21,6 +22,8 @@ const PLAN: Plan = Plan {
     patience: Duration::from_secs(15),
     ports: 1_000,
     t1: Duration::from_millis(100),
+    desk: false,
+    sections: String::new(),
 };
 
 /// Plays all of them, those about media bypass with a trunk that has it, and prints what came of it.

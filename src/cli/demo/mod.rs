@@ -1,18 +1,22 @@
 //! `tollgate demo`: Tollgate between an emulated Teams and an emulated PBX, all on loopback with throw-away data,
-//! making real calls and judging by what is heard.
+//! making real calls and judging by what is heard. Two tours begin where there is nothing yet: a desk telephone in its box,
+//! and a customer who has just signed.
 
+mod api;
+mod calls;
 mod conform;
 mod ladder;
+mod phone;
+mod play;
+mod provisioning;
 mod scenes;
 mod stage;
 mod verdict;
+mod words;
 
 use super::Failure;
 use anyhow::{Context, anyhow};
-use stage::Stage;
-use std::io::Write;
-use std::time::Instant;
-use verdict::{Row, Verdict};
+use stage::{Plan, Stage};
 
 /// Make calls between an emulated Teams and an emulated PBX, and judge them by what is heard.
 #[derive(Debug, clap::Args)]
@@ -21,8 +25,14 @@ pub(super) struct Demo {
     #[arg(long)]
     json: bool,
     /// Play the scenarios of "emulate teams --conform" instead: what Teams demands, rule by rule.
-    #[arg(long)]
+    #[arg(long, group = "instead")]
     conform: bool,
+    /// Take a desk telephone out of its box instead: its files, its activation by a code on its keys, its first calls.
+    #[arg(long, group = "instead")]
+    phone: bool,
+    /// Take a new customer to its first calls instead: numbers, activation at an emulated Microsoft, users, an upgrade.
+    #[arg(long, group = "instead")]
+    provisioning: bool,
 }
 
 /// `tollgate demo`
@@ -30,13 +40,7 @@ pub(super) fn demo(arguments: &Demo) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
     runtime.block_on(async {
         tokio::select! {
-            played = async {
-                if arguments.conform {
-                    conform::play(arguments.json).await
-                } else {
-                    play(arguments).await
-                }
-            } => played,
+            played = play(arguments) => played,
             // Leaving by the ordinary way takes the scratch directory along.
             _ = tokio::signal::ctrl_c() => Err(Failure::Ours(anyhow!("interrupted"))),
         }
@@ -44,34 +48,18 @@ pub(super) fn demo(arguments: &Demo) -> Result<(), Failure> {
 }
 
 async fn play(arguments: &Demo) -> Result<(), Failure> {
-    // Whoever closed the pipe still gets the exit status.
-    let mut out = std::io::stdout();
-    let stage = Stage::set(&stage::Plan::default())
-        .await
-        .context("setting the stage")?;
-    if !arguments.json {
-        let _ = writeln!(out, "{}\n", stage.describe());
-    }
-    let mut verdict = Verdict::default();
-    for scene in scenes::ALL {
-        let from = Instant::now();
-        let outcome = (scene.play)(&stage).await;
-        let row = Row::new(scene.name, outcome);
-        if !arguments.json {
-            let _ = writeln!(out, "{row}\n{}", ladder::of(&stage, from));
-        }
-        verdict.push(row);
-    }
-    stage.clear().await;
-    if arguments.json {
-        let _ = writeln!(out, "{}", verdict.json());
+    const SETTING: &str = "setting the stage";
+    let json = arguments.json;
+    if arguments.conform {
+        conform::play(json).await
+    } else if arguments.phone {
+        let tour = phone::Tour::set().await.context(SETTING)?;
+        play::perform(tour, phone::ALL, json).await
+    } else if arguments.provisioning {
+        let tour = provisioning::Tour::set().await.context(SETTING)?;
+        play::perform(tour, provisioning::ALL, json).await
     } else {
-        let _ = writeln!(out, "{verdict}");
-    }
-    match verdict.failed() {
-        0 => Ok(()),
-        failed => Err(Failure::Ours(anyhow!(
-            "{failed} of the demonstration's rows do not hold"
-        ))),
+        let stage = Stage::set(&Plan::default()).await.context(SETTING)?;
+        play::perform(stage, scenes::ALL, json).await
     }
 }

@@ -1,31 +1,47 @@
 //! The scenes, in their order. Each says what it saw, or what was not as it should be.
 
-use super::stage::{
-    CHANNELS, CUSTOMER, KEEP_ALIVE, PATIENCE, PBX_NUMBER, PBX_TONE, Stage, TEAMS_NUMBER, TEAMS_TONE,
+use super::calls::{Far, ended_by_peer, nothing_to_object, patiently, refusal};
+use super::ladder;
+use super::play::{Cast, Scene, scene};
+use super::stage::{CHANNELS, CUSTOMER, PBX_NUMBER, PBX_TONE, Stage, TEAMS_NUMBER, TEAMS_TONE};
+use crate::emulate::{EmuCall, Hold, PbxCall, TeamsCall};
+use crate::telemetry::ladder::Ladder;
+use anyhow::{Context, ensure};
+use std::time::Instant;
+
+pub(super) const PBX: Far = Far {
+    who: "the PBX",
+    tone: PBX_TONE,
 };
-use crate::emulate::{By, CallError, EmuCall, Ended, Hold, PbxCall, TeamsCall};
-use anyhow::{Context, anyhow, bail, ensure};
-use std::pin::Pin;
-use std::time::{Duration, Instant};
 
-/// What the verdict says of one thing shown.
-pub(super) struct Scene {
-    pub name: &'static str,
-    pub play: for<'a> fn(&'a Stage) -> Outcome<'a>,
-}
+impl Cast for Stage {
+    fn describe(&self) -> String {
+        let ((udp, tls), teams, pbx) = (self.listening, self.teams.address, self.pbx.address);
+        format!(
+            "Tollgate listens on {udp} (UDP) and {tls} (TLS), the emulated Teams on {teams} (TLS), the emulated PBX on {pbx} (UDP)."
+        )
+    }
 
-type Outcome<'a> = Pin<Box<dyn Future<Output = anyhow::Result<String>> + 'a>>;
-
-macro_rules! scene {
-    ($name:literal, $play:ident) => {
-        Scene {
-            name: $name,
-            play: |stage| Box::pin($play(stage)),
+    /// The calls, or the keep-alives where there was no call.
+    fn ladder(&self, from: Instant) -> Ladder {
+        let (teams, far) = (
+            self.teams.trace(),
+            [self.pbx.trace(), self.stranger.trace()],
+        );
+        let calls = ladder::drawn(&teams, ("PBX", &far), from, ladder::calls);
+        if calls.is_empty() {
+            ladder::drawn(&teams, ("PBX", &far), from, |_| true)
+        } else {
+            calls
         }
-    };
+    }
+
+    async fn clear(self) {
+        self.sbc.shut_down().await;
+    }
 }
 
-pub(super) const ALL: &[Scene] = &[
+pub(super) const ALL: &[Scene<Stage>] = &[
     scene!("Teams calls the PBX and hangs up", teams_calls),
     scene!("the PBX calls Teams and hangs up", pbx_calls),
     scene!("Teams holds: music; resumes; the PBX hangs up", hold),
@@ -56,51 +72,40 @@ async fn keep_alive(stage: &Stage) -> anyhow::Result<String> {
 
 async fn teams_calls(stage: &Stage) -> anyhow::Result<String> {
     let (teams, pbx) = from_teams(stage).await?;
-    both_hear(&teams, &pbx).await?;
-    teams.bye().await;
-    ended_by_peer(&pbx, "the PBX").await?;
-    Ok(sound(&teams, &pbx))
+    PBX.talks_until_teams_ends(&teams, &pbx).await
 }
 
 async fn pbx_calls(stage: &Stage) -> anyhow::Result<String> {
     let (teams, pbx) = from_pbx(stage).await?;
-    both_hear(&teams, &pbx).await?;
-    pbx.bye().await;
-    ended_by_peer(&teams, "Teams").await?;
-    Ok(sound(&teams, &pbx))
+    PBX.talks_until_it_ends(&teams, &pbx).await
 }
 
 /// TDR-604, form A: the held party hears our music, not silence and not Teams.
 async fn hold(stage: &Stage) -> anyhow::Result<String> {
     let (teams, pbx) = from_teams(stage).await?;
-    both_hear(&teams, &pbx).await?;
+    PBX.talks(&teams, &pbx).await?;
     teams.hold(Hold::Inactive).await.context("holding")?;
     let music = pbx
         .hears_melody(TEAMS_TONE)
         .await
         .context("no music at the PBX, or Teams still under it")?;
     teams.resume().await.context("resuming")?;
-    both_hear(&teams, &pbx).await.context("after the hold")?;
-    pbx.bye().await;
-    ended_by_peer(&teams, "Teams").await?;
+    let sound = PBX.talks_until_it_ends(&teams, &pbx).await;
+    let sound = sound.context("after the hold")?;
     let notes: Vec<String> = music
         .notes()
         .iter()
         .map(|note| format!("{note:.0}"))
         .collect();
     Ok(format!(
-        "the PBX heard notes of {} Hz; then {}",
-        notes.join(", "),
-        sound(&teams, &pbx)
+        "the PBX heard notes of {} Hz; then {sound}",
+        notes.join(", ")
     ))
 }
 
 async fn teams_hangs_up(stage: &Stage) -> anyhow::Result<String> {
     let (teams, pbx) = from_pbx(stage).await?;
-    both_hear(&teams, &pbx).await?;
-    teams.bye().await;
-    ended_by_peer(&pbx, "the PBX").await?;
-    Ok(sound(&teams, &pbx))
+    PBX.talks_until_teams_ends(&teams, &pbx).await
 }
 
 /// The call beyond the limit is refused by 486 and cause 34; when one has ended, the next one passes.
@@ -109,7 +114,7 @@ async fn limit(stage: &Stage) -> anyhow::Result<String> {
     for _ in 0..CHANNELS {
         calls.push(from_teams(stage).await?);
     }
-    let refused = refusal(dial_teams(stage).await?)
+    let refused = refusal(dial_teams(stage, PBX_NUMBER).await?)
         .await
         .context("the call beyond the limit")?;
     let reason = refused.reason.clone().unwrap_or_default();
@@ -154,23 +159,14 @@ async fn stranger(stage: &Stage) -> anyhow::Result<String> {
     ))
 }
 
-/// What the emulators noted against Tollgate: descriptions, names, routes, connections.
 async fn rules(stage: &Stage) -> anyhow::Result<String> {
-    let notes: Vec<String> = stage
-        .teams
-        .notes()
-        .into_iter()
-        .chain(stage.pbx.notes())
-        .collect();
-    ensure!(notes.is_empty(), "{}", notes.join("; "));
-    Ok("neither Teams nor the PBX has anything to object".to_owned())
+    nothing_to_object([&*stage.teams, &*stage.pbx])
 }
 
-// What the scenes are made of. Pairs are always Teams first.
-
-async fn dial_teams(stage: &Stage) -> anyhow::Result<EmuCall> {
+/// A call of the user at Teams.
+pub(super) async fn dial_teams(stage: &Stage, to: &str) -> anyhow::Result<EmuCall> {
     let call = TeamsCall {
-        to: PBX_NUMBER.into(),
+        to: to.to_owned(),
         from: TEAMS_NUMBER.into(),
         gateway: CUSTOMER.into(),
         headers: Vec::new(),
@@ -178,8 +174,8 @@ async fn dial_teams(stage: &Stage) -> anyhow::Result<EmuCall> {
     Ok(stage.teams.call(call).await?)
 }
 
-async fn from_teams(stage: &Stage) -> anyhow::Result<(EmuCall, EmuCall)> {
-    let teams = dial_teams(stage).await?;
+pub(super) async fn from_teams(stage: &Stage) -> anyhow::Result<(EmuCall, EmuCall)> {
+    let teams = dial_teams(stage, PBX_NUMBER).await?;
     teams.answered().await.context("Teams was not answered")?;
     let pbx = stage
         .pbx
@@ -189,7 +185,7 @@ async fn from_teams(stage: &Stage) -> anyhow::Result<(EmuCall, EmuCall)> {
     Ok((teams, pbx))
 }
 
-async fn from_pbx(stage: &Stage) -> anyhow::Result<(EmuCall, EmuCall)> {
+pub(super) async fn from_pbx(stage: &Stage) -> anyhow::Result<(EmuCall, EmuCall)> {
     let call = PbxCall {
         to: TEAMS_NUMBER.into(),
         from: PBX_NUMBER.into(),
@@ -203,53 +199,4 @@ async fn from_pbx(stage: &Stage) -> anyhow::Result<(EmuCall, EmuCall)> {
         .await
         .context("nothing came to Teams")?;
     Ok((teams, pbx))
-}
-
-async fn both_hear(teams: &EmuCall, pbx: &EmuCall) -> anyhow::Result<()> {
-    let (at_teams, at_pbx) = tokio::join!(teams.hears_tone(PBX_TONE), pbx.hears_tone(TEAMS_TONE));
-    at_teams.with_context(|| format!("Teams does not hear {PBX_TONE} Hz; {:?}", teams.report()))?;
-    at_pbx.with_context(|| format!("the PBX does not hear {TEAMS_TONE} Hz; {:?}", pbx.report()))
-}
-
-async fn ended_by_peer(call: &EmuCall, who: &str) -> anyhow::Result<()> {
-    let ended = call
-        .ended()
-        .await
-        .with_context(|| format!("{who} heard no BYE"))?;
-    ensure!(
-        ended.by == By::Peer,
-        "the call of {who} ended otherwise: {ended:?}"
-    );
-    Ok(())
-}
-
-async fn refusal(call: EmuCall) -> anyhow::Result<Ended> {
-    match call.answered().await {
-        Err(CallError::Ended(ended)) => Ok(ended),
-        Err(other) => Err(anyhow!(other)),
-        Ok(()) => {
-            call.bye().await;
-            bail!("it was answered");
-        }
-    }
-}
-
-fn sound(teams: &EmuCall, pbx: &EmuCall) -> String {
-    let (at_teams, at_pbx) = (teams.report(), pbx.report());
-    format!(
-        "Teams heard {PBX_TONE} Hz over SRTP ({} packets, {} refused), the PBX heard {TEAMS_TONE} Hz ({} packets)",
-        at_teams.received, at_teams.refused, at_pbx.received
-    )
-}
-
-/// Waits for what has to show itself.
-async fn patiently<T>(mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
-    let from = Instant::now();
-    while from.elapsed() < KEEP_ALIVE + PATIENCE {
-        if let Some(seen) = look() {
-            return Ok(seen);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    bail!("it did not happen")
 }

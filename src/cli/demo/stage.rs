@@ -25,6 +25,8 @@ const ELSEWHERE: [u8; 4] = [127, 0, 0, 88];
 /// A user at Teams, and a telephone at the PBX.
 pub(super) const TEAMS_NUMBER: &str = "+14255550100";
 pub(super) const PBX_NUMBER: &str = "+14255550200";
+/// What people are told that leads to the API; whoever follows it here goes to where it listens.
+pub(super) const PUBLIC: &str = "http://localhost";
 /// Hertz that each side plays.
 pub(super) const TEAMS_TONE: f64 = 440.0;
 pub(super) const PBX_TONE: f64 = 600.0;
@@ -51,6 +53,10 @@ pub(super) struct Plan {
     pub ports: u16,
     /// RFC 3261's T1: a call that is never acknowledged lasts 64 times as long.
     pub t1: Duration,
+    /// Whether desk telephones find their files, and show no certificate when they connect.
+    pub desk: bool,
+    /// Further sections of the configuration.
+    pub sections: String,
 }
 
 impl Default for Plan {
@@ -63,6 +69,8 @@ impl Default for Plan {
             patience: PATIENCE,
             ports: 200,
             t1: Duration::from_millis(500),
+            desk: false,
+            sections: String::new(),
         }
     }
 }
@@ -76,13 +84,24 @@ pub(super) struct Stage {
     /// Whoever signed Tollgate's certificate, PEM.
     pub sbc_roots: String,
     pub sbc: Sbc,
-    listening: (SocketAddr, SocketAddr),
+    /// Where Tollgate takes UDP and TLS.
+    pub listening: (SocketAddr, SocketAddr),
     pub directory: Scratch,
 }
 
 impl Stage {
     /// Starts all of them and provisions one customer, or two.
     pub async fn set(plan: &Plan) -> anyhow::Result<Self> {
+        let stage = Self::bare(plan).await?;
+        let (_, tls) = stage.listening;
+        provision(stage.sbc.store(), tls.port(), stage.pbx.address, plan)
+            .await
+            .context("provisioning")?;
+        Ok(stage)
+    }
+
+    /// Starts all of them. There are no customers.
+    pub async fn bare(plan: &Plan) -> anyhow::Result<Self> {
         let directory = Scratch::new().context("a temporary directory")?;
         let (microsoft, public) = (
             Authority::new("Emulated Microsoft")?,
@@ -92,6 +111,10 @@ impl Stage {
         let certificate = public.issue(&[BASE, &wildcard], Usage::Both, KeyKind::Rsa)?;
         certificate.write(&directory.file("sbc.pem"), &directory.file("sbc.key"))?;
         fs::write(directory.file("teams-roots.pem"), microsoft.pem())?;
+        if plan.desk {
+            let files = public.issue(&["127.0.0.1"], Usage::Server, KeyKind::Ec)?;
+            files.write(&directory.file("files.pem"), &directory.file("files.key"))?;
+        }
 
         // Teams shows a certificate for servers only, both ways, as it does since 2026 (TDR-126).
         let theirs = microsoft.issue(&["sip.pstnhub.microsoft.com"], Usage::Server, KeyKind::Ec)?;
@@ -131,9 +154,6 @@ impl Stage {
                 numbers: vec![OTHER_NUMBER.to_owned()],
             });
         }
-        provision(sbc.store(), tls.port(), pbx.address, plan)
-            .await
-            .context("provisioning")?;
         Ok(Self {
             teams,
             pbx,
@@ -143,19 +163,6 @@ impl Stage {
             listening: (udp, tls),
             directory,
         })
-    }
-
-    /// Who is where.
-    pub fn describe(&self) -> String {
-        let ((udp, tls), teams, pbx) = (self.listening, self.teams.address, self.pbx.address);
-        format!(
-            "Tollgate listens on {udp} (UDP) and {tls} (TLS), the emulated Teams on {teams} (TLS), the emulated PBX on {pbx} (UDP)."
-        )
-    }
-
-    /// Stops all of them.
-    pub async fn clear(self) {
-        self.sbc.shut_down().await;
     }
 }
 
@@ -182,16 +189,27 @@ fn configuration(directory: &Scratch, proxies: &[SocketAddr], plan: &Plan) -> St
     // Below the ports that the system gives to sockets without one of their own, such as the emulators'.
     let port_min = 30_000 + plan.ports * (rand::random::<u16>() % (2_700 / plan.ports));
     let file = |name: &str| directory.file(name).display().to_string();
+    let (clients, desk) = if plan.desk {
+        let desk = format!(
+            "[phones]\nsrtp = \"required\"\n\
+             [phone_files]\nlisten = \"127.0.0.1:0\"\ncertificate = {:?}\nprivate_key = {:?}\nsip_host = {BASE:?}\n",
+            file("files.pem"),
+            file("files.key"),
+        );
+        ("optional", desk)
+    } else {
+        ("required", String::new())
+    };
     format!(
         "data_dir = {:?}\n\
          [sip]\nudp = [\"127.0.0.1:0\"]\ntcp = []\ntls = [\"127.0.0.1:0\"]\nt1_ms = {}\n\
-         [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\n\
+         [tls]\ncertificate = {:?}\nprivate_key = {:?}\nteams_roots = {:?}\nclient_certificates = {clients:?}\n\
          [teams]\nproxies = [{}]\naddress_ranges = [\"127.0.0.0/8\"]\noptions_interval_s = {}\n\
          [media]\nport_min = {port_min}\nport_max = {}\n\
          [dns]\nhosts = {{ {} }}\n\
          [calls]\nmax_calls = 20\ndrain_timeout_s = 0\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n\
-         [metrics]\nlisten = \"127.0.0.1:0\"\n",
+         [admin]\nlisten = \"127.0.0.1:0\"\npublic_url = {PUBLIC:?}\n\
+         [metrics]\nlisten = \"127.0.0.1:0\"\n{desk}{}",
         file("data"),
         plan.t1.as_millis(),
         file("sbc.pem"),
@@ -201,6 +219,7 @@ fn configuration(directory: &Scratch, proxies: &[SocketAddr], plan: &Plan) -> St
         KEEP_ALIVE.as_secs(),
         port_min + plan.ports - 1,
         hosts.join(", "),
+        plan.sections,
     )
 }
 

@@ -1,7 +1,7 @@
 use super::super::examples::{
     self, customer, gateway, id, phone_number, region, registration, rows, trunk,
 };
-use super::super::{GatewayState, Region, Rows, TrunkState};
+use super::super::{Forwarded, GatewayState, Region, Rows, TrunkState};
 use super::*;
 
 const OURS: &str = "+14255550100";
@@ -624,4 +624,33 @@ fn a_call_on_a_registration_reaches_its_user() {
     let mut disabled = rows();
     disabled.customers[0].admin_state = AdminState::Disabled;
     assert_eq!(called(disabled, "tok1001"), Err(Denied::CustomerDisabled));
+}
+
+/// A further number of a user rings where its first one does while that is in service, and otherwise where it would
+/// without; the record keeps what was dialled.
+#[test]
+fn further_numbers_ring_where_the_first_one_does() {
+    const FURTHER: &str = "+14255550109";
+    let acme = customer("acme");
+    let mut rows = two_customers();
+    rows.numbers.push(phone_number(FURTHER, &acme));
+    rows.forwarded.push(Forwarded {
+        customer: acme.id,
+        number: FURTHER.parse().unwrap(),
+        to: OURS.parse().unwrap(),
+    });
+    let admission = from_trunk(rows.clone(), "pbx", FURTHER).unwrap();
+    assert_eq!(
+        (admission.called.as_str(), admission.forwarded_to.as_deref()),
+        (FURTHER, Some(OURS))
+    );
+    let first = from_trunk(rows.clone(), "pbx", OURS).unwrap();
+    assert_eq!(first.forwarded_to, None);
+    let first = rows
+        .numbers
+        .iter_mut()
+        .find(|row| row.number.as_str() == OURS);
+    first.unwrap().in_service = false;
+    let admission = from_trunk(rows, "pbx", FURTHER).unwrap();
+    assert_eq!(admission.forwarded_to, None);
 }

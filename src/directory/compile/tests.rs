@@ -130,6 +130,12 @@ fn held(rows: &Rows, id: Uuid) -> Holding {
             .filter(|n| n.customer == id)
             .cloned()
             .collect(),
+        forwarded: rows
+            .forwarded
+            .iter()
+            .filter(|f| f.customer == id)
+            .copied()
+            .collect(),
         extensions: rows
             .extensions
             .iter()

@@ -1,8 +1,8 @@
 //! Sign-in. Nobody has a password here: who signs in says of which tenant they are, in the field `as`, and is its Global
-//! Administrator unless they say `administrator=no`.
+//! Administrator unless they say `administrator=no`. In the field `user` they can say which user of the tenant they are.
 
-use super::world::Code;
-use super::{Shared, escaped, fields};
+use super::world::{Code, Person};
+use super::{Shared, escaped, fields, keys};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -10,12 +10,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
+/// In place of a tenant: people of all of them.
+const ORGANIZATIONS: &str = "organizations";
 /// Seconds.
 const LIFETIME: u32 = 3599;
 
@@ -25,6 +28,7 @@ pub(super) fn routes() -> Router<Shared> {
             "/{tenant}/v2.0/.well-known/openid-configuration",
             get(openid),
         )
+        .route("/{tenant}/discovery/v2.0/keys", get(published))
         .route("/{tenant}/v2.0/adminconsent", get(admin_consent))
         .route("/{tenant}/oauth2/v2.0/authorize", get(authorize))
         .route("/{tenant}/consent", post(decide))
@@ -50,17 +54,27 @@ fn no_such_tenant(tenant: &str) -> Response {
 }
 
 async fn openid(State(here): State<Shared>, Path(tenant): Path<String>) -> Response {
-    let Some(id) = here.world().tenant(&tenant).map(|tenant| tenant.id) else {
-        return no_such_tenant(&tenant);
+    // The document for people of all tenants leaves a place for each one's id.
+    let (id, issuer) = match here.world().tenant(&tenant).map(|tenant| tenant.id) {
+        Some(id) => (id.to_string(), id.to_string()),
+        None if tenant == ORGANIZATIONS => (tenant, "{tenantid}".to_owned()),
+        None => return no_such_tenant(&tenant),
     };
     let base = &here.base;
     Json(json!({
-        "issuer": format!("{base}/{id}/v2.0"),
+        "issuer": format!("{base}/{issuer}/v2.0"),
         "authorization_endpoint": format!("{base}/{id}/oauth2/v2.0/authorize"),
         "token_endpoint": format!("{base}/{id}/oauth2/v2.0/token"),
         "device_authorization_endpoint": format!("{base}/{id}/oauth2/v2.0/devicecode"),
+        "jwks_uri": format!("{base}/{id}/discovery/v2.0/keys"),
+        "id_token_signing_alg_values_supported": ["RS256"],
     }))
     .into_response()
+}
+
+async fn published(State(here): State<Shared>) -> Json<Value> {
+    let second = here.world().second_key;
+    Json(keys::published(second))
 }
 
 async fn admin_consent(
@@ -172,11 +186,22 @@ async fn decide(
             let whole = form.get("organisation").is_some_and(|value| value == "on");
             home.grants
                 .push(if whole { "AllPrincipals" } else { "Principal" }.to_owned());
-            let code = world.code(Code {
+            let named = form.get("user");
+            let user = named.and_then(|upn| home.users.iter().find(|user| user.upn == *upn));
+            if user.is_none() && named.is_some() {
+                return bad("invalid_request", "AADSTS50034: the user does not exist");
+            }
+            let nonce = asked("nonce");
+            let person = Person {
                 tenant: id,
+                user: user.cloned(),
+                administrator: form.get("administrator").is_none_or(|is| is != "no"),
+                nonce: (!nonce.is_empty()).then(|| nonce.to_owned()),
+            };
+            let code = world.code(Code {
                 redirect_uri: asked("redirect_uri").to_owned(),
                 challenge: asked("code_challenge").to_owned(),
-                administrator: form.get("administrator").is_none_or(|is| is != "no"),
+                person,
             });
             format!("code={code}&session_state=0")
         }
@@ -239,13 +264,13 @@ fn by_code(here: &Shared, form: &HashMap<String, String>) -> Response {
             "AADSTS501481: the code verifier or redirect URI does not match",
         );
     }
-    tokens(here, &mut world, code.tenant, code.administrator)
+    tokens(here, &mut world, code.person)
 }
 
 fn by_refresh(here: &Shared, refresh: &str) -> Response {
     let mut world = here.world();
     match world.refreshes.remove(refresh) {
-        Some(tenant) => tokens(here, &mut world, tenant, true),
+        Some(tenant) => tokens(here, &mut world, Person::administrator(tenant)),
         None => bad("invalid_grant", "AADSTS70000: the refresh token is invalid"),
     }
 }
@@ -287,24 +312,37 @@ fn by_device(here: &Shared, code: &str) -> Response {
         Some(Some(None)) => bad("authorization_declined", "AADSTS70017: they declined"),
         Some(Some(Some(tenant))) => {
             world.devices.remove(code);
-            tokens(here, &mut world, tenant, true)
+            tokens(here, &mut world, Person::administrator(tenant))
         }
     }
 }
 
 /// Of somebody who signed in.
-fn tokens(here: &Shared, world: &mut super::World, tenant: Uuid, administrator: bool) -> Response {
+fn tokens(here: &Shared, world: &mut super::World, person: Person) -> Response {
+    let tenant = person.tenant;
     let (access, refresh) = (world.token(tenant, true), world.refresh(tenant));
     let name = world
         .tenant(&tenant.to_string())
         .map(|home| home.name.clone())
         .unwrap_or_default();
-    let claims = json!({
+    let (object, upn) = match person.user {
+        Some(user) => (user.id, user.upn),
+        None => (
+            Uuid::from_u128(tenant.as_u128() ^ 1),
+            format!("admin@{name}"),
+        ),
+    };
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let mut claims = json!({
         "aud": here.config.client_id, "iss": format!("{}/{tenant}/v2.0", here.base), "tid": tenant,
-        "oid": Uuid::from_u128(tenant.as_u128() ^ 1), "preferred_username": format!("admin@{name}"),
-        "wids": if administrator { vec![GLOBAL_ADMINISTRATOR] } else { Vec::new() },
+        "iat": now, "nbf": now, "exp": now + i64::from(LIFETIME), "sub": format!("pairwise-{object}"),
+        "oid": object, "preferred_username": upn, "nonce": person.nonce,
+        "wids": if person.administrator { vec![GLOBAL_ADMINISTRATOR] } else { Vec::new() },
     });
-    let identity = format!("e30.{}.", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
+    for (claim, value) in &world.claims {
+        claims[claim] = value.clone();
+    }
+    let identity = keys::signed(world.second_key, world.forges, &claims);
     Json(json!({
         "token_type": "Bearer", "expires_in": LIFETIME, "access_token": access, "refresh_token": refresh, "id_token": identity,
     }))

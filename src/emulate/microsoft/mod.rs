@@ -11,13 +11,14 @@
 pub mod cli;
 mod control;
 mod graph;
+mod keys;
 mod login;
 mod script;
 mod telephony;
 mod world;
 
 pub use script::{Logged, Rule};
-pub use world::{Domain, Tenant, World};
+pub use world::{Domain, Tenant, User, World};
 
 use axum::Router;
 use axum::http::StatusCode;

@@ -76,6 +76,12 @@ pub struct User {
 pub struct World {
     /// Whoever is a customer of Microsoft's.
     pub tenants: Vec<Tenant>,
+    /// Claims that ID tokens have instead of their own.
+    pub claims: serde_json::Map<String, Value>,
+    /// Whether ID tokens are signed by another key than they say.
+    pub forges: bool,
+    /// Whether the second key has taken the place of the first.
+    pub second_key: bool,
     pub(super) codes: HashMap<String, Code>,
     pub(super) tokens: HashMap<String, Token>,
     pub(super) refreshes: HashMap<String, Uuid>,
@@ -85,10 +91,31 @@ pub struct World {
 /// A code that is to be redeemed.
 #[derive(Debug, Clone)]
 pub(super) struct Code {
-    pub tenant: Uuid,
     pub redirect_uri: String,
     pub challenge: String,
+    pub person: Person,
+}
+
+/// Somebody who signed in.
+#[derive(Debug, Clone)]
+pub(super) struct Person {
+    pub tenant: Uuid,
+    /// A user of the tenant; none: whoever administers it.
+    pub user: Option<User>,
     pub administrator: bool,
+    /// What the token has to say.
+    pub nonce: Option<String>,
+}
+
+impl Person {
+    pub fn administrator(tenant: Uuid) -> Self {
+        Self {
+            tenant,
+            user: None,
+            administrator: true,
+            nonce: None,
+        }
+    }
 }
 
 /// What a token allows.

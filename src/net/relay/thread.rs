@@ -39,7 +39,7 @@ pub(super) enum Order {
 /// A leg between two threads.
 pub(super) struct Moved {
     leg: LegId,
-    media: Box<OpenLeg>,
+    media: OpenLeg,
     sockets: Pair,
 }
 

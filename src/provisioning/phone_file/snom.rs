@@ -39,14 +39,18 @@ pub(super) fn own(site: &Site, of: &Line) -> String {
         setting(&mut text, "admin_mode_password", exposed(&of.admin));
     }
     text.push_str("  </phone-settings>\n");
-    if let Some(to) = &of.hotline {
-        let (label, to) = (xml(&of.label), xml(to));
-        let _ = writeln!(
-            text,
-            "  <functionKeys e=\"2\">\n    <fkey idx=\"0\" context=\"1\" label=\"{label}\" perm=\"R\">speed {to}</fkey>\n  \
-             </functionKeys>"
-        );
-    }
+    // Written in every file, or the key of the bootstrap file would stay with who owns the telephone afterwards.
+    let key = match &of.hotline {
+        Some(to) => format!("speed {}", xml(to)),
+        None => "line".to_owned(),
+    };
+    let label = of.hotline.as_ref().map_or("", |_| &of.label);
+    let _ = writeln!(
+        text,
+        "  <functionKeys e=\"2\">\n    <fkey idx=\"0\" context=\"1\" label=\"{}\" perm=\"R\">{key}</fkey>\n  \
+         </functionKeys>",
+        xml(label)
+    );
     text.push_str("</settings>\n");
     text
 }

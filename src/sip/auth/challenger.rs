@@ -91,6 +91,17 @@ impl Challenger {
 
     /// The values of WWW-Authenticate headers, one for each algorithm, answering a request that failed like this.
     pub fn challenge(&mut self, failure: AuthFailure, now: Instant) -> Vec<String> {
+        let all = self.algorithms.clone();
+        self.challenge_in(&all, failure, now)
+    }
+
+    /// The same for peers that give up on a challenge which they do not understand: in these algorithms only.
+    pub fn challenge_in(
+        &mut self,
+        algorithms: &[Algorithm],
+        failure: AuthFailure,
+        now: Instant,
+    ) -> Vec<String> {
         let (made, serial) = (self.seconds(now), self.random.u64());
         let nonce = self.print(Nonce { made, serial });
         let (realm, stale) = (
@@ -107,7 +118,7 @@ impl Challenger {
                 r#"Digest realm="{realm}", nonce="{nonce}", algorithm={algorithm}, qop="auth"{stale}"#
             )
         };
-        self.algorithms.iter().map(value).collect()
+        algorithms.iter().map(value).collect()
     }
 
     /// The user that a request's Authorization proves to come from. `password` knows each user's.

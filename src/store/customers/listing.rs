@@ -99,7 +99,7 @@ pub async fn list(
         query.push(format_args!(" AND {column} = ")).push_bind(name);
     }
     if let Some(text) = &filter.text {
-        search(&mut query, text);
+        search(connection, &mut query, text).await?;
     }
     order(connection, &mut query, filter.sort, page).await?;
     let rows = query.build().fetch_all(connection).await?;
@@ -108,20 +108,48 @@ pub async fn list(
 
 type Query = sqlx::QueryBuilder<sqlx::Sqlite>;
 
-/// Three characters or more are looked up; fewer have to be looked for.
-fn search(query: &mut Query, text: &str) {
+/// With more, a text is so common that customers who have it are met soon, wherever one begins.
+const RARE: i64 = 1000;
+
+/// Three characters or more are looked up, if they are rare enough for that; else they are looked for.
+async fn search(
+    connection: &mut SqliteConnection,
+    query: &mut Query,
+    text: &str,
+) -> Result<(), StoreError> {
     if text.chars().count() >= 3 {
         let phrase = format!("\"{}\"", text.replace('"', "\"\""));
-        query.push(" AND seq IN (SELECT rowid FROM customers_search WHERE customers_search MATCH ");
-        query.push_bind(phrase).push(")");
-        return;
+        // The index knows more letters without case than LIKE does.
+        if !text.is_ascii() || is_rare(connection, &phrase).await? {
+            query.push(
+                " AND seq IN (SELECT rowid FROM customers_search WHERE customers_search MATCH ",
+            );
+            query.push_bind(phrase).push(")");
+            return Ok(());
+        }
     }
+    let escaped = text
+        .replace('!', "!!")
+        .replace('%', "!%")
+        .replace('_', "!_");
     for (index, column) in ["account_id", "name", "tenant_name"].iter().enumerate() {
         let joined = if index == 0 { " AND (" } else { " OR " };
-        query.push(format_args!("{joined}instr(lower({column}), "));
-        query.push_bind(text.to_lowercase()).push(") > 0");
+        query.push(format_args!("{joined}{column} LIKE "));
+        query.push_bind(format!("%{escaped}%")).push(" ESCAPE '!'");
     }
     query.push(")");
+    Ok(())
+}
+
+async fn is_rare(connection: &mut SqliteConnection, phrase: &str) -> Result<bool, StoreError> {
+    const COUNT: &str = "SELECT count(*) FROM
+        (SELECT 1 FROM customers_search WHERE customers_search MATCH ? LIMIT ?)";
+    let found: i64 = sqlx::query_scalar(COUNT)
+        .bind(phrase)
+        .bind(RARE + 1)
+        .fetch_one(connection)
+        .await?;
+    Ok(found <= RARE)
 }
 
 /// From the row after the last page's on.

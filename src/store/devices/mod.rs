@@ -471,6 +471,18 @@ pub async fn online(connection: &mut SqliteConnection) -> Result<Vec<Uuid>, Stor
     Ok(ids.collect::<Result<_, sqlx::Error>>()?)
 }
 
+/// The one that a user has, or that waits to be activated for them.
+pub async fn current_of(
+    connection: &mut SqliteConnection,
+    user: Uuid,
+) -> Result<Option<Uuid>, StoreError> {
+    const CURRENT: &str = "SELECT id FROM devices WHERE user_id = ? AND state <> 'deactivated'
+        ORDER BY state = 'awaiting_code', seq DESC LIMIT 1";
+    let query = sqlx::query(CURRENT).bind(user.to_string());
+    let row = query.fetch_optional(connection).await?;
+    Ok(row.map(|row| id(&row, "id")).transpose()?)
+}
+
 /// The active one of a user.
 pub async fn active_of(
     connection: &mut SqliteConnection,

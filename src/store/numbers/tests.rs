@@ -117,8 +117,8 @@ async fn extensions_are_unique_in_one_customer_only() {
             .await
             .unwrap();
     }
-    let (dids, extensions) = all(&mut change, None).await.unwrap();
-    assert_eq!((dids.len(), extensions.len()), (0, 2));
+    let serving = all(&mut change, None).await.unwrap();
+    assert_eq!((serving.dids.len(), serving.extensions.len()), (0, 2));
     change
         .publish()
         .await

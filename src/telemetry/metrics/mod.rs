@@ -113,6 +113,7 @@ table! {
     PHONE_FILES_LIMITED = Counter "tollgate_phone_files_limited_total" [] "Requests of telephones that were refused because one address sent too many";
     PHONE_CONNECTIONS = Counter "tollgate_phone_connections_total" ["result"] "Connections of telephones that wanted files, and what became of them";
     PHONE_REDIRECTS = Counter "tollgate_phone_redirects_total" ["result"] "Telephones that the makers' redirect service was told of";
+    SIGN_INS = Counter "tollgate_sign_ins_total" ["outcome"] "People who signed in at the OpenID provider, and what became of it";
     MAILS = Counter "tollgate_mails_total" ["result"] "Letters handed to the mail server, and what came of it";
     MAILS_WAITING = Gauge "tollgate_mails_waiting" [] "Letters that have not left";
 

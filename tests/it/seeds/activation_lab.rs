@@ -90,7 +90,10 @@ impl Lab {
             listen: any,
             client_id: CLIENT.to_owned(),
             client_secret: SECRET.to_owned(),
-            redirect_uris: vec![callback.clone()],
+            redirect_uris: vec![
+                callback.clone(),
+                "http://localhost/oidc/callback".to_owned(),
+            ],
             nameserver: Some(names.address),
             tenants: vec![
                 Tenant::new(TENANT, TENANT_NAME),
@@ -108,10 +111,12 @@ impl Lab {
         };
         let text = configuration(&directory, teams.address)
             + &format!(
-                "[microsoft]\nlogin_base = {:?}\ngraph_base = {:?}\nteams_base = {bridge:?}\nclient_id = {CLIENT:?}\n\
+                "[microsoft]\nlogin_base = {0:?}\ngraph_base = {1:?}\nteams_base = {bridge:?}\nclient_id = {CLIENT:?}\n\
                  client_secret = {SECRET:?}\nredirect_uri = {callback:?}\nplain_http = true\nroots = \"built-in\"\n\
                  portal = \"http://localhost/portal\"\n\
-                 [publish]\nprimary = \"{}\"\nkey_name = {KEY_NAME:?}\nkey = {:?}\n",
+                 [sign_in]\nissuer = \"{0}/organizations/v2.0\"\nclient_id = {CLIENT:?}\nclient_secret = {SECRET:?}\n\
+                 plain_http = true\nroots = \"built-in\"\n\
+                 [publish]\nprimary = \"{2}\"\nkey_name = {KEY_NAME:?}\nkey = {3:?}\n",
                 microsoft.login_base(),
                 microsoft.graph_base(),
                 names.address,

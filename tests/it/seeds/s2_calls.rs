@@ -1,103 +1,149 @@
-//! What enterprises of a reseller do to calls: a running SBC, an emulated Teams, and an emulated PBX for each.
+//! What an enterprise's settings do to calls: a running SBC between an emulated Teams and an emulated PBX, and its API.
 
 use super::code;
-use crate::calls::lab::{GATEWAY, Lab, PBX_NUMBER, Setup, TEAMS_NUMBER, both_hear};
+use crate::calls::lab::{Lab, PBX_NUMBER, Setup, TEAMS_NUMBER, TEAMS_TONE, both_hear};
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
-use tollgate::emulate::{Gateway, Pbx, PbxCall, PbxConfig};
+use tollgate::emulate::{Direction, Hold};
 
-const OTHER: &str = "fabrikam.sbc1.tollgate.test";
-const IDENTIFIER: &str = "+11000";
-/// Where the other customer's PBX is: its address tells whose calls its are.
-const OTHER_PBX: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
-/// What the API makes, or what it did instead.
-async fn made(lab: &Lab, path: &str, body: Value) -> Value {
-    let (status, body) = lab.api("POST", path, body).await;
-    assert_eq!(status, 201, "{path}: {body}");
-    body
-}
-
-/// A second customer beside the laboratory's own: its path.
-async fn another_customer(lab: &Lab, pbx: &Pbx) -> String {
-    let customer = json!({
-        "account_id": "fabrikam", "name": "Fabrikam", "tenant_name": "fabrikam.onmicrosoft.com", "max_channels": 4,
-        "regions": ["LAB"], "activation_state": "active", "activation_reason": "test",
-    });
-    let customer = made(lab, "/api/v1/customers", customer).await;
-    let path = format!("/api/v1/customers/{}", customer["id"].as_str().unwrap());
-    let gateway = json!({ "region": "LAB", "label": "fabrikam", "state": "active" });
-    made(lab, &format!("{path}/gateways"), gateway).await;
-    let trunk = json!({
-        "name": "pbx", "role": "pbx", "transport": "udp", "host": OTHER_PBX, "port": pbx.address.port(), "acl": [OTHER_PBX],
-    });
-    made(lab, &format!("{path}/trunks"), trunk).await;
-    path
-}
-
-/// A call of this PBX to the identifier: the Contact by which Teams knows the tenant.
-async fn tenant_called(lab: &Lab, pbx: &Pbx) -> String {
-    let call = PbxCall {
-        to: IDENTIFIER.into(),
-        from: PBX_NUMBER.into(),
-        ..PbxCall::default()
-    };
-    let caller = pbx.call(call).await.unwrap();
-    caller.answered().await.unwrap();
-    let teams = lab.teams.incoming().await.unwrap();
-    both_hear(&teams, &caller).await;
-    let contact = teams
-        .invite()
-        .lines()
-        .find(|line| line.starts_with("Contact:"))
-        .unwrap_or_default()
-        .to_owned();
-    caller.bye().await;
-    teams.ended().await.unwrap();
-    contact
-}
-
-/// T-33: an identifier that is no number of the world may be two customers'; the call of each reaches its own tenant. A
-/// number of the world is one customer's.
+/// Without `pbx_moh` the PBX hears our music and no re-INVITE; with it the PBX is told of the hold and hears nothing of us.
+/// A change of it counts from the next hold on, in a call that is up, too, and not in the middle of one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t_33_an_identifier_is_each_customers_own() {
+async fn t_26_t_28_t_29_who_plays_the_music() {
+    let lab = Lab::plain().await;
+    let (teams, pbx) = lab.call_from_teams().await;
+    both_hear(&teams, &pbx).await;
+    let pbx_moh = async |on: bool| {
+        let wish = json!({ "offerings": ["pbx", "trunk"], "pbx_moh": on });
+        let (status, body) = lab.api("PATCH", &lab.customer(), wish).await;
+        assert_eq!(status, 200, "{body}");
+    };
+
+    teams.hold(Hold::Inactive).await.unwrap();
+    pbx.hears_melody(TEAMS_TONE).await.expect("our music");
+    pbx_moh(true).await;
+    pbx.hears_melody(TEAMS_TONE)
+        .await
+        .expect("it goes on to the end of this hold");
+    assert_eq!(pbx.counts().reinvites, 0, "T-28");
+    teams.resume().await.unwrap();
+    both_hear(&teams, &pbx).await;
+    assert_eq!(pbx.counts().reinvites, 0, "T-28");
+
+    teams.hold(Hold::Inactive).await.unwrap();
+    pbx.falls_silent().await.expect("T-26: no music of ours");
+    let told = pbx.counts();
+    assert_eq!(
+        (told.reinvites, told.direction),
+        (1, Some(Direction::SendOnly))
+    );
+    teams.resume().await.unwrap();
+    both_hear(&teams, &pbx).await;
+    let told = pbx.counts();
+    assert_eq!(
+        (told.reinvites, told.direction),
+        (2, Some(Direction::SendRecv))
+    );
+
+    pbx_moh(false).await;
+    teams.hold(Hold::Inactive).await.unwrap();
+    pbx.hears_melody(TEAMS_TONE).await.expect("our music again");
+    teams.resume().await.unwrap();
+    both_hear(&teams, &pbx).await;
+    assert_eq!(pbx.counts().reinvites, 2, "T-29");
+    teams.bye().await;
+    pbx.ended().await.unwrap();
+    lab.close().await;
+}
+
+/// A user of the trunk offering is called by number, without any registration: further numbers ring where the first one
+/// does, under the name that Teams knows, from the next Sync on; the record keeps what was dialled. The user calls by the
+/// first number.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_32_further_numbers_ring_where_the_first_one_does() {
+    const FURTHER: &str = "+14255550109";
+    let lab = Lab::plain().await;
+    let below = |path: &str| format!("{}{path}", lab.customer());
+    let made = async |path: &str, body: Value| {
+        let (status, answer) = lab.api("POST", &below(path), body).await;
+        assert_eq!(status, 201, "{answer}");
+    };
+    let granted = json!({ "state": "granted" });
+    let consent = below("/co-management");
+    assert_eq!(lab.customers_api("PUT", &consent, granted).await.0, 200);
+    made("/numbers", json!({ "numbers": [FURTHER] })).await;
+    let user = json!({ "upn": "jo@contoso.example", "display_name": "Jo", "offering": "trunk",
+        "default_did": TEAMS_NUMBER, "forwarded_dids": [FURTHER] });
+    made("/users", user).await;
+    let (status, task) = lab.api("POST", &below("/sync?wait=20"), Value::Null).await;
+    assert_eq!(status, 202, "{task}");
+
+    for dialled in [TEAMS_NUMBER, FURTHER] {
+        let call = lab.dial_from_pbx(|call| call.to = dialled.into()).await;
+        call.answered().await.unwrap();
+        let teams = lab.teams.incoming().await.unwrap();
+        let line = teams.invite().lines().next().unwrap_or_default().to_owned();
+        assert!(
+            line.starts_with(&format!("INVITE sip:{TEAMS_NUMBER}@")),
+            "{line}"
+        );
+        both_hear(&teams, &call).await;
+        call.bye().await;
+        teams.ended().await.unwrap();
+    }
+    let (teams, pbx) = lab.call_from_teams().await;
+    let from = pbx.invite().lines().find(|line| line.starts_with("From:"));
+    let from = from.unwrap_or_default().to_owned();
+    assert!(from.contains(TEAMS_NUMBER), "{from}");
+    teams.bye().await;
+    pbx.ended().await.unwrap();
+    assert_eq!(lab.pbx.registrations(), []);
+
+    let mut dialled = Vec::new();
+    while dialled.len() < 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let (_, records) = lab.api("GET", "/api/v1/cdrs", Value::Null).await;
+        let records = records["items"].as_array().unwrap().clone();
+        dialled = records
+            .iter()
+            .map(|cdr| cdr["to"].as_str().unwrap().to_owned())
+            .collect();
+    }
+    dialled.sort();
+    assert_eq!(dialled, [TEAMS_NUMBER, FURTHER, PBX_NUMBER]);
+    lab.close().await;
+}
+
+/// Calls are recorded whoever may read of them: those made while the customer might not are there when it may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t_15_calls_are_recorded_while_their_customer_may_not_read() {
     let lab = Lab::start(Setup {
-        teams: |teams| {
-            teams.gateways[0].numbers.push(IDENTIFIER.into());
-            teams.gateways.push(Gateway {
-                fqdn: OTHER.into(),
-                numbers: vec![IDENTIFIER.into()],
-            });
-        },
+        customer: json!({ "sip_data_access": false }),
         ..Setup::default()
     })
     .await;
-    let mut settings = PbxConfig::new(lab.pbx_side());
-    settings.listen = (OTHER_PBX, 0).into();
-    settings.media = OTHER_PBX.into();
-    let other_pbx = Pbx::start(settings).await.unwrap();
-    let ours = lab.customer();
-    let theirs = another_customer(&lab, &other_pbx).await;
-    for path in [&ours, &theirs] {
-        let numbers = json!({ "numbers": [IDENTIFIER], "kind": "extension" });
-        let added = made(&lab, &format!("{path}/numbers"), numbers).await;
-        assert_eq!(added["created"], 1);
-        let sync = format!("{path}/sync?wait=20");
-        let (status, task) = lab.api("POST", &sync, json!(null)).await;
-        assert_eq!(
-            (status, &task["result"]["counts"]["added"]),
-            (202, &json!(1))
-        );
+    let (teams, pbx) = lab.call_from_teams().await;
+    let id = teams.call_id().to_owned();
+    teams.bye().await;
+    pbx.ended().await.unwrap();
+    let own = format!("{}/cdrs", lab.customer());
+    let kept = |records: &Value| {
+        let records = records["items"].as_array().cloned().unwrap_or_default();
+        records.iter().any(|cdr| cdr.to_string().contains(&id))
+    };
+    let carriers = async || lab.api("GET", "/api/v1/cdrs", Value::Null).await.1;
+    for _ in 0..200 {
+        if kept(&carriers().await) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let contact = tenant_called(&lab, &lab.pbx).await;
-    assert!(contact.contains(GATEWAY), "{contact}");
-    let contact = tenant_called(&lab, &other_pbx).await;
-    assert!(contact.contains(OTHER), "{contact}");
-
-    let numbers = json!({ "numbers": [TEAMS_NUMBER] });
-    let (status, body) = lab.api("POST", &format!("{theirs}/numbers"), numbers).await;
-    assert_eq!(status, 409, "{body}");
-    assert_eq!(code(&body["results"][0]), "number_in_use");
-    assert_eq!(other_pbx.notes(), Vec::<String>::new());
+    assert!(kept(&carriers().await), "the carrier");
+    let (status, body) = lab.customers_api("GET", &own, Value::Null).await;
+    assert_eq!((status, code(&body)), (403, "sip_data_access_off"));
+    let wish = json!({ "sip_data_access": true });
+    assert_eq!(lab.api("PATCH", &lab.customer(), wish).await.0, 200);
+    let (status, body) = lab.customers_api("GET", &own, Value::Null).await;
+    assert_eq!(status, 200);
+    assert!(kept(&body), "the customer");
     lab.close().await;
 }

@@ -478,3 +478,45 @@ async fn t_33_extensions_overlap_and_numbers_do_not() {
         (409, &json!("number_in_use"))
     );
 }
+
+/// Each region that a customer chooses gives it a name below that region's own, and calls to Teams try them in the
+/// customer's order; who has chosen none cannot be activated.
+#[tokio::test]
+async fn t_16_regions_give_names_and_an_order() {
+    let api = Api::start().await;
+    for (code, base) in [("EU", "eu.example.net"), ("US", "us.example.net")] {
+        let region = json!({ "code": code, "display_name": code, "base_fqdn": base });
+        api.post("/api/v1/regions", region).await;
+    }
+    let mut body = new_customer("acme");
+    body["regions"] = json!(["US", "EU"]);
+    let acme = api.post("/api/v1/customers", body).await;
+    assert_eq!(acme["regions"], json!(["US", "EU"]));
+    let path = format!("/api/v1/customers/{}", acme["id"].as_str().unwrap());
+    for region in ["EU", "US"] {
+        let gateway = json!({ "region": region, "label": "acme" });
+        api.post(&format!("{path}/gateways"), gateway).await;
+    }
+    let made = api.get(&format!("{path}/gateways")).await;
+    let mut names: Vec<_> = made["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| &g["fqdn"])
+        .collect();
+    names.sort_by_key(|name| name.to_string());
+    assert_eq!(names, ["acme.eu.example.net", "acme.us.example.net"]);
+
+    let none = api.post("/api/v1/customers", new_customer("none")).await;
+    let id = none["id"].as_str().unwrap();
+    let path = format!("/api/v1/customers/{id}/activation");
+    let customer = api
+        .token(AccessRole::CustomerAdmin, Some(id.parse().unwrap()))
+        .await;
+    let manual = json!({ "method": "manual" });
+    assert_eq!(api.send(&customer, "PUT", &path, manual).await.0, 200);
+    let (status, body) = api.send(&customer, "POST", &path, json!(null)).await;
+    assert_eq!(status, 422, "{body}");
+    assert_eq!(body["errors"][0]["field"], "regions");
+    assert_eq!(body["errors"][0]["code"], "region_missing");
+}

@@ -150,7 +150,7 @@ async fn t_18_a_user_of_the_exchange_is_registered() {
 
 /// A wrong password is told with the exchange's answer; the right one is tried at once, and both are events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t_19_a_failed_registration_tells_why() {
+async fn t_a_failed_registration_tells_why() {
     let lab = lab().await;
     let pbx = exchange(&lab).await;
     let path = registration(&lab, &pbx, "1001", Some(TEAMS_NUMBER), "wrong").await;
@@ -190,7 +190,7 @@ async fn t_19_a_failed_registration_tells_why() {
 /// Whoever is disabled is taken off the exchange by Expires 0: one registration, or with T-34 all of a customer; enabled
 /// they come back with the same Contact. An exchange with registrations cannot go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t_20_t_34_who_is_disabled_leaves_the_exchange() {
+async fn t_34_who_is_disabled_leaves_the_exchange() {
     let lab = lab().await;
     let pbx = exchange(&lab).await;
     let one = registration(&lab, &pbx, "1001", Some(TEAMS_NUMBER), "secret-1001").await;
@@ -295,7 +295,7 @@ async fn t_22_a_call_from_teams_is_the_users() {
 
 /// While the user is not registered its calls are refused with 480, and the record says why; no trunk takes them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t_23_without_a_registration_there_is_no_call() {
+async fn t_without_a_registration_there_is_no_call() {
     let lab = lab().await;
     let pbx = exchange(&lab).await;
     let path = registration(&lab, &pbx, "1001", Some(TEAMS_NUMBER), "wrong").await;
@@ -318,7 +318,7 @@ async fn t_23_without_a_registration_there_is_no_call() {
 /// A user that is gone is taken off the exchange by the next Sync, and one whose number changes is called at that from
 /// then on; a Sync that changes nothing sends no REGISTER (P-25).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t_24_p_25_registrations_follow_a_sync() {
+async fn p_25_registrations_follow_a_sync() {
     let lab = lab().await;
     let pbx = exchange(&lab).await;
     let path = registration(&lab, &pbx, "1001", None, "secret-1001").await;

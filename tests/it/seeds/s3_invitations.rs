@@ -263,10 +263,10 @@ async fn a_11_another_sign_in_does_not_count() {
     wizard.lab.close().await;
 }
 
-/// the first connection to the tenant demands consent, and the service is ready then; a second service of the
+/// The first connection to the tenant demands consent, and the service is ready then; a second service of the
 /// same tenant needs the sign-in only.
 #[tokio::test]
-async fn a_16_only_the_first_connection_demands_consent() {
+async fn a_16_a_18_only_the_first_connection_demands_consent() {
     let wizard = Wizard::start().await;
     let first = wizard.service("contoso-1").await;
     let entered = wizard.enter(&first, json!({})).await;
@@ -532,7 +532,7 @@ async fn a_link_is_revoked_resent_and_expires() {
         "{again}"
     );
     let second = page(&again);
-    assert_eq!(wizard.public("GET", &first).await.0, 404);
+    assert_eq!(wizard.public("GET", &first).await.0, 410);
     assert_eq!(wizard.public("GET", &second).await.0, 200);
     invitation(&wizard, &entered, |now| now["email_sent"] == "sent").await;
     let letters = wizard.mail.letters();

@@ -1,6 +1,7 @@
 //! Desk telephones over the API: which ones, whose, by address or by code.
 
 use super::code;
+use super::office::Office;
 use crate::api::Api;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -12,94 +13,6 @@ use tollgate::store::AccessRole;
 use uuid::Uuid;
 
 const MAC: &str = "001565aabbcc";
-
-/// A customer with these many users, who have all that a telephone needs: extensions from 1001 on.
-struct Office {
-    api: Api,
-    id: Uuid,
-    path: String,
-    carrier: String,
-    users: Vec<String>,
-}
-
-impl Office {
-    async fn new(users: usize) -> Self {
-        Self::over(Api::start().await, users).await
-    }
-
-    async fn over(api: Api, users: usize) -> Self {
-        let (id, path) = api.customer("acme").await;
-        let customer = api.token(AccessRole::CustomerAdmin, Some(id)).await;
-        let consent = format!("{path}/co-management");
-        let granted = json!({ "state": "granted" });
-        assert_eq!(api.send(&customer, "PUT", &consent, granted).await.0, 200);
-        let carrier = api.token(AccessRole::CarrierAdmin, None).await;
-        let mut office = Self {
-            api,
-            id,
-            path,
-            carrier,
-            users: Vec::new(),
-        };
-        for n in 1..=users {
-            let number = format!("+1425555{:04}", 1000 + n);
-            let numbers = json!({ "numbers": [number] });
-            assert_eq!(office.send("POST", "/numbers", numbers).await.0, 201);
-            let user = office
-                .user(json!({ "default_did": number, "extension": (1000 + n).to_string(), "license_assigned": true }))
-                .await;
-            office.users.push(user);
-        }
-        for model in ["yealink-t46u", "poly-vvx450"] {
-            let model = json!({ "model": model });
-            assert_eq!(office.send("POST", "/device-models", model).await.0, 201);
-        }
-        office
-    }
-
-    /// A user with these fields.
-    async fn user(&self, fields: Value) -> String {
-        let name = Uuid::from_u128(rand_id()).to_string();
-        let mut user =
-            json!({ "upn": format!("{name}@acme.example"), "display_name": "Jo Ångström" });
-        for (field, value) in fields.as_object().unwrap() {
-            user[field] = value.clone();
-        }
-        let (status, made) = self.send("POST", "/users", user).await;
-        assert_eq!(status, 201, "{made}");
-        made["id"].as_str().unwrap().to_owned()
-    }
-
-    async fn send(&self, method: &str, below: &str, body: Value) -> (u16, Value) {
-        let path = format!("{}{below}", self.path);
-        self.api.send(&self.carrier, method, &path, body).await
-    }
-
-    async fn assign(&self, user: &str, model: &str, mac: Option<&str>) -> (u16, Value) {
-        let method = if mac.is_some() { "mac" } else { "code" };
-        let body = json!({ "user_id": user, "model": model, "method": method, "mac": mac });
-        self.send("POST", "/devices", body).await
-    }
-
-    /// What is done to a telephone.
-    async fn act(&self, device: &Value, verb: &str, body: Value) -> (u16, Value) {
-        let path = format!("/api/v1/devices/{}:{verb}", device["id"].as_str().unwrap());
-        self.api.send(&self.carrier, "POST", &path, body).await
-    }
-
-    async fn show(&self, device: &Value) -> Value {
-        let below = format!("/devices/{}", device["id"].as_str().unwrap());
-        let (status, body) = self.send("GET", &below, Value::Null).await;
-        assert_eq!(status, 200);
-        body
-    }
-}
-
-fn rand_id() -> u128 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-        .into()
-}
 
 /// The rule that a body breaks.
 fn rule(body: &Value) -> &str {
@@ -336,6 +249,43 @@ async fn d_10_a_code_of_13_digits() {
     let request = office.api.request("GET", &table).bearer_auth(&noc);
     let table = request.send().await.unwrap().text().await.unwrap();
     assert!(!table.contains(fresh["code"].as_str().unwrap()), "{table}");
+}
+
+/// Provisioning §8.2: a user who signs in sees the code of their own telephone and has the mail about it sent again; another's
+/// is not there for them, and nothing else can be done with their own.
+#[tokio::test]
+async fn d_10_a_user_sees_the_code_of_their_own_telephone() {
+    let office = Office::new(2).await;
+    let mut devices = Vec::new();
+    for user in &office.users {
+        devices.push(office.assign(user, "yealink-t46u", None).await.1);
+    }
+    let user: Uuid = office.users[0].parse().unwrap();
+    let token = office.api.token(AccessRole::EndUser, Some(user)).await;
+    let send =
+        async |method: &str, path: &str| office.api.send(&token, method, path, Value::Null).await;
+    let below = |device: &Value, verb: &str| {
+        format!("/api/v1/devices/{}/{verb}", device["id"].as_str().unwrap())
+    };
+    let (own, other) = (&devices[0], &devices[1]);
+    let (_, me) = send("GET", "/api/v1/session").await;
+    assert_eq!(
+        (&me["role"], &me["device_id"]),
+        (&json!("end_user"), &own["id"])
+    );
+    let (status, shown) = send("GET", &below(own, "activation-code")).await;
+    assert_eq!((status, &shown), (200, &own["activation_code"]));
+    let (status, sent) = send("POST", &below(own, "resend-welcome")).await;
+    assert_eq!((status, &sent["has_code"]), (202, &json!(true)));
+    for (method, verb) in [("GET", "activation-code"), ("POST", "resend-welcome")] {
+        assert_eq!(send(method, &below(other, verb)).await.0, 404);
+    }
+    for verb in ["activation-code", "reboot", "deactivate", "swap"] {
+        assert_eq!(send("POST", &below(own, verb)).await.0, 403, "{verb}");
+    }
+    let (status, _) = office.act(own, "deactivate", Value::Null).await;
+    assert_eq!(status, 202, "from then on it is nobody's");
+    assert_eq!(send("GET", &below(own, "activation-code")).await.0, 404);
 }
 
 /// The mail is to be sent again, with the code that the telephone waits for now.

@@ -218,6 +218,7 @@ async fn d_13_a_telephone_that_is_nobodys_gets_a_bootstrap_file() {
         ("000000000000.cfg", 200),
         ("02aabbccddee.cfg", 404),
         ("02aabbccddee.accounts", 404),
+        ("001565aabbcc.accounts", 200),
         ("001565aabbcc.xml", 404),
         ("001565aabbcc.exe", 404),
         ("..%2F001565aabbcc.cfg", 404),

@@ -26,13 +26,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use time::OffsetDateTime;
-use tollgate::b2bua::{ActivationId, Calls, Cdr, Output, Report, Resynced};
+use tollgate::b2bua::{self, ActivationId, Calls, Cdr, Output, Report, Resynced};
 use tollgate::base::Random;
 use tollgate::directory::{Directory, Ledger, Mac};
 use tollgate::media::{self, Ports};
 use tollgate::sip::{
-    Endpoint, Event, Flow, Hop, Identity, Message, Method, Name, Output as SipOutput, ResolveId,
-    SendId, SendTo, SentBy, Source, Target, Transport,
+    self, Endpoint, Event, Flow, Hop, Identity, Message, Method, Name, Output as SipOutput,
+    ResolveId, SendId, SendTo, SentBy, Source, Target, Transport,
 };
 
 use agent::{Agent, Heard, Side, SideState};
@@ -98,6 +98,43 @@ pub fn sbc(transport: Transport) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], port))
 }
 
+/// A control plane without a world around it, for benchmarks.
+pub fn control_plane(
+    config: b2bua::Config,
+    endpoint: sip::Config,
+    directory: Arc<Directory>,
+    now: Instant,
+) -> Calls {
+    let mut random = Random::from_number(1);
+    let sent_by = sent_by(None);
+    let endpoint = Endpoint::new(endpoint, sent_by.clone(), random.split());
+    let ports = Ports::new(20_000..=20_999, Duration::from_secs(5), &mut random);
+    Calls::new(
+        config,
+        endpoint,
+        sent_by,
+        directory,
+        Ledger::default(),
+        ports,
+        random,
+        now,
+        OffsetDateTime::UNIX_EPOCH,
+    )
+}
+
+/// Who we are, or by what name.
+fn sent_by(public: Option<&str>) -> SentBy {
+    let identity = |t| Identity {
+        host: public.map_or_else(|| sbc(t).ip().to_string(), str::to_owned),
+        port: sbc(t).port(),
+    };
+    SentBy {
+        udp: identity(Transport::Udp),
+        tcp: identity(Transport::Tcp),
+        tls: identity(Transport::Tls),
+    }
+}
+
 impl World {
     /// The usual world.
     pub fn new() -> Self {
@@ -116,15 +153,7 @@ impl World {
         let media_bypass = setup.rows.regions.iter().any(|region| region.media_bypass);
         let directory = Directory::compile(setup.rows).expect("rows that fit together");
         let directory = Arc::new(directory);
-        let identity = |t| Identity {
-            host: public.map_or_else(|| sbc(t).ip().to_string(), str::to_owned),
-            port: sbc(t).port(),
-        };
-        let sent_by = SentBy {
-            udp: identity(Transport::Udp),
-            tcp: identity(Transport::Tcp),
-            tls: identity(Transport::Tls),
-        };
+        let sent_by = sent_by(public);
         let endpoint = Endpoint::new(setup.endpoint, sent_by.clone(), random.split());
         let ledger = Ledger::default();
         let ports = Ports::new(20_000..=20_999, Duration::from_secs(5), &mut random);
@@ -596,7 +625,7 @@ impl World {
         }
     }
 
-    fn on_stray_request(&mut self, who: Who, key: tollgate::sip::ServerKey, message: Message) {
+    fn on_stray_request(&mut self, who: Who, key: sip::ServerKey, message: Message) {
         if message.to_tag().is_some() {
             self.agents[who].strays.push(message.clone());
         }
@@ -619,19 +648,13 @@ impl World {
         }
     }
 
-    fn answer_plainly(
-        &mut self,
-        who: Who,
-        key: tollgate::sip::ServerKey,
-        message: &Message,
-        status: u16,
-    ) {
-        let mut draft = tollgate::sip::Builder::response(message, status, "");
+    fn answer_plainly(&mut self, who: Who, key: sip::ServerKey, message: &Message, status: u16) {
+        let mut draft = sip::Builder::response(message, status, "");
         draft.header(Name::Extension(audit::LEAK), self.agents[who].name);
         self.agents[who].endpoint.respond(key, draft, self.now);
     }
 
-    fn on_response(&mut self, who: Who, key: tollgate::sip::ClientKey, message: Message) {
+    fn on_response(&mut self, who: Who, key: sip::ClientKey, message: Message) {
         let Some(side) = self.agents[who].clients.get(&key).copied() else {
             self.agents[who].answers.insert(key, message);
             return;

@@ -224,6 +224,7 @@ fn config() -> Config {
         phone_profile: Arc::new(Profile::phone()),
         registrar: RegistrarConfig {
             bootstrap_password: Some(Secret::new(BOOTSTRAP_PASSWORD)),
+            sha256: true,
             ..RegistrarConfig::default()
         },
         teams_proxies: vec![

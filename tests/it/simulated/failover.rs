@@ -1,8 +1,10 @@
 //! The next trunk or proxy, when one fails by itself; never when a user has decided.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate::b2bua::{Down, Health};
+use tollgate::directory::{Directory, Rows, Trunk};
 use tollgate::sip::{Builder, Method, Name};
 
 use crate::sim::World;
@@ -284,6 +286,71 @@ fn the_health_of_a_proxy_has_a_reason() {
     w.pass(Duration::from_secs(70));
     assert!(proxies(&w).iter().all(|health| *health == Health::Up));
     let [] = w.finish();
+}
+
+/// A newer directory leaves alone what is known of peers that stay; one that went elsewhere is unknown until it answers there,
+/// and of one that went nothing is known.
+#[test]
+fn a_newer_directory_keeps_what_is_known() {
+    let asked = |t: &mut Trunk| t.options_ping = Some(Duration::from_secs(30));
+    let setup = || {
+        let setup = Setup::default().trunk_with("pbx", asked).with_backup();
+        setup.trunk_with("backup", asked)
+    };
+    let mut w = World::with(setup(), 6);
+    w.pass(Duration::from_secs(1));
+    let health = |w: &World, wanted: &str| {
+        let mut peers = w.calls.peers();
+        let found = peers.find(|(_, name, _)| *name == wanted);
+        found.map(|(_, _, health)| health.clone())
+    };
+    assert_eq!(health(&w, "pbx"), Some(Health::Up));
+    assert_eq!(health(&w, "backup"), Some(Health::Up));
+    let obey = |w: &mut World, setup: Setup| {
+        let rows = Rows {
+            generation: w.directory.generation + 1,
+            ..setup.rows
+        };
+        w.directory = Arc::new(Directory::compile(rows).unwrap());
+        let newer = Arc::clone(&w.directory);
+        w.order(|calls, now| calls.set_directory(newer, now));
+    };
+    let moved = setup().trunk_with("backup", |t| t.host = "192.0.2.30".into());
+    obey(&mut w, moved);
+    assert_eq!(health(&w, "pbx"), Some(Health::Up));
+    assert_eq!(health(&w, "backup"), Some(Health::Unknown));
+    w.pass(Duration::from_secs(1));
+    assert_eq!(health(&w, "backup"), Some(Health::Up));
+    obey(
+        &mut w,
+        setup().trunk_with("backup", |t| t.options_ping = None),
+    );
+    assert_eq!(health(&w, "backup"), None);
+    assert_eq!(w.calls.peers().count(), 4);
+    w.agents[PBX].deaf = true;
+    w.pass(Duration::from_secs(70));
+    assert_eq!(health(&w, "pbx"), Some(Health::Down(Down::Timeout)));
+    w.finish_all();
+}
+
+/// Two hundred trunks to one exchange are each asked at once.
+#[test]
+fn many_peers_are_all_asked() {
+    let mut setup = Setup::default();
+    let model = setup.trunk("pbx").clone();
+    setup.rows.trunks.extend((0..200_u128).map(|n| Trunk {
+        id: uuid::Uuid::from_u128(1000 + n),
+        name: format!("pbx{n}"),
+        acl: Vec::new(),
+        options_ping: Some(Duration::from_secs(30)),
+        ..model.clone()
+    }));
+    let mut w = World::with(setup, 7);
+    w.pass(Duration::from_secs(1));
+    let states: Vec<_> = w.calls.peers().map(|(_, _, health)| health).collect();
+    assert_eq!(states.len(), 203);
+    assert!(states.iter().all(|health| **health == Health::Up));
+    w.finish_all();
 }
 
 /// TDR-218, TDR-216: a drained SBC answers new calls and OPTIONS with 503, keeps the calls it has, and says no more by

@@ -14,7 +14,7 @@ use crate::sim::agent::Side;
 use crate::sim::sdp::{direction, formats, line};
 use crate::sim::setup::*;
 
-/// TDR-604: Teams holds and resumes, as caller and as called. It is answered as it asked, the other side sees no
+/// TDR-604, T-28: Teams holds and resumes, as caller and as called. It is answered as it asked, the other side sees no
 /// re-INVITE, and hears music meanwhile.
 #[test]
 fn teams_holds_and_resumes() {
@@ -178,7 +178,7 @@ fn held_by_update() {
     let [_] = w.finish();
 }
 
-/// `pbx_moh`: the PBX is told that Teams holds, and plays the music; the relay plays none.
+/// T-26: with `pbx_moh` the PBX is told that Teams holds, and plays the music; the relay plays none.
 #[test]
 fn the_pbx_plays_the_music() {
     for teams_calls in [true, false] {
