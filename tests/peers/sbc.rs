@@ -19,7 +19,7 @@ pub struct Setup {
     pub proxies: bool,
     /// Whether media go past Microsoft's processors.
     pub bypass: bool,
-    /// Whether desk telephones register here, by TCP and by TLS without a certificate too.
+    /// Whether desk telephones find their files and register here.
     pub desk: bool,
 }
 
@@ -243,9 +243,16 @@ pub fn tollgate() -> Command {
 /// By which telephones register that nobody has activated.
 pub const UNBOXED: &str = "of-a-box";
 
+/// Where telephones find their files, by HTTPS.
+pub const PHONE_FILES: u16 = 8443;
+
 fn desk(lab: &Lab) -> String {
     lab.write("unboxed", UNBOXED);
-    "[phones]\nbootstrap_password_file = \"unboxed\"\n".to_owned()
+    let sbc = lab.sbc();
+    format!(
+        "[phones]\nbootstrap_password_file = \"unboxed\"\n\
+         [phone_files]\nlisten = \"{sbc}:{PHONE_FILES}\"\nsip_host = \"{sbc}\"\n"
+    )
 }
 
 fn configuration(lab: &Lab, several: bool) -> String {
