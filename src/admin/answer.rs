@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 /// Names the directory by which calls obey a change.
-const GENERATION: &str = "tollgate-generation";
+pub(super) const GENERATION: &str = "tollgate-generation";
 
 /// A resource as it is; 304 if the caller has this version (`If-None-Match`).
 pub(super) fn shown(headers: &HeaderMap, version: i64, record: &impl Serialize) -> Response {

@@ -22,6 +22,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -385,13 +386,7 @@ pub(super) async fn delete(
         Err(error) => return Err(error),
     };
     require_match(&headers, before.version)?;
-    if before.settings.admin_state != AdminState::Disabled
-        || customers::is_in_use(&mut change, id).await?
-    {
-        let detail =
-            "the customer must be disabled, without active gateways and numbers in service";
-        return Err(ApiError::conflict("customer_in_use", detail));
-    }
+    require_unused(&mut change, &before).await?;
     customers::delete(&mut change, id).await?;
     caller
         .audit(&mut change, "delete", None, Some(&before), None::<&()>)
@@ -524,8 +519,22 @@ pub(super) async fn suggest_channels(
     }))
 }
 
+/// Only who carries no calls can go.
+pub(super) async fn require_unused(
+    connection: &mut SqliteConnection,
+    customer: &CustomerRecord,
+) -> Result<(), ApiError> {
+    if customer.settings.admin_state == AdminState::Disabled
+        && !customers::is_in_use(connection, customer.id).await?
+    {
+        return Ok(());
+    }
+    let detail = "the customer must be disabled, without active gateways and numbers in service";
+    Err(ApiError::conflict("customer_in_use", detail))
+}
+
 /// Only customers from before have none.
-fn require_tenant(settings: &CustomerSettings) -> Result<(), ApiError> {
+pub(super) fn require_tenant(settings: &CustomerSettings) -> Result<(), ApiError> {
     if settings.tenant_name.is_some() {
         return Ok(());
     }
@@ -537,7 +546,7 @@ fn require_tenant(settings: &CustomerSettings) -> Result<(), ApiError> {
 }
 
 /// Setting the activation state by hand says "this was done elsewhere": the carrier's word, with a reason.
-fn check_activation(
+pub(super) fn check_activation(
     caller: &Caller,
     before: ActivationState,
     settings: &CustomerSettings,

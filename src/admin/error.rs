@@ -1,7 +1,7 @@
 use super::request::RequestId;
 use crate::directory::CompileError;
 use crate::provisioning::activation::Misplaced;
-use crate::store::{Fault, StoreError};
+use crate::store::{Fault, StoreError, Unwritable};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -106,6 +106,16 @@ impl ApiError {
         &self.detail
     }
 
+    /// Values that break rules.
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.errors
+    }
+
+    /// Whether the request is not to blame.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// Not now.
     pub(super) fn unavailable(code: &'static str, detail: &str) -> Self {
         Self {
@@ -167,6 +177,24 @@ impl From<StoreError> for ApiError {
             StoreError::Faults(faults) => Self::invalid(faults),
             StoreError::Contradiction(errors) => {
                 Self::invalid(errors.iter().map(contradiction).collect())
+            }
+            StoreError::Unwritable(why) => {
+                tracing::error!(%why, "the database takes no writes");
+                let (code, detail) = match why {
+                    Unwritable::Full => (
+                        "database_full",
+                        "nothing can be changed: the database is full, or its disk is",
+                    ),
+                    Unwritable::ReadOnly => (
+                        "database_read_only",
+                        "nothing can be changed: the database is read-only",
+                    ),
+                    Unwritable::Disk => (
+                        "database_disk",
+                        "nothing can be changed: the disk of the database fails",
+                    ),
+                };
+                Self::unavailable(code, detail).retry_after(10)
             }
             StoreError::Database(sqlx::Error::PoolTimedOut) => {
                 Self::unavailable("busy", "the database is busy")

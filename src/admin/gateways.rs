@@ -49,17 +49,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let mut change = admin.store.change().await?;
     caller.customer(&mut change, id).await?;
-    check_state(&caller, settings.state)?;
-    if settings.verification_code.is_some() {
-        check_code(&mut change, id, &settings).await?;
-    }
-    let mut settings = settings;
-    if settings.verification_code.is_none()
-        && settings.state == GatewayState::Pending
-        && activations::method(&mut change, id).await? == Method::Manual
-    {
-        settings.state = GatewayState::CodeMissing;
-    }
+    let settings = prepared(&caller, &mut change, id, None, settings).await?;
     let record = gateways::insert(&mut change, id, &settings).await?;
     let location = format!("/api/v1/customers/{id}/gateways/{}", record.id);
     caller
@@ -120,26 +110,8 @@ pub(super) async fn change(
         .ok_or_else(ApiError::not_found)?;
     require_match(&headers, before.version)?;
     let settings: GatewaySettings = patched(&before.settings, patch)?;
-    for (field, same) in [
-        ("region", settings.region == before.settings.region),
-        ("label", settings.label == before.settings.label),
-    ] {
-        if !same {
-            return Err(ApiError::invalid_field(field, "immutable", "never changes"));
-        }
-    }
-    if settings.state != before.settings.state {
-        check_state(&caller, settings.state)?;
-    }
-    let mut settings = settings;
-    if settings.verification_code != before.settings.verification_code {
-        check_code(&mut change, id, &settings).await?;
-        settings.state = match (settings.state, settings.verification_code.is_some()) {
-            (GatewayState::CodeMissing, true) => GatewayState::Pending,
-            (GatewayState::Pending, false) => GatewayState::CodeMissing,
-            (state, _) => state,
-        };
-    }
+    let from = Some(&before.settings);
+    let settings = prepared(&caller, &mut change, id, from, settings).await?;
     let record = gateways::update(&mut change, id, gateway, &settings).await?;
     caller
         .audit(&mut change, "update", None, Some(&before), Some(&record))
@@ -173,8 +145,49 @@ pub(super) async fn delete(
     Ok(deleted(change.publish_for(&[id]).await?))
 }
 
+/// What is written of a gateway that is to be so, if it may.
+pub(super) async fn prepared(
+    caller: &Caller,
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    before: Option<&GatewaySettings>,
+    mut settings: GatewaySettings,
+) -> Result<GatewaySettings, ApiError> {
+    let Some(before) = before else {
+        check_state(caller, settings.state)?;
+        if settings.verification_code.is_some() {
+            check_code(connection, customer, &settings).await?;
+        } else if settings.state == GatewayState::Pending
+            && activations::method(connection, customer).await? == Method::Manual
+        {
+            settings.state = GatewayState::CodeMissing;
+        }
+        return Ok(settings);
+    };
+    for (field, same) in [
+        ("region", settings.region == before.region),
+        ("label", settings.label == before.label),
+    ] {
+        if !same {
+            return Err(ApiError::invalid_field(field, "immutable", "never changes"));
+        }
+    }
+    if settings.state != before.state {
+        check_state(caller, settings.state)?;
+    }
+    if settings.verification_code != before.verification_code {
+        check_code(connection, customer, &settings).await?;
+        settings.state = match (settings.state, settings.verification_code.is_some()) {
+            (GatewayState::CodeMissing, true) => GatewayState::Pending,
+            (GatewayState::Pending, false) => GatewayState::CodeMissing,
+            (state, _) => state,
+        };
+    }
+    Ok(settings)
+}
+
 /// By hand a gateway is put where an operator knows it to be; the rest is found out.
-fn check_state(caller: &Caller, state: GatewayState) -> Result<(), ApiError> {
+pub(super) fn check_state(caller: &Caller, state: GatewayState) -> Result<(), ApiError> {
     use GatewayState::{Active, CodeMissing, Disabled, DnsPublished, Error, Pending, Verified};
     if state != Pending && !caller.role().may_set_gateways() {
         return Err(ApiError::forbidden(

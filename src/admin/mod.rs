@@ -22,6 +22,7 @@ mod consent;
 mod customers;
 mod devices;
 mod diagnosis;
+mod docs;
 mod error;
 mod events;
 mod gateways;
@@ -40,6 +41,7 @@ mod page;
 mod partners;
 mod pbxs;
 mod phones;
+mod portable;
 mod regions;
 mod registrations;
 mod request;
@@ -47,6 +49,7 @@ mod services;
 mod session;
 mod sight;
 mod sync;
+mod tables;
 mod trunks;
 mod upgrades;
 mod users;
@@ -60,6 +63,10 @@ pub use letters::Letters;
 pub use oidc::People;
 pub use openapi::openapi;
 pub use phones::{PhoneFiles, phone_files};
+pub use portable::{
+    Difference, FieldDifference, ImportAction, ImportRefused, ImportReport, Importing, exported,
+    imported,
+};
 pub use session::SignIns;
 
 use crate::directory::Ledger;

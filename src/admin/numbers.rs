@@ -10,6 +10,7 @@ use super::body::{Body, bytes, media_type, parsed, patched, shaped};
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging, Parted};
 use crate::directory::{Number, NumberError};
+use crate::provisioning::csv::{Row, Table};
 use crate::provisioning::{
     Assignment, Desired, Disposition, NumberKind, NumberSource, NumberStatus,
 };
@@ -52,7 +53,7 @@ pub(super) struct Adding {
     /// Only tells what would become of each.
     #[serde(default)]
     dry_run: bool,
-    /// With plain text: whether nobody else may have them.
+    /// With plain text, and with tables that do not say it: whether nobody else may have them.
     #[serde(default)]
     kind: NumberKind,
 }
@@ -195,12 +196,13 @@ pub(super) async fn list_inventory(
 
 /// Add numbers to a customer
 ///
-/// As JSON, or as plain text with one number a line. Each is added or not by itself: 201 if all were, 200 if some were,
+/// As JSON, as plain text with one number a line, or as CSV with the columns `number`, and perhaps `kind` and `extension`.
+/// Each is added or not by itself: 201 if all were, 200 if some were,
 /// 409 if none was because all belong to somebody, else 422. They serve after the customer's next Sync.
 #[utoipa::path(
     post, path = "/api/v1/customers/{id}/numbers", tag = "numbers", operation_id = "create_numbers",
     params(("id" = Uuid, Path), Adding),
-    request_body(content((NewNumbers = "application/json"), (String = "text/plain"))),
+    request_body(content((NewNumbers = "application/json"), (String = "text/plain"), (String = "text/csv"))),
     responses((status = 201, body = NumbersAdded), (status = 200, body = NumbersAdded), (status = 404, body = Problem),
               (status = 409, body = NumbersAdded), (status = 415, body = Problem), (status = 422, body = NumbersAdded))
 )]
@@ -225,10 +227,10 @@ pub(super) async fn create(
 
 /// Add numbers to the inventory
 ///
-/// As JSON, or as plain text with one number a line; each by itself, as for a customer.
+/// As JSON, as plain text with one number a line, or as CSV; each by itself, as for a customer.
 #[utoipa::path(
     post, path = "/api/v1/numbers", tag = "numbers", operation_id = "stock_numbers", params(Adding),
-    request_body(content((NewNumbers = "application/json"), (String = "text/plain"))),
+    request_body(content((NewNumbers = "application/json"), (String = "text/plain"), (String = "text/csv"))),
     responses((status = 201, body = NumbersAdded), (status = 200, body = NumbersAdded), (status = 409, body = NumbersAdded),
               (status = 415, body = Problem), (status = 422, body = NumbersAdded))
 )]
@@ -394,7 +396,7 @@ pub(super) async fn delete(
 }
 
 /// Who may say which number is whose.
-async fn check_assignment(
+pub(super) async fn check_assignment(
     caller: &Caller,
     change: &mut Change,
     customer: &CustomerRecord,
@@ -426,26 +428,62 @@ struct Line {
     /// Counted from 1.
     line: usize,
     text: String,
-    kind: NumberKind,
+    /// None: it is said, but there is no such kind.
+    kind: Option<NumberKind>,
     source: NumberSource,
+}
+
+/// The rows of a table.
+fn rows(text: &str, kind: NumberKind) -> Result<Vec<Line>, ApiError> {
+    let wrong = |message: &str| ApiError::invalid_field("", "csv", message);
+    let table = Table::parse(text, MOST).map_err(|error| wrong(&error.to_string()))?;
+    if !table.columns().iter().any(|column| column == "number") {
+        return Err(wrong("there is no column number"));
+    }
+    let line = |(line, row): (usize, Row<'_>)| Line {
+        line,
+        text: match (row.get("number").unwrap_or_default(), row.get("extension")) {
+            (number, Some(extension)) => format!("{number};ext={extension}"),
+            (number, None) => number.to_owned(),
+        },
+        kind: row.get("kind").map_or(Some(kind), |name| {
+            serde_json::from_value(name.to_ascii_lowercase().into()).ok()
+        }),
+        source: NumberSource::Portal,
+    };
+    Ok(table.rows().map(line).collect())
 }
 
 async fn lines(request: Request, kind: NumberKind) -> Result<Vec<Line>, ApiError> {
     let media = media_type(request.headers());
     let body = bytes(request, &()).await?;
-    let new = match media.as_str() {
-        "application/json" => shaped::<NewNumbers>(parsed(&body)?)?,
-        "text/plain" => {
-            let text = str::from_utf8(&body)
-                .map_err(|_| ApiError::bad_request("encoding", "the text is not UTF-8"))?;
-            NewNumbers {
-                numbers: text.lines().map(str::to_owned).collect(),
-                kind,
-                source: NumberSource::Portal,
-            }
+    let text = || {
+        str::from_utf8(&body)
+            .map_err(|_| ApiError::bad_request("encoding", "the text is not UTF-8"))
+    };
+    let numbered = |numbers: Vec<String>, kind, source| {
+        let numbered = numbers.into_iter().enumerate();
+        numbered.map(move |(index, text)| Line {
+            line: index + 1,
+            text,
+            kind: Some(kind),
+            source,
+        })
+    };
+    let lines: Vec<_> = match media.as_str() {
+        "application/json" => {
+            let new = shaped::<NewNumbers>(parsed(&body)?)?;
+            numbered(new.numbers, new.kind, new.source).collect()
         }
+        "text/plain" => {
+            let numbers = text()?.lines().map(str::to_owned).collect();
+            numbered(numbers, kind, NumberSource::Portal)
+                .filter(|line| !line.text.trim().is_empty())
+                .collect()
+        }
+        "text/csv" => rows(text()?, kind)?,
         _ => {
-            let detail = "the body must be application/json or text/plain";
+            let detail = "the body must be application/json, text/plain or text/csv";
             return Err(ApiError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "media_type",
@@ -453,17 +491,6 @@ async fn lines(request: Request, kind: NumberKind) -> Result<Vec<Line>, ApiError
             ));
         }
     };
-    let is_text = media == "text/plain";
-    let numbered = new.numbers.into_iter().enumerate();
-    let numbered = numbered.map(|(index, text)| Line {
-        line: index + 1,
-        text,
-        kind: new.kind,
-        source: new.source,
-    });
-    let lines: Vec<_> = numbered
-        .filter(|line| !is_text || !line.text.trim().is_empty())
-        .collect();
     match lines.len() {
         0 => Err(ApiError::invalid_field(
             "numbers",
@@ -500,7 +527,14 @@ async fn add(
         message,
     };
     let refused = |code, message: &str| result(Some(code), Some(message.to_owned()));
-    let new = match new_number(&plain, line.kind, line.source) {
+    let (text, extension) = match plain.split_once(";ext=") {
+        Some((number, extension)) => (number, Some(extension)),
+        None => (plain.as_str(), None),
+    };
+    let Some(kind) = line.kind else {
+        return Ok(refused("format", "the kind must be did or extension"));
+    };
+    let new = match new_number(text, extension, kind, line.source) {
         Ok(new) => new,
         Err(message) => return Ok(refused("format", &message)),
     };
@@ -523,22 +557,23 @@ async fn add(
     })
 }
 
-/// `+14255550100`, perhaps with `;ext=7`.
-fn new_number(text: &str, kind: NumberKind, source: NumberSource) -> Result<NewNumber, String> {
-    let (number, extension) = match text.split_once(";ext=") {
-        Some((number, extension)) => (number, Some(extension.to_owned())),
-        None => (text, None),
-    };
+/// `+14255550100`, perhaps with what stands after `;ext=`.
+pub(super) fn new_number(
+    number: &str,
+    extension: Option<&str>,
+    kind: NumberKind,
+    source: NumberSource,
+) -> Result<NewNumber, String> {
     let is_digits =
-        |text: &String| (1..=8).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
-    if !extension.as_ref().is_none_or(is_digits) {
+        |text: &str| (1..=8).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
+    if !extension.is_none_or(is_digits) {
         return Err("the extension must be 1 to 8 digits".into());
     }
     Ok(NewNumber {
         number: number
             .parse()
             .map_err(|error: NumberError| error.to_string())?,
-        extension,
+        extension: extension.map(str::to_owned),
         kind,
         source,
     })

@@ -1,9 +1,11 @@
+mod common;
+
 use super::error::Problem;
 use super::{
     Admin, action_items, activate, activation, announcements, audit, calls, catalogues, cdrs,
-    co_management, consent, customers, devices, diagnosis, events, gateways, health, invitations,
-    invite, ladder, media, music, numbers, oidc, partners, pbxs, regions, registrations, services,
-    session, sync, trunks, upgrades, users, why,
+    co_management, consent, customers, devices, diagnosis, docs, events, gateways, health,
+    invitations, invite, ladder, media, music, numbers, oidc, partners, pbxs, portable, regions,
+    registrations, services, session, sync, tables, trunks, upgrades, users, why,
 };
 use axum::Json;
 use axum::extract::DefaultBodyLimit;
@@ -46,6 +48,7 @@ impl Modify for Bearer {
 pub fn openapi() -> OpenApi {
     let mut document = documented().into_openapi();
     describe_patches(&mut document);
+    common::describe(&mut document);
     document
 }
 
@@ -90,7 +93,11 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(document))
+        .routes(routes!(docs::index))
+        .routes(routes!(docs::file))
         .routes(routes!(session::show, session::sign_in, session::sign_out))
+        .routes(routes!(portable::export))
+        .routes(whole_files(routes!(portable::import)))
         .routes(routes!(oidc::begin))
         .routes(routes!(oidc::callback))
         .routes(routes!(regions::list, regions::create))
@@ -135,6 +142,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(activation::show_script))
         .routes(routes!(consent::callback))
         .routes(routes!(numbers::list, numbers::create))
+        .routes(routes!(tables::of_numbers))
         .routes(routes!(numbers::show, numbers::change, numbers::delete))
         .routes(routes!(numbers::list_inventory, numbers::stock))
         .routes(routes!(numbers::discard))
@@ -146,6 +154,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(sync::show_task, sync::cancel_task))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::create_many))
+        .routes(routes!(tables::of_users))
         .routes(routes!(users::show, users::change, users::delete))
         .routes(routes!(users::suggest))
         .routes(routes!(devices::models::catalogue))
@@ -217,6 +226,11 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
 /// Routes that take files.
 fn files(routes: UtoipaMethodRouter<Admin>) -> UtoipaMethodRouter<Admin> {
     routes.layer(DefaultBodyLimit::max(music::FILE_LIMIT))
+}
+
+/// A route that takes all of the configuration at once.
+fn whole_files(routes: UtoipaMethodRouter<Admin>) -> UtoipaMethodRouter<Admin> {
+    routes.layer(DefaultBodyLimit::max(portable::FILE_LIMIT))
 }
 
 /// This document

@@ -46,10 +46,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let mut change = admin.store.change().await?;
     let customer = caller.customer(&mut change, id).await?;
-    if !customer.settings.activation_state.is_in_service() {
-        let detail = "calls do not pass to Teams yet: activate the customer first";
-        return Err(ApiError::conflict("direct_routing_incomplete", detail));
-    }
+    require_service(&customer)?;
     require_type(&customer, &settings)?;
     let record = pbxs::insert(&mut change, id, &settings).await?;
     let location = format!("/api/v1/customers/{id}/pbxs/{}", record.id);
@@ -144,8 +141,20 @@ pub(super) async fn delete(
     Ok(deleted(change.publish_for(&[id]).await?))
 }
 
+/// Exchanges come after the way to Teams.
+pub(super) fn require_service(customer: &CustomerRecord) -> Result<(), ApiError> {
+    if customer.settings.activation_state.is_in_service() {
+        return Ok(());
+    }
+    let detail = "calls do not pass to Teams yet: activate the customer first";
+    Err(ApiError::conflict("direct_routing_incomplete", detail))
+}
+
 /// A customer's exchange is of a type that the customer has.
-fn require_type(customer: &CustomerRecord, settings: &PbxSettings) -> Result<(), ApiError> {
+pub(super) fn require_type(
+    customer: &CustomerRecord,
+    settings: &PbxSettings,
+) -> Result<(), ApiError> {
     let mut types = customer.settings.pbx_types.iter();
     if types.any(|code| code.eq_ignore_ascii_case(&settings.pbx_type)) {
         return Ok(());

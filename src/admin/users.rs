@@ -6,8 +6,8 @@ use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use crate::provisioning::{Feature, suggested_extension};
 use crate::store::{
-    Change, CustomerRecord, TaskKind, TaskRecord, TaskState, UserRecord, UserSettings, services,
-    tasks, users,
+    Change, CustomerRecord, Store, TaskKind, TaskRecord, TaskState, UserRecord, UserSettings,
+    regions, services, tasks, users,
 };
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -81,13 +81,8 @@ async fn add(
     customer: &CustomerRecord,
     settings: &UserSettings,
 ) -> Result<UserRecord, ApiError> {
-    require_feature(change, customer.id, Feature::Users).await?;
-    check_policies(change, customer.id, None, settings).await?;
-    check_extension(caller, customer, None, settings)?;
-    if settings.counts() {
-        require_room(change, customer).await?;
-    }
-    let emergency = emergency(admin, customer);
+    check_user(caller, change, customer, None, settings).await?;
+    let emergency = emergency(&admin.store, change, customer).await?;
     let record = users::insert(change, customer.id, settings, &emergency).await?;
     let location = format!("/api/v1/customers/{}/users/{}", customer.id, record.id);
     let (none, after) = (None::<&()>, Some(&record));
@@ -139,12 +134,9 @@ pub(super) async fn change(
     let before = found(&mut change, id, user).await?;
     require_match(&headers, before.version)?;
     let settings: UserSettings = patched(&before.settings, patch)?;
-    check_policies(&mut change, id, Some(&before.settings), &settings).await?;
-    check_extension(&caller, &customer, Some(&before.settings), &settings)?;
-    if settings.counts() && !before.settings.counts() {
-        require_room(&mut change, &customer).await?;
-    }
-    let emergency = emergency(&admin, &customer);
+    let from = Some(&before.settings);
+    check_user(&caller, &mut change, &customer, from, &settings).await?;
+    let emergency = emergency(&admin.store, &mut change, &customer).await?;
     let record = users::update(&mut change, id, user, &settings, &emergency).await?;
     let (from, to) = (Some(&before), Some(&record));
     caller
@@ -316,22 +308,46 @@ pub(super) async fn suggest(
     let mut connection = admin.store.read().await?;
     let customer = caller.managed(&mut connection, id).await?;
     let taken = users::extensions(&mut connection, id).await?;
-    let emergency = emergency(&admin, &customer);
+    let emergency = emergency(&admin.store, &mut connection, &customer).await?;
     let free = suggested_extension(|text| taken.contains(text), &emergency);
     free.map(|extension| Json(FreeExtension { extension }))
         .ok_or_else(|| ApiError::conflict("no_extension", "all extensions are taken"))
 }
 
 /// Emergency numbers where the customer is.
-fn emergency(admin: &Admin, customer: &CustomerRecord) -> Vec<String> {
-    let directory = admin.store.directory().load_full();
-    let regions = customer.settings.regions.iter();
-    let regional = regions.filter_map(|code| directory.region(code));
-    let regional = regional.flat_map(|region| region.emergency_numbers.clone());
-    let mut numbers = directory.emergency_numbers().to_vec();
-    numbers.extend(regional);
+pub(super) async fn emergency(
+    store: &Store,
+    connection: &mut SqliteConnection,
+    customer: &CustomerRecord,
+) -> Result<Vec<String>, ApiError> {
+    let mut numbers = store.directory().load().emergency_numbers().to_vec();
+    for code in &customer.settings.regions {
+        let region = regions::find(connection, code).await?;
+        numbers.extend(
+            region
+                .into_iter()
+                .flat_map(|r| r.settings.emergency_numbers),
+        );
+    }
     numbers.extend(customer.settings.emergency_numbers.clone());
-    numbers
+    Ok(numbers)
+}
+
+/// Whether a user may be so: what licences, limits and the customer's own switches say of it.
+pub(super) async fn check_user(
+    caller: &Caller,
+    connection: &mut SqliteConnection,
+    customer: &CustomerRecord,
+    before: Option<&UserSettings>,
+    after: &UserSettings,
+) -> Result<(), ApiError> {
+    require_feature(connection, customer.id, Feature::Users).await?;
+    check_policies(connection, customer.id, before, after).await?;
+    check_extension(caller, customer, before, after)?;
+    if after.counts() && !before.is_some_and(UserSettings::counts) {
+        require_room(connection, customer).await?;
+    }
+    Ok(())
 }
 
 /// Whether one more user may count.

@@ -45,6 +45,7 @@ use crate::telemetry::health::{Health, Part};
 use crate::telemetry::ladder::recorder::Recorder;
 use crate::telemetry::metrics::{self, MetricsError};
 use shard::{Drain, Shard};
+pub use start::claim_data_dir;
 
 /// Why the SBC does not start. All but the last are the user's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -170,8 +171,7 @@ impl Sbc {
         let health = Health::default();
         health.down(Part::Program, "starting");
         start::check_limits(config)?;
-        start::make_data_dir(config)?;
-        let lock = start::lock_data_dir(config)?;
+        let lock = claim_data_dir(config)?;
         let store =
             Store::open_with_keys(&config.database(), &config.key_file(), config.directory())
                 .await?;

@@ -39,7 +39,7 @@ pub(super) fn check_limits(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-pub(super) fn make_data_dir(config: &Config) -> Result<(), StartError> {
+fn make_data_dir(config: &Config) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
@@ -51,8 +51,13 @@ pub(super) fn make_data_dir(config: &Config) -> Result<(), StartError> {
         })
 }
 
-/// Makes this process the only one that runs on the data directory. The system takes the lock back however it ends.
-pub(super) fn lock_data_dir(config: &Config) -> Result<File, StartError> {
+/// Makes the data directory, and this process the only one that works on it as long as it has the file: the system takes the
+/// lock back however it ends.
+///
+/// # Errors
+/// Another process has it, or it cannot be made.
+pub fn claim_data_dir(config: &Config) -> Result<File, StartError> {
+    make_data_dir(config)?;
     let path = || config.data_dir.display().to_string();
     let lock = File::create(config.data_dir.join("lock")).map_err(|error| StartError::DataDir {
         path: path(),

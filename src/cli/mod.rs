@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod emulate;
 mod openapi;
+mod portable;
 mod rotate_key;
 mod run;
 mod token;
@@ -50,6 +51,10 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Tell why a call that is over went as it did: every decision, with the values that decided it.
     Why(why::Why),
+    /// Print everything that is provisioned as one file (TOML), without secrets.
+    Export(portable::Export),
+    /// Bring what is provisioned into the form of such a file: all of it, or nothing. Not while Tollgate runs.
+    Import(portable::Import),
     /// Tokens for the REST API.
     #[command(subcommand)]
     Token(token::Token),
@@ -136,6 +141,8 @@ pub fn main() -> ExitCode {
         Command::Check(file) => check::check(&file),
         Command::Doctor(command) => doctor::doctor(command),
         Command::Why(asked) => why::why(&asked),
+        Command::Export(wanted) => portable::export(&wanted),
+        Command::Import(wanted) => portable::import(&wanted),
         Command::Token(command) => token::token(command),
         Command::Account(command) => account::account(command),
         Command::RotateKey(file) => rotate_key::rotate_key(&file),

@@ -16,7 +16,7 @@ pub struct AuditEvent<'a> {
     pub token_id: Uuid,
     /// Its role.
     pub role: &'a str,
-    /// `create`, `update`, `delete` or `hang_up`.
+    /// `create`, `update`, `delete`, `import` or `hang_up`.
     pub action: &'a str,
     /// The path of the changed resource.
     pub object: &'a str,
@@ -40,7 +40,7 @@ pub struct AuditRecord {
     pub token_id: Uuid,
     /// Its role.
     pub role: String,
-    /// `create`, `update`, `delete` or `hang_up`.
+    /// `create`, `update`, `delete`, `import` or `hang_up`.
     pub action: String,
     /// The path of the changed resource.
     pub object: String,

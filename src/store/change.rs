@@ -61,6 +61,30 @@ impl Change {
         audit::insert(self, event, publishes).await
     }
 
+    /// Marks where [`take_back`](Self::take_back) goes back to, until [`unmark`](Self::unmark).
+    pub async fn mark(&mut self) -> Result<(), StoreError> {
+        sqlx::query("SAVEPOINT mark").execute(&mut **self).await?;
+        Ok(())
+    }
+
+    /// Keeps what was written since the mark, as a part of the change.
+    pub async fn unmark(&mut self) -> Result<(), StoreError> {
+        sqlx::query("RELEASE mark").execute(&mut **self).await?;
+        Ok(())
+    }
+
+    /// Takes back what was written since the mark.
+    pub async fn take_back(&mut self) -> Result<(), StoreError> {
+        sqlx::query("ROLLBACK TO mark").execute(&mut **self).await?;
+        self.unmark().await
+    }
+
+    /// Whether it could be [published](Self::publish). It never happens.
+    pub async fn try_out(mut self) -> Result<(), StoreError> {
+        let compiled = self.whole().await?;
+        compiled.map(drop).map_err(StoreError::Contradiction)
+    }
+
     /// Stores a change of nothing that the directory is compiled from: calls go on as before. Once begun it ends, even if
     /// nobody waits for it any more.
     pub async fn keep(self) -> Result<(), StoreError> {

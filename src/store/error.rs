@@ -45,9 +45,39 @@ pub enum StoreError {
     /// A secret cannot be sealed or opened.
     #[error("{0}")]
     Key(#[from] KeyError),
-    /// Anything else that SQLite says, such as a full disk.
+    /// The file takes no writes, for now.
+    #[error("the database takes no writes: {0}")]
+    Unwritable(Unwritable),
+    /// Anything else that SQLite says.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
+}
+
+/// Why a file takes no writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unwritable {
+    /// There is no room for more.
+    #[error("it is full, or its disk is")]
+    Full,
+    /// It may only be read.
+    #[error("it is read-only")]
+    ReadOnly,
+    /// The disk fails.
+    #[error("its disk fails")]
+    Disk,
+}
+
+impl Unwritable {
+    /// After SQLite's result code; the kinds of one error have its number in their last byte.
+    fn of(code: &str) -> Option<Self> {
+        match code.parse::<i32>().ok()? & 0xff {
+            8 => Some(Self::ReadOnly),
+            // SQLITE_IOERR and SQLITE_CANTOPEN.
+            10 | 14 => Some(Self::Disk),
+            13 => Some(Self::Full),
+            _ => None,
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -65,7 +95,10 @@ impl From<sqlx::Error> for StoreError {
                 Self::Taken(constraint.to_owned())
             }
             ErrorKind::ForeignKeyViolation => Self::Reference,
-            _ => Self::Database(error),
+            _ => match database.code().and_then(|code| Unwritable::of(&code)) {
+                Some(why) => Self::Unwritable(why),
+                None => Self::Database(error),
+            },
         }
     }
 }

@@ -54,7 +54,7 @@ pub use devices::binding::{Attempt, Binding};
 pub use devices::codes::LiveCode;
 pub use devices::files::{Fetch, Opening};
 pub use devices::{DeviceFilter, DeviceRecord, DeviceSecrets, DeviceSettings, NewDevice, Welcome};
-pub use error::{Fault, StoreError};
+pub use error::{Fault, StoreError, Unwritable};
 pub use events::EventRecord;
 pub use gateways::{GatewayProgress, GatewayRecord, GatewaySettings};
 pub use housekeeping::{Retention, housekeeping};

@@ -5,8 +5,11 @@ use super::seal::has_sealed;
 use super::{KeyError, Keys, Store, StoreError};
 use crate::directory::{self, Directory};
 use arc_swap::ArcSwap;
+use sqlx::Connection;
 use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -38,6 +41,7 @@ impl Store {
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(10))
+            .after_release(|connection, _| Box::pin(is_idle(connection)))
             .connect_with(options)
             .await
             .map_err(|error| unusable(path, error))?;
@@ -75,6 +79,14 @@ impl Store {
         store.seal_anew().await?;
         Ok(store)
     }
+}
+
+/// Whether a connection can be used again. SQLite takes some transactions back by itself, as where the disk is full; the
+/// driver counts them on, and would begin no other.
+async fn is_idle(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // What is still to be taken back is taken back before this is answered.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Made here and not by SQLite, for it holds passwords: nobody else may read it. SQLite gives its other files the

@@ -150,21 +150,35 @@ pub async fn update(
     registration: Uuid,
     settings: &RegistrationSettings,
 ) -> Result<RegistrationRecord, StoreError> {
-    let query = sqlx::query(
-        "SELECT id, password, key_id FROM pbx_registrations WHERE customer_id = ? AND id = ?",
-    );
-    let row = query
-        .bind(customer.to_string())
-        .bind(registration.to_string())
-        .fetch_optional(&mut **change)
-        .await?;
-    let keys = change.keys();
-    let current = row.map(|row| password(&row, &keys)).transpose()?;
+    let current = current_password(change, registration).await?;
     let new = settings.password.applied_to(current);
     settings.check(new.as_ref())?;
     check_places(change, customer, settings).await?;
     keep_password(change, registration, new.as_ref()).await?;
     write(change, customer, registration, settings).await
+}
+
+async fn current_password(
+    change: &mut Change,
+    registration: Uuid,
+) -> Result<Option<Secret>, StoreError> {
+    let query = sqlx::query("SELECT id, password, key_id FROM pbx_registrations WHERE id = ?");
+    let row = query
+        .bind(registration.to_string())
+        .fetch_optional(&mut **change)
+        .await?;
+    let keys = change.keys();
+    row.map(|row| password(&row, &keys)).transpose()
+}
+
+/// Whether a registration would have another password.
+pub async fn changes_password(
+    change: &mut Change,
+    registration: Uuid,
+    new: &Password,
+) -> Result<bool, StoreError> {
+    let current = current_password(change, registration).await?;
+    Ok(new.applied_to(current.clone()) != current)
 }
 
 fn password(row: &SqliteRow, keys: &Keys) -> Result<Secret, StoreError> {

@@ -465,6 +465,12 @@ pub async fn update(
     id: Uuid,
     settings: &TrunkSettings,
 ) -> Result<TrunkRecord, StoreError> {
+    let current = password(change, id).await?;
+    settings.trunk(id, customer, settings.password.applied_to(current))?;
+    write(change, customer, id, settings, now()).await
+}
+
+async fn password(change: &mut Change, id: Uuid) -> Result<Option<Secret>, StoreError> {
     let keys = change.keys();
     let query = sqlx::query("SELECT password, key_id FROM trunk_passwords WHERE trunk_id = ?")
         .bind(id.to_string());
@@ -473,9 +479,17 @@ pub async fn update(
         let (password, key_id) = (row.try_get("password")?, row.try_get("key_id")?);
         keys.opened(PASSWORDS, &id.to_string(), password, key_id)
     });
-    let current = current.transpose()?;
-    settings.trunk(id, customer, settings.password.applied_to(current))?;
-    write(change, customer, id, settings, now()).await
+    current.transpose()
+}
+
+/// Whether a trunk would have another password.
+pub async fn changes_password(
+    change: &mut Change,
+    id: Uuid,
+    new: &Password,
+) -> Result<bool, StoreError> {
+    let current = password(change, id).await?;
+    Ok(new.applied_to(current.clone()) != current)
 }
 
 /// A trunk serves a service of its own customer, if any.

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod docs;
 mod media;
 mod music;
+mod portable;
 mod session;
+mod tables;
 
 use self::media::live_media;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -484,7 +487,7 @@ async fn every_route_obeys_the_table_of_roles() {
                 "/healthz" | "/readyz" | "/api/v1/openapi.json" | "/oauth/callback"
             );
             let session = template == "/api/v1/session";
-            let link = ["/invite/", "/activate/", "/oidc/"];
+            let link = ["/invite/", "/activate/", "/oidc/", "/api/docs"];
             let link = link.iter().any(|start| template.starts_with(start));
             let open = open || link || session && method == "POST";
             for token in [None, Some("tg_wrong"), Some("")] {
@@ -509,7 +512,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 let shared = template.starts_with("/api/v1/trunks");
                 let region = template.starts_with("/api/v1/regions");
                 let shared = shared || template.ends_with("/diagnosis");
-                let audit = template == "/api/v1/audit";
+                let whole = ["/api/v1/export", "/api/v1/import"].contains(&template.as_str());
+                let audit = template == "/api/v1/audit" || whole;
                 let announcements = template.starts_with("/api/v1/announcements");
                 let carriers_music = template == "/api/v1/music" || announcements;
                 let music = template.contains("/music") || announcements;

@@ -100,6 +100,8 @@ fn arguments_are_explained_or_refused() {
         "check",
         "doctor",
         "why",
+        "export",
+        "import",
         "token",
         "account",
         "rotate-key",
@@ -130,6 +132,8 @@ fn a_wrong_configuration_ends_every_command_with_64() {
         &["check"][..],
         &["certs", "dev"],
         &["token", "create", "--role", "noc"],
+        &["export"],
+        &["import", "bad.toml"],
     ] {
         let output = tollgate(
             here.path(),
@@ -148,6 +152,60 @@ fn a_wrong_configuration_ends_every_command_with_64() {
         1,
         "a refused configuration leaves nothing behind"
     );
+}
+
+/// What is provisioned goes out as a file and comes in as one, dry or not; a bad line changes nothing and is told. A Tollgate
+/// that runs must do it itself.
+#[test]
+fn what_is_provisioned_goes_out_and_comes_in() {
+    let here = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = tollgate(here.path(), arguments, &[]);
+        let (told, wrong) = (
+            text(&output.stdout).to_owned(),
+            text(&output.stderr).to_owned(),
+        );
+        (output.status.code(), told, wrong)
+    };
+    let (status, _, wrong) = run(&["export"]);
+    assert_eq!(status, Some(64));
+    assert!(wrong.contains("there is no database"), "{wrong}");
+    let file = "[regions.EU]\ndisplay_name = \"Europe\"\nbase_fqdn = \"eu.example.net\"\n";
+    std::fs::write(here.path().join("good.toml"), file).unwrap();
+    let bad = file.to_owned() + "[regions.us]\nbase_fqdn = \"us.example.net\"\n";
+    std::fs::write(here.path().join("bad.toml"), bad).unwrap();
+    let (status, _, wrong) = run(&["import", "bad.toml"]);
+    assert_eq!(status, Some(64));
+    assert!(wrong.contains("regions.us.display_name: "), "{wrong}");
+    let (status, told, _) = run(&["import", "good.toml", "--dry-run"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        told.starts_with("+ regions.EU\n1 would be created, 0 would be changed"),
+        "{told}"
+    );
+    let (status, told, _) = run(&["import", "good.toml"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        told.starts_with("+ regions.EU\n1 created, 0 changed"),
+        "{told}"
+    );
+    let (status, told, _) = run(&["export", "-o", "out.toml"]);
+    assert_eq!((status, told.as_str()), (Some(0), ""));
+    let out = std::fs::read_to_string(here.path().join("out.toml")).unwrap();
+    assert_eq!(run(&["export"]), (Some(0), out, String::new()));
+    let (status, told, _) = run(&["import", "out.toml", "--prune"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        told.starts_with("0 created, 0 changed, 0 deleted, "),
+        "{told}"
+    );
+
+    let running = Running::start(here.path());
+    let (status, _, wrong) = run(&["import", "out.toml"]);
+    assert_eq!(status, Some(64));
+    assert!(wrong.contains("POST /api/v1/import"), "{wrong}");
+    assert_eq!(run(&["export"]).0, Some(0));
+    assert_eq!(running.stop(), Some(0));
 }
 
 /// `check` changes nothing; `certs dev` makes three files once, of which `check` then tells.

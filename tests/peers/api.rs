@@ -53,6 +53,11 @@ impl Api {
             .await
     }
 
+    pub async fn put(&self, path: &str, body: Value) -> Value {
+        self.ask(Method::PUT, path, Some(body), StatusCode::OK)
+            .await
+    }
+
     pub async fn delete(&self, path: &str) {
         let status = self.send(Method::DELETE, path, None).await.status();
         assert_eq!(status, StatusCode::NO_CONTENT, "DELETE {path}");
@@ -72,6 +77,15 @@ impl Api {
         }
     }
 
+    /// Puts a customer's numbers in service.
+    pub async fn sync(&self, customer: &str) {
+        let sync = format!("{customer}/sync?wait=20");
+        let task = self
+            .ask(Method::POST, &sync, None, StatusCode::ACCEPTED)
+            .await;
+        assert_eq!(task["state"], "succeeded", "{task}");
+    }
+
     /// One region, one active customer with its gateway and number at Teams, and its PBX; the customer's path.
     pub async fn provision(&self, setup: &Setup, pbx: &str) -> String {
         let region = json!({
@@ -89,11 +103,7 @@ impl Api {
         self.post(&format!("{path}/gateways"), gateway).await;
         let numbers = json!({ "numbers": [TEAMS_NUMBER, TEAMS_COLLEAGUE] });
         self.post(&format!("{path}/numbers"), numbers).await;
-        let sync = format!("{path}/sync?wait=20");
-        let task = self
-            .ask(Method::POST, &sync, None, StatusCode::ACCEPTED)
-            .await;
-        assert_eq!(task["state"], "succeeded", "{task}");
+        self.sync(&path).await;
         let trunk = json!({
             "name": "pbx", "role": "pbx", "transport": "udp", "host": pbx, "port": 5060, "acl": [pbx, "127.0.0.1"],
             // On loopback baresip's media comes from another address than it says, and latching is for addresses of the list.

@@ -35,7 +35,12 @@ impl Telephone {
 
     /// Starts it with this account and waits until it is registered there.
     pub async fn start_as(lab: &Lab, account: &str, tone: f64) -> Self {
-        let directory = lab.file("telephone");
+        Self::start_in(lab, "telephone", account, tone).await
+    }
+
+    /// The same in a directory of this name, so that it can be started again with another account.
+    pub async fn start_in(lab: &Lab, name: &str, account: &str, tone: f64) -> Self {
+        let directory = lab.file(name);
         fs::create_dir(&directory).expect("a directory");
         sound::write_tone(&directory.join("tone.wav"), tone, LONGEST_CALL_S);
         let template = format!(
@@ -46,7 +51,7 @@ impl Telephone {
              rtcp_mux no\n\
              jitter_buffer_type fixed\n\
              jitter_buffer_delay 1-4\n\
-             audio_source aufile,@DIRECTORY@/telephone/tone.wav\n\
+             audio_source aufile,@DIRECTORY@/{name}/tone.wav\n\
              audio_player aubridge,nil\n\
              audio_alert aubridge,nil\n\
              ausrc_srate 8000\n\
@@ -54,7 +59,7 @@ impl Telephone {
              ausrc_channels 1\n\
              auplay_channels 1\n\
              audio_txmode thread\n\
-             snd_path @DIRECTORY@/telephone\n\
+             snd_path @DIRECTORY@/{name}\n\
              module_path /usr/lib/baresip/modules\n\
              module g711.so\n\
              module aufile.so\n\
@@ -66,12 +71,12 @@ impl Telephone {
              module_app ctrl_tcp.so\n\
              ctrl_tcp_listen @PHONES@:{CONTROL}\n"
         );
-        lab.fill_in("telephone/config", &template);
-        lab.write("telephone/accounts", account);
-        lab.write("telephone/contacts", "");
+        lab.fill_in(&format!("{name}/config"), &template);
+        lab.write(&format!("{name}/accounts"), account);
+        lab.write(&format!("{name}/contacts"), "");
         let mut command = Command::new("baresip");
-        command.arg("-f").arg(&directory);
-        let mut running = Running::start("baresip", lab.directory(), &mut command);
+        command.arg("-s").arg("-f").arg(&directory);
+        let mut running = Running::start(&format!("baresip-{name}"), lab.directory(), &mut command);
         assert!(running.prints("200 OK").await, "{}", running.printed());
         Self {
             running,
@@ -98,6 +103,28 @@ impl Telephone {
     /// Hands it on; baresip leaves when it hears that this is done.
     pub fn transfer(&self, target: &str) {
         self.command("transfer", target);
+    }
+
+    /// Presses keys, by telephone events.
+    pub fn press(&self, keys: &str) {
+        for key in keys.chars() {
+            self.command("sndcode", &key.to_string());
+        }
+    }
+
+    /// Waits until it rings, and lifts the handset.
+    pub async fn accepts(&mut self) {
+        assert!(self.running.prints("Incoming call from").await);
+        self.command("accept", "");
+    }
+
+    /// Waits until it was sent a message with this line, or has sent one.
+    pub async fn has_seen(&mut self, line: &str) {
+        assert!(
+            self.running.prints(line).await,
+            "{}",
+            self.running.printed()
+        );
     }
 
     /// Ends the call.

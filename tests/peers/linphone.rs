@@ -5,12 +5,22 @@ use crate::lab::Lab;
 use crate::process::{PATIENCE, Running};
 use crate::sound;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// It falls silent when its file ends.
 const LONGEST_CALL_S: u32 = 120;
+
+/// As whom and where it registers.
+pub struct Line<'a> {
+    pub registrar: Ipv4Addr,
+    /// Where the password is good (RFC 3261 §22.1).
+    pub realm: &'a str,
+    pub user: &'a str,
+    pub password: &'a str,
+}
 
 /// A registered telephone.
 pub struct Linphone {
@@ -22,20 +32,38 @@ pub struct Linphone {
 impl Linphone {
     /// Starts the nth of them and waits until it is registered at the PBX.
     pub async fn start(lab: &Lab, n: u8, number: &str, tone: f64) -> Self {
+        let pbx = lab.pbx();
+        let line = Line {
+            registrar: pbx,
+            realm: &pbx.to_string(),
+            user: number,
+            password: "of a telephone",
+        };
+        Self::start_as(lab, n, line, tone).await
+    }
+
+    /// The same where this line is.
+    pub async fn start_as(lab: &Lab, n: u8, line: Line<'_>, tone: f64) -> Self {
+        let Line {
+            registrar,
+            realm,
+            user,
+            password,
+        } = line;
         let name = format!("linphone-{n}");
         let directory = lab.file(&name);
         // Where it keeps its database.
         fs::create_dir_all(directory.join(".local/share/linphone")).expect("a directory");
         let (played, heard) = (directory.join("tone.wav"), directory.join("heard.wav"));
         sound::write_tone(&played, tone, LONGEST_CALL_S);
-        let (at, pbx) = (lab.softphone(n), lab.pbx());
+        let at = lab.softphone(n);
         let configuration = format!(
             "[sip]\nbind_address={at}\nsip_port=5060\nsip_tcp_port=0\nsip_tls_port=0\n\
              supported=replaces\nmedia_encryption=none\nkeepalive_period=0\ndefault_proxy=0\n\
              [rtp]\nbind_address={at}\naudio_rtp_port=32000-32098\n\
-             [proxy_0]\nreg_proxy=<sip:{pbx};transport=udp>\nreg_identity=sip:{number}@{pbx}\n\
+             [proxy_0]\nreg_proxy=<sip:{registrar};transport=udp>\nreg_identity=sip:{user}@{registrar}\n\
              reg_expires=60\nreg_sendregister=1\npublish=0\n\
-             [auth_info_0]\nusername={number}\npasswd=of a telephone\nrealm={pbx}\ndomain={pbx}\n\
+             [auth_info_0]\nusername={user}\npasswd={password}\nrealm={realm}\ndomain={registrar}\n\
              [audio_codec_0]\nmime=PCMA\nrate=8000\nchannels=1\nenabled=1\n"
         );
         fs::write(directory.join("linphonerc"), configuration).expect("a file");
@@ -45,7 +73,7 @@ impl Linphone {
         let mut telephone = Self {
             running: Running::start_told(&name, &directory, &mut command),
             heard,
-            exchange: pbx.to_string(),
+            exchange: registrar.to_string(),
         };
         telephone.running.tell("soundcard use files");
         telephone

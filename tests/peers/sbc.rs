@@ -19,7 +19,7 @@ pub struct Setup {
     pub proxies: bool,
     /// Whether media go past Microsoft's processors.
     pub bypass: bool,
-    /// Whether desk telephones register here, by TCP and by TLS without a certificate too.
+    /// Whether desk telephones find their files and register here.
     pub desk: bool,
 }
 
@@ -230,7 +230,7 @@ impl Sbc {
 }
 
 /// The program, with nothing of ours in its environment.
-fn tollgate() -> Command {
+pub fn tollgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("TOLLGATE__") {
@@ -243,9 +243,16 @@ fn tollgate() -> Command {
 /// By which telephones register that nobody has activated.
 pub const UNBOXED: &str = "of-a-box";
 
+/// Where telephones find their files, by HTTPS.
+pub const PHONE_FILES: u16 = 8443;
+
 fn desk(lab: &Lab) -> String {
     lab.write("unboxed", UNBOXED);
-    "[phones]\nbootstrap_password_file = \"unboxed\"\n".to_owned()
+    let sbc = lab.sbc();
+    format!(
+        "[phones]\nbootstrap_password_file = \"unboxed\"\n\
+         [phone_files]\nlisten = \"{sbc}:{PHONE_FILES}\"\nsip_host = \"{sbc}\"\n"
+    )
 }
 
 fn configuration(lab: &Lab, several: bool) -> String {

@@ -132,6 +132,11 @@ impl Lab {
         self.sbc.store()
     }
 
+    /// Where the SBC takes calls of exchanges, over UDP.
+    pub fn pbx_side(&self) -> SocketAddr {
+        self.sbc.listening().sip.udp[0]
+    }
+
     /// The first of the SBC's 64 media ports.
     pub fn first_port(&self) -> u16 {
         let text = std::fs::read_to_string(self.config()).unwrap();
@@ -179,14 +184,23 @@ impl Lab {
         path: &str,
         body: Value,
     ) -> (u16, Value) {
+        let token = self.token(role, scope).await;
+        self.send(&token, method, path, body).await
+    }
+
+    /// A token of this role.
+    pub async fn token(&self, role: store::AccessRole, scope: Option<uuid::Uuid>) -> String {
         let tokens = self.sbc.store().tokens();
         let token = tokens.create("test", role, scope, None).await.unwrap();
+        token.text.expose().to_owned()
+    }
+
+    /// What the API answers to whoever has this token.
+    pub async fn send(&self, token: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
         let url = format!("http://{}{path}", self.sbc.listening().admin);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut request = client.request(method.parse().unwrap(), url);
-        request = request
-            .bearer_auth(token.text.expose())
-            .header("If-Match", "*");
+        request = request.bearer_auth(token).header("If-Match", "*");
         if !body.is_null() {
             request = request.json(&body);
         }

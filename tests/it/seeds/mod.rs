@@ -4,6 +4,7 @@
 
 mod across;
 mod activation_lab;
+mod full_disk;
 mod mail_sink;
 pub mod nameserver;
 mod office;
@@ -14,6 +15,7 @@ mod s1_calls;
 mod s1_partner_portal;
 mod s2_calls;
 mod s2_enterprises;
+mod s2_identifiers;
 mod s2_invitations;
 mod s2_registrations;
 mod s3_calls;
