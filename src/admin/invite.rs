@@ -4,6 +4,7 @@
 use super::Admin;
 use super::body::filled_in;
 use super::error::{ApiError, Problem};
+use crate::microsoft::CONSENT_INCOMPLETE;
 use crate::onboarding::{Answer, Asked};
 use crate::provisioning::activation::Failure;
 use crate::provisioning::{InvitationCode, InvitationState};
@@ -321,12 +322,6 @@ fn page(token: &str, wizard: &Wizard) -> String {
                 .to_owned(),
             false,
         ),
-        (InvitationState::TokenAcquired, _) => (
-            "<p>You have successfully acquired a token. Your organization has to consent once.</p>"
-                .to_owned()
-                + &button("continue", "Continue the authentication process"),
-            false,
-        ),
         (_, Some(code)) => (
             format!(
                 "<p>Open <a href=\"{0}\" target=_blank rel=noreferrer>{0}</a>, enter the code <b>{1}</b> and sign in as Global \
@@ -336,6 +331,22 @@ fn page(token: &str, wizard: &Wizard) -> String {
             ),
             true,
         ),
+        (InvitationState::TokenAcquired, _) => {
+            // Who signs in again can tick what they did not.
+            let again = match &wizard.failure {
+                Some(failure) if failure.code == CONSENT_INCOMPLETE => {
+                    button("start-authentication", "Sign in again")
+                }
+                _ => String::new(),
+            };
+            (
+                "<p>You have successfully acquired a token. Your organization has to consent once.</p>"
+                    .to_owned()
+                    + &again
+                    + &button("continue", "Continue the authentication process"),
+                false,
+            )
+        }
         _ => (
             "<p>A Global Administrator of your Microsoft 365 tenant is needed.</p>".to_owned()
                 + &button("start-authentication", "Start authentication"),

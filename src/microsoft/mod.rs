@@ -30,6 +30,9 @@ pub use telephony::{NumberAssignment, Operation, OperationNumber, OperationState
 use http::Http;
 use std::sync::Arc;
 
+/// The code of a consent that is for one person only.
+pub const CONSENT_INCOMPLETE: &str = "consent_incomplete";
+
 /// How far a tenant has consented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
@@ -37,6 +40,8 @@ pub enum Consent {
     None,
     /// Somebody did for themselves.
     Partly,
+    /// The whole organisation did to what we do for somebody who has signed in, and not to what we do by ourselves.
+    SignedInOnly,
     /// The whole organisation did.
     Whole,
 }
@@ -51,11 +56,26 @@ impl Consent {
                 "the application is not known in the tenant",
             )),
             Self::Partly => Some((
-                "consent_incomplete",
+                CONSENT_INCOMPLETE,
                 "the consent is not for the whole organisation: \"Consent on behalf of your organization\" was not ticked",
+            )),
+            Self::SignedInOnly => Some((
+                "application_consent_required",
+                "the permissions of the application itself have not been granted yet",
             )),
         }
     }
+}
+
+/// What a tenant is to consent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permissions {
+    /// What we do for somebody who has signed in.
+    Delegated,
+    /// What we do by ourselves.
+    Application,
+    /// The first, and then the second.
+    Both,
 }
 
 /// The services, from one configuration. Clones share the connections.
@@ -94,28 +114,31 @@ impl Microsoft {
         Graph::new(self, token)
     }
 
-    /// How far the tenant of this token has consented to what our application does. `delegated`: somebody signed in for it.
+    /// How far the tenant of this token has consented to these permissions of our application.
     ///
     /// # Errors
     /// Whatever goes wrong.
     pub async fn consent(
         &self,
         token: &crate::directory::Secret,
-        delegated: bool,
+        permissions: Permissions,
     ) -> Result<Consent, MicrosoftError> {
         let graph = self.graph(token);
         let Some(principal) = graph.service_principal(&self.config.client_id).await? else {
             return Ok(Consent::None);
         };
-        let whole = match delegated {
-            true => graph.is_granted_for_all(&principal).await?,
-            false => graph.has_application_roles(&principal).await?,
-        };
-        Ok(if whole {
-            Consent::Whole
-        } else {
-            Consent::Partly
-        })
+        let delegated = permissions != Permissions::Application;
+        if delegated && !graph.is_granted_for_all(&principal).await? {
+            return Ok(Consent::Partly);
+        }
+        let application = permissions != Permissions::Delegated;
+        if application && !graph.has_application_roles(&principal).await? {
+            return Ok(match delegated {
+                true => Consent::SignedInOnly,
+                false => Consent::Partly,
+            });
+        }
+        Ok(Consent::Whole)
     }
 
     /// What is behind PowerShell; none if nothing is configured that does it.

@@ -1,7 +1,7 @@
 //! From the link in a letter to the consent of an organisation.
 
 use super::{AT_ONCE, LONGEST, Onboarding, OnboardingError, RECOVERY};
-use crate::microsoft::{Consent, DevicePoll, Fault, Identity, Login, Tokens};
+use crate::microsoft::{Consent, DevicePoll, Fault, Identity, Login, Permissions, Tokens};
 use crate::provisioning::activation::Failure;
 use crate::provisioning::{InvitationEvent, InvitationState, QUESTION_LASTS, ServiceState};
 use crate::store::invitations::{self, DeviceSignIn};
@@ -252,20 +252,34 @@ impl Onboarding {
             .await?;
         change.keep().await?;
         // Only the first connection to a tenant needs its consent.
-        if let Err(error) = self.look_for_consent(id, customer).await {
-            tracing::info!(%error, invitation = %id, "whether the tenant has consented is asked again");
+        match self.look_for_consent(invitation).await {
+            // What the administrator can mend by signing in again, with the box ticked.
+            Ok((Consent::Partly, why)) => {
+                let mut change = self.0.store.rows().await?;
+                self.step(&mut change, id, InvitationEvent::Opened, why.as_ref())
+                    .await?;
+                change.keep().await?;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::info!(%error, invitation = %id, "whether the tenant has consented is asked again");
+            }
         }
         Ok(())
     }
 
-    /// Looks at Microsoft whether the organisation has consented, and notes it if so.
+    /// Looks at Microsoft how far the organisation has consented and what is missing, and notes it if nothing is. Who
+    /// registers consents in two rounds, for a service the first one is enough.
     async fn look_for_consent(
         &self,
-        id: Uuid,
-        customer: Uuid,
-    ) -> Result<Option<Failure>, OnboardingError> {
-        let (_, access) = self.access(customer).await?;
-        let consent = match self.microsoft()?.consent(&access, true).await {
+        invitation: &InvitationRecord,
+    ) -> Result<(Consent, Option<Failure>), OnboardingError> {
+        let permissions = match invitation.service_id {
+            Some(_) => Permissions::Delegated,
+            None => Permissions::Both,
+        };
+        let (_, access) = self.access(invitation.customer_id).await?;
+        let consent = match self.microsoft()?.consent(&access, permissions).await {
             // Before there is any consent nobody may even look for it.
             Err(error) if error.fault == Fault::Forbidden => Consent::None,
             consent => consent?,
@@ -275,11 +289,11 @@ impl Onboarding {
             .map(|(code, detail)| Failure::new(code, detail));
         if missing.is_none() {
             let mut change = self.0.store.rows().await?;
-            self.step(&mut change, id, InvitationEvent::Consented, None)
+            self.step(&mut change, invitation.id, InvitationEvent::Consented, None)
                 .await?;
             change.keep().await?;
         }
-        Ok(missing)
+        Ok((consent, missing))
     }
 
     /// Goes on after the sign-in: nothing to do any more, or the page where the organisation consents.
@@ -294,7 +308,7 @@ impl Onboarding {
             state if state.is_open() => return Err(OnboardingError::NotSignedIn),
             _ => return Err(OnboardingError::Over),
         }
-        if self.look_for_consent(id, customer).await?.is_none() {
+        if self.look_for_consent(invitation).await?.1.is_none() {
             return Ok(Asked::Complete);
         }
         let tenant = self.tenant(customer).await?.to_string();
@@ -362,8 +376,7 @@ impl Onboarding {
         if answer.tenant != Some(expected) {
             return Ok(Some(other_tenant()));
         }
-        self.look_for_consent(invitation.id, invitation.customer_id)
-            .await
+        Ok(self.look_for_consent(invitation).await?.1)
     }
 }
 

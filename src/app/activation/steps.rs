@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Runner;
 use crate::directory::{GatewayState, Secret};
 use crate::microsoft::{
-    Fault, Graph, Login, Microsoft, MicrosoftError, NewUser, Reaction, VoiceRoute,
+    Fault, Graph, Login, Microsoft, MicrosoftError, NewUser, Permissions, Reaction, VoiceRoute,
 };
 use crate::net::zone::ZoneError;
 use crate::provisioning::activation::{Event, Failure, Method, State, Step};
@@ -141,9 +141,12 @@ impl Job<'_> {
 
     async fn consent_check(&mut self) -> Result<Event, Trouble> {
         let microsoft = self.microsoft()?;
-        let delegated = self.refresh.is_some();
+        let permissions = match self.refresh {
+            Some(_) => Permissions::Delegated,
+            None => Permissions::Application,
+        };
         let token = self.token().await?;
-        let consent = microsoft.consent(&token, delegated).await?;
+        let consent = microsoft.consent(&token, permissions).await?;
         Ok(match consent.missing() {
             None => Event::Done,
             Some((code, detail)) => Event::NotConsented(Failure::new(code, detail)),

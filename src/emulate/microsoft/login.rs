@@ -1,5 +1,7 @@
 //! Sign-in. Nobody has a password here: who signs in says of which tenant they are, in the field `as`, and is its Global
-//! Administrator unless they say `administrator=no`. In the field `user` they can say which user of the tenant they are.
+//! Administrator unless they say `administrator=no`. In the field `user` they can say which user of the tenant they are. Where
+//! they are asked for consent they give it for their organisation by `organisation=on`, else for themselves; at another device
+//! nobody is asked who does not send that field.
 
 use super::world::{Code, Person};
 use super::{Shared, escaped, fields, keys};
@@ -183,9 +185,8 @@ async fn decide(
             )
         }
         (false, true) => {
-            let whole = form.get("organisation").is_some_and(|value| value == "on");
-            home.grants
-                .push(if whole { "AllPrincipals" } else { "Principal" }.to_owned());
+            let organisation = form.get("organisation").map_or("", String::as_str);
+            home.grants.push(granted(organisation).to_owned());
             let named = form.get("user");
             let user = named.and_then(|upn| home.users.iter().find(|user| user.upn == *upn));
             if user.is_none() && named.is_some() {
@@ -244,6 +245,14 @@ async fn token(State(here): State<Shared>, Path(tenant): Path<String>, form: Str
             "unsupported_grant_type",
             "AADSTS70003: the grant type is not supported",
         ),
+    }
+}
+
+/// For whom somebody consents, by their tick at the organisation.
+fn granted(organisation: &str) -> &'static str {
+    match organisation {
+        "on" => "AllPrincipals",
+        _ => "Principal",
     }
 }
 
@@ -369,6 +378,7 @@ async fn device_code(State(here): State<Shared>, form: String) -> Response {
 async fn device_page() -> Html<&'static str> {
     Html(
         "<!doctype html><title>Enter code</title><form method=post><input name=user_code><input name=as>\
+         <label><input type=checkbox name=organisation value=on> Consent on behalf of your organization</label>\
          <button name=decision value=accept>Next</button><button name=decision value=cancel>Cancel</button></form>",
     )
 }
@@ -390,5 +400,12 @@ async fn device_login(State(here): State<Shared>, form: String) -> Response {
         return bad("bad_verification_code", "AADSTS70018: the code is unknown");
     };
     device.outcome = Some(tenant.filter(|_| accepted));
+    // Who is asked for consent on the way says for whom.
+    if accepted
+        && let Some(organisation) = form.get("organisation")
+        && let Some(home) = world.tenant(given("as"))
+    {
+        home.grants.push(granted(organisation).to_owned());
+    }
     Html("<!doctype html><p>You may close this window.</p>").into_response()
 }

@@ -363,6 +363,55 @@ async fn t_07_a_second_letter_ends_the_first() {
     wizard.lab.close().await;
 }
 
+/// T-09: who registers consents in two rounds. In the first one without the tick for the organisation the consent is
+/// incomplete, which the page tells; after the whole first round nobody is registered either; after both they are.
+#[tokio::test]
+async fn t_09_both_rounds_of_consent_make_it_registered() {
+    let wizard = Wizard::start().await;
+    let (_, _, letter) = invited(&wizard).await;
+    let page = link(&letter);
+    assert_eq!(give(&wizard, &page, &code_in(&letter)).await.0, 200);
+    let round = async |organisation: &str| {
+        let (status, started) = wizard
+            .public("POST", &format!("{page}/start-authentication"))
+            .await;
+        assert_eq!(status, 200, "{started}");
+        let more = format!("as={TENANT_NAME}&decision=accept&organisation={organisation}");
+        wizard.answer_code(&started, &more).await;
+        let over = |now: &Value| now["sign_in"].is_null() && now["state"] == "token_acquired";
+        wizard.until(&page, over).await;
+    };
+    round("no").await;
+    let incomplete = |now: &Value| now["failure"]["code"] == "consent_incomplete";
+    let now = wizard.until(&page, incomplete).await;
+    assert_eq!(now["state"], "token_acquired");
+    let url = format!("http://{}{page}", wizard.lab.sbc.listening().admin);
+    let shown = wizard.lab.client.get(url).header("accept", "text/html");
+    let shown = shown.send().await.unwrap().text().await.unwrap();
+    assert!(shown.contains("was not ticked") && shown.contains("Sign in again"));
+
+    round("on").await;
+    let whole = |now: &Value| now["failure"].is_null();
+    let now = wizard.until(&page, whole).await;
+    assert_eq!(
+        now["state"], "token_acquired",
+        "the second round is missing"
+    );
+    let (status, next) = wizard.public("POST", &format!("{page}/continue")).await;
+    assert_eq!((status, &next["state"]), (200, &json!("token_acquired")));
+    let url = next["consent_url"].as_str().unwrap();
+    let (status, to) = wizard.lab.consent(url, &[("decision", "cancel")]).await;
+    assert_eq!((status, to), (303, format!("http://localhost{page}")));
+    let (_, now) = wizard.public("GET", &page).await;
+    assert_eq!(now["state"], "token_acquired", "{now}");
+    assert!(now["failure"].is_object(), "{now}");
+
+    wizard.consent(&page).await;
+    let (_, now) = wizard.public("GET", &page).await;
+    assert_eq!(now["state"], "authentication_complete");
+    wizard.lab.close().await;
+}
+
 /// In a browser the page has a field for the code; a wrong one is told on the page, the right one leads on.
 #[tokio::test]
 async fn the_page_takes_the_code_without_a_script() {

@@ -75,9 +75,15 @@ impl Wizard {
 
     /// Somebody types the code at Microsoft's page as administrator of this tenant, or declines.
     pub async fn type_code(&self, started: &Value, tenant: &str, decision: &str) {
+        let more = format!("as={tenant}&decision={decision}");
+        self.answer_code(started, &more).await;
+    }
+
+    /// The same with other fields.
+    pub async fn answer_code(&self, started: &Value, more: &str) {
         let code = started["user_code"].as_str().unwrap();
         let uri = started["verification_uri"].as_str().unwrap();
-        let form = format!("user_code={code}&as={tenant}&decision={decision}");
+        let form = format!("user_code={code}&{more}");
         let answer = self.lab.client.post(uri).body(form).send().await.unwrap();
         assert_eq!(answer.status(), 200);
     }
