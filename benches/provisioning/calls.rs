@@ -121,7 +121,7 @@ fn admit(directory: &Directory, index: u32, size: Size, from_teams: bool) {
 }
 
 async fn syncs(store: &Store, size: Size) -> Value {
-    let syncs = Syncs::new(store.clone(), None, Duration::from_secs(5));
+    let syncs = Syncs::new(store.clone(), None, Duration::from_secs(5), None);
     let mut free = fill::stock(size).end + 1;
     let mut of = async |index: u32, times: u32| {
         let customer = crate::customer(store, index).await;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tollgate::directory::{Config, Number};
 use tollgate::store::{NewNumber, Store, customers, numbers};
-use tollgate::sync::Syncs;
+use tollgate::sync::{Asker, Syncs};
 use uuid::Uuid;
 
 /// What is in the database.
@@ -156,7 +156,11 @@ pub async fn change(store: &Store, syncs: &Syncs, customer: Uuid, number: Number
     let added = numbers::insert(&mut change, customer, &new).await;
     added.expect("it is free");
     change.keep().await.expect("a sound change");
-    let task = syncs.begin(customer, Uuid::nil()).await.expect("its turn");
+    let nobody = Asker {
+        token: Uuid::nil(),
+        of_customer: false,
+    };
+    let task = syncs.begin(customer, nobody).await.expect("its turn");
     let over = syncs.wait(task.id, Duration::from_secs(600)).await;
     let state = over.expect("a sound database").expect("it is there").state;
     assert!(state.is_over(), "a Sync takes minutes");

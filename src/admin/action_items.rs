@@ -41,6 +41,7 @@ pub(super) async fn list(
         consent: customer.co_management.state,
         activation: customer.settings.activation_state,
         sync: customer.sync_state,
+        teams_push: customer.teams_push,
         users: users::counted(&mut connection, id).await?,
         cap: user_cap(customer.settings.user_limit, bought),
     };
@@ -57,7 +58,7 @@ fn place(item: ActionItem) -> &'static str {
     match item {
         ActionItem::GrantConsent => "/co-management",
         ActionItem::Activate => "",
-        ActionItem::Sync | ActionItem::RepeatSync => "/sync",
+        ActionItem::Sync | ActionItem::RepeatSync | ActionItem::AssignNumbers => "/sync",
         ActionItem::FreeNumbers => "/numbers",
         ActionItem::FreeLicenses => "/users",
     }

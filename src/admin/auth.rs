@@ -6,6 +6,7 @@ use super::request::RequestId;
 use crate::store::{
     AccessRole, AuditEvent, Change, CustomerRecord, StoreError, Token, customers, partners, users,
 };
+use crate::sync::Asker;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
@@ -404,6 +405,14 @@ impl Caller {
 
     pub(super) fn role(&self) -> AccessRole {
         self.token.role
+    }
+
+    /// As who asks for a Sync.
+    pub(super) fn asker(&self) -> Asker {
+        Asker {
+            token: self.token.id,
+            of_customer: self.role().is_of_customer(),
+        }
     }
 
     /// The partner that the caller is confined to.

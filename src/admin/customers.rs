@@ -235,7 +235,7 @@ async fn invite(
 }
 
 async fn start_sync(admin: &Admin, caller: &Caller, id: Uuid) -> Result<TaskRecord, ApiError> {
-    let task = admin.syncs.begin(id, caller.token.id).await;
+    let task = admin.syncs.begin(id, caller.asker()).await;
     task.map_err(super::sync::refused)
 }
 

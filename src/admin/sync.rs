@@ -85,7 +85,9 @@ pub(super) async fn show(
 /// Make calls obey what is stored of a customer
 ///
 /// Asks the carrier's system for seats and numbers, makes users of seats, gives each number its status, puts numbers in
-/// service and takes them out. Calls see all of it at once or nothing.
+/// service and takes them out. Calls see all of it at once or nothing. Then users get their numbers at Microsoft, if the
+/// customer is active there and somebody signed in for it: whenever the customer's own administrator asks; for carrier and
+/// partner with co-management, once that has been done before.
 #[utoipa::path(
     post, path = "/api/v1/customers/{id}/sync", tag = "sync", operation_id = "sync_customer",
     params(("id" = Uuid, Path), Manner),
@@ -100,10 +102,10 @@ pub(super) async fn begin(
 ) -> Result<Response, ApiError> {
     caller.customer(&mut *admin.store.read().await?, id).await?;
     if manner.dry_run {
-        let report = admin.syncs.dry_run(id, caller.token.id).await?;
+        let report = admin.syncs.dry_run(id, caller.asker()).await?;
         return Ok(Json(report).into_response());
     }
-    let task = match admin.syncs.begin(id, caller.token.id).await {
+    let task = match admin.syncs.begin(id, caller.asker()).await {
         Ok(task) => task,
         // Whoever waits wants the numbers to serve, not to be first.
         Err(SyncRefusal::Running) if manner.wait > 0 => {

@@ -10,6 +10,7 @@ mod registrations;
 mod renewal;
 mod shard;
 mod start;
+mod tenants;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -287,6 +288,7 @@ impl Sbc {
         store.recover_tasks().await?;
         let seats = config.seats();
         let backend = backend::open(&seats).map_err(StartError::Seats)?;
+        let tenants = tenants::open(&onboarding, runner.microsoft.as_ref());
         let devices = Devices {
             phones,
             ..Devices::default()
@@ -303,7 +305,7 @@ impl Sbc {
         let phone_files = served.as_ref().map(|served| served.address);
         let api = Admin {
             store: store.clone(),
-            syncs: Syncs::new(store.clone(), backend, seats.timeout),
+            syncs: Syncs::new(store.clone(), backend, seats.timeout, tenants),
             ledger: ledger.clone(),
             calls: live,
             health: health.clone(),

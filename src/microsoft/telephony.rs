@@ -59,16 +59,30 @@ pub enum OperationState {
     Skipped,
 }
 
+/// Numbers of one page of a list, and pages that are read.
+const PAGE: usize = 1000;
+const MOST_PAGES: usize = 100;
 const PHONES: [&str; 3] = ["admin", "teams", "telephoneNumberManagement"];
 
 impl Graph<'_> {
-    /// The numbers that users of the tenant have, of one page.
+    /// The numbers that users of the tenant have; of a tenant with more than a hundred thousand the first of them.
     ///
     /// # Errors
     /// Whatever goes wrong.
     pub async fn number_assignments(&self) -> Result<Vec<NumberAssignment>, MicrosoftError> {
         let path = [PHONES.as_slice(), &["numberAssignments"]].concat();
-        self.get(&path, &[]).await?.values()
+        let mut all = Vec::new();
+        for page in 0..MOST_PAGES {
+            let (top, skip) = (PAGE.to_string(), (page * PAGE).to_string());
+            let query = [("$top", top.as_str()), ("$skip", skip.as_str())];
+            let listed: Vec<NumberAssignment> = self.get(&path, &query).await?.values()?;
+            let is_last = listed.len() < PAGE;
+            all.extend(listed);
+            if is_last {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// Gives a user a number of ours; the id of the operation.

@@ -104,8 +104,11 @@ impl Onboarding {
         Ok(id)
     }
 
-    /// Access to a customer's tenant in the name of who signed in for it.
-    async fn access(&self, customer: Uuid) -> Result<(Uuid, Secret), OnboardingError> {
+    /// Access to a customer's tenant in the name of who signed in for it: the tenant, and a token for Graph.
+    ///
+    /// # Errors
+    /// [`OnboardingError`].
+    pub async fn access(&self, customer: Uuid) -> Result<(Uuid, Secret), OnboardingError> {
         let _turn = self.0.store.renewal(customer).await;
         let refresh = self.0.store.tenant_token(customer).await?;
         let refresh = refresh.ok_or(OnboardingError::NotSignedIn)?;

@@ -1,4 +1,4 @@
-use super::{Consent, SyncState, named};
+use super::{Consent, SyncState, TeamsPush, named};
 use crate::directory::ActivationState;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,6 +15,8 @@ pub enum ActionItem {
     Sync,
     /// The last Sync failed.
     RepeatSync,
+    /// Users have numbers here that only the customer's own administrator can give them at Microsoft.
+    AssignNumbers,
     /// Numbers wait for something to be done elsewhere.
     FreeNumbers,
     /// There are more users than may be.
@@ -23,6 +25,7 @@ pub enum ActionItem {
 
 named!(ActionItem {
     GrantConsent => "grant_consent", Activate => "activate", Sync => "sync", RepeatSync => "repeat_sync",
+    AssignNumbers => "assign_numbers",
     FreeNumbers => "free_numbers", FreeLicenses => "free_licenses",
 });
 
@@ -35,6 +38,8 @@ pub struct Situation {
     pub activation: ActivationState,
     /// Whether calls obey what is stored.
     pub sync: SyncState,
+    /// What the last Sync made of users' numbers at Microsoft.
+    pub teams_push: Option<TeamsPush>,
     /// Users that count.
     pub users: u32,
     /// How many may; none: as many as there are.
@@ -49,6 +54,10 @@ impl ActionItem {
             (now.activation == ActivationState::Inactive, Self::Activate),
             (now.sync == SyncState::Dirty, Self::Sync),
             (now.sync == SyncState::Failed, Self::RepeatSync),
+            (
+                now.teams_push == Some(TeamsPush::NeedsCustomerAdmin),
+                Self::AssignNumbers,
+            ),
             (now.sync == SyncState::Partial, Self::FreeNumbers),
             (
                 now.cap.is_some_and(|cap| now.users > cap),
@@ -66,6 +75,7 @@ impl ActionItem {
             Self::Activate => "Activate the account",
             Self::Sync => "Sync: changes wait",
             Self::RepeatSync => "Sync again: the last one failed",
+            Self::AssignNumbers => "Sync: only you can give your users their numbers in Teams",
             Self::FreeNumbers => "Free numbers that are assigned elsewhere, then Sync",
             Self::FreeLicenses => "Remove users, or have more licences",
         }
@@ -82,6 +92,7 @@ mod tests {
             consent: Consent::Granted,
             activation: ActivationState::Active,
             sync: SyncState::Clean,
+            teams_push: Some(TeamsPush::Done),
             users: 3,
             cap: Some(3),
         };
@@ -98,6 +109,11 @@ mod tests {
             ActionItem::of(open),
             [GrantConsent, Activate, RepeatSync, FreeLicenses]
         );
+        let theirs = Situation {
+            teams_push: Some(TeamsPush::NeedsCustomerAdmin),
+            ..done
+        };
+        assert_eq!(ActionItem::of(theirs), [AssignNumbers]);
         let none = Situation { cap: None, ..open };
         assert_eq!(ActionItem::of(none).len(), 3);
     }

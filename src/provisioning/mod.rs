@@ -21,6 +21,7 @@ pub mod phone_file;
 mod seat;
 mod service;
 mod sync;
+mod teams_push;
 mod user;
 
 pub use action_item::{ActionItem, Situation};
@@ -41,6 +42,7 @@ pub use service::{
     MOST_LICENSED_USERS, ServiceKind, ServiceState, ShortNameFault, check_short_name,
 };
 pub use sync::{Held, Holder, Knowledge, Verdict, judge, user_cap};
+pub use teams_push::{PushSituation, TeamsPush};
 pub use user::{
     CallerIdPolicy, ExtensionFault, UserOffering, UserState, check_extension, suggested_extension,
 };

@@ -15,7 +15,9 @@ use super::rows::{
 use super::{StoreError, partners, pbx_types};
 use crate::audio::Clip;
 use crate::directory::{ActivationState, AdminState, Customer};
-use crate::provisioning::{CoManagement, Consent, Offering, SeatType, SyncState, is_email};
+use crate::provisioning::{
+    CoManagement, Consent, Offering, SeatType, SyncState, TeamsPush, is_email,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -114,6 +116,8 @@ pub struct CustomerRecord {
     pub can_manage: bool,
     /// Whether calls obey what is stored.
     pub sync_state: SyncState,
+    /// What became of its users' numbers at Microsoft at the last Sync; none before that.
+    pub teams_push: Option<TeamsPush>,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -125,6 +129,9 @@ pub struct CustomerRecord {
     /// Grows with every change that a Sync has to carry out.
     #[serde(skip)]
     pub sync_version: i64,
+    /// Whether its users were given their numbers at Microsoft before.
+    #[serde(skip)]
+    pub teams_pushed: bool,
 }
 
 /// Whether carrier and partner may manage a customer's users, and who said so last.
@@ -274,10 +281,12 @@ fn record(row: &SqliteRow) -> Result<CustomerRecord, sqlx::Error> {
         can_manage: co_management.value().can_manage(),
         co_management,
         sync_state: named(row, "sync_state")?,
+        teams_push: optional_named(row, "teams_push")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         version: row.try_get("version")?,
         sync_version: row.try_get("sync_version")?,
+        teams_pushed: optional_time(row, "teams_pushed_at")?.is_some(),
     })
 }
 
@@ -453,6 +462,23 @@ pub async fn end_sync(
     sqlx::query(sql)
         .bind(seen)
         .bind(state.name())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Says what became of its users' numbers at Microsoft.
+pub async fn set_teams_push(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    push: TeamsPush,
+) -> Result<(), StoreError> {
+    const UPDATE: &str = "UPDATE customers SET teams_push = ?1,
+        teams_pushed_at = iif(?1 = 'done', ifnull(teams_pushed_at, ?2), teams_pushed_at) WHERE id = ?3";
+    sqlx::query(UPDATE)
+        .bind(push.name())
+        .bind(micros(now()))
         .bind(id.to_string())
         .execute(connection)
         .await?;

@@ -1,5 +1,7 @@
 //! Telephone numbers: customers' and those of nobody, which are the inventory.
 
+pub mod teams;
+
 use super::error::Faults;
 use super::rows::{
     id, micros, named, now, of, optional_id, optional_named, optional_time, parsed, time,

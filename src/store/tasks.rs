@@ -155,6 +155,20 @@ pub async fn start(connection: &mut SqliteConnection, id: Uuid) -> Result<bool, 
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }
 
+/// It is so far, in percent.
+pub async fn advance(
+    connection: &mut SqliteConnection,
+    id: Uuid,
+    progress: u8,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE tasks SET progress = ? WHERE id = ?")
+        .bind(progress)
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// It is over.
 pub async fn finish(
     connection: &mut SqliteConnection,

@@ -2,12 +2,15 @@
 //!
 //! It asks the carrier's system first, and then does everything in one transaction of the store: users, statuses of
 //! numbers, what leaves, the job's report, and the next directory. So either all of it holds or nothing, and calls see
-//! one generation more, or the same one when nothing changed for them. The call path never waits for it.
+//! one generation more, or the same one when nothing changed for them. The call path never waits for it. Then users get their
+//! numbers at Microsoft, where that is the asker's to do.
 
+mod push;
 mod report;
 mod run;
 
-pub use report::{Counts, Item, ItemKind, Outcome, Report, SyncProblem};
+pub use push::{PushError, Pushing, TeamsTenants};
+pub use report::{Counts, Item, ItemKind, Outcome, PushReport, Report, SyncProblem};
 
 use crate::backend::SeatBackend;
 use crate::store::{Store, StoreError, TaskKind, TaskRecord, customers, tasks};
@@ -19,6 +22,8 @@ use uuid::Uuid;
 
 /// Syncs at once.
 const AT_ONCE: usize = 4;
+/// Syncs whose users get their numbers at Microsoft at once.
+const PUSHES: usize = 8;
 /// Syncs that may wait for their turn.
 const WAITING: usize = 1000;
 
@@ -31,9 +36,20 @@ struct Inner {
     store: Store,
     backend: Option<Arc<dyn SeatBackend>>,
     timeout: Duration,
+    tenants: Option<Arc<dyn TeamsTenants>>,
     turns: Semaphore,
+    pushes: Semaphore,
     begun: AtomicUsize,
     over: Notify,
+}
+
+/// Who asks for a Sync.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    /// By which token.
+    pub token: Uuid,
+    /// Whether it is somebody of the customer, whose users are their own business.
+    pub of_customer: bool,
 }
 
 /// Why a Sync does not begin.
@@ -51,23 +67,31 @@ pub enum SyncRefusal {
 }
 
 impl Syncs {
-    /// Of this store, by what the carrier's system says within so much time.
-    pub fn new(store: Store, backend: Option<Arc<dyn SeatBackend>>, timeout: Duration) -> Self {
+    /// Of this store, by what the carrier's system says within so much time; without tenants nobody's number is anybody's
+    /// business at Microsoft.
+    pub fn new(
+        store: Store,
+        backend: Option<Arc<dyn SeatBackend>>,
+        timeout: Duration,
+        tenants: Option<Arc<dyn TeamsTenants>>,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
             backend,
             timeout,
+            tenants,
             turns: Semaphore::new(AT_ONCE),
+            pushes: Semaphore::new(PUSHES),
             begun: AtomicUsize::new(0),
             over: Notify::new(),
         }))
     }
 
-    /// Begins a Sync of a customer; `by`: whose token. It goes on whether or not somebody waits for it.
+    /// Begins a Sync of a customer. It goes on whether or not somebody waits for it.
     ///
     /// # Errors
     /// [`SyncRefusal`].
-    pub async fn begin(&self, customer: Uuid, by: Uuid) -> Result<TaskRecord, SyncRefusal> {
+    pub async fn begin(&self, customer: Uuid, by: Asker) -> Result<TaskRecord, SyncRefusal> {
         if self.0.begun.fetch_add(1, Ordering::Relaxed) >= WAITING {
             self.0.begun.fetch_sub(1, Ordering::Relaxed);
             return Err(SyncRefusal::Busy);
@@ -99,11 +123,8 @@ impl Syncs {
         Ok(task)
     }
 
-    async fn in_turn(&self, customer: Uuid, task: Uuid, by: Uuid) {
-        let Ok(_turn) = self.0.turns.acquire().await else {
-            return;
-        };
-        if let Err(error) = run::carry_out(self, customer, task, by).await {
+    async fn in_turn(&self, customer: Uuid, task: Uuid, by: Asker) {
+        if let Err(error) = self.carry_out(customer, task, by).await {
             tracing::error!(%customer, %error, "a Sync failed");
             if let Err(error) = run::give_up(self, customer, task, &error).await {
                 tracing::error!(%customer, %error, "the failure of a Sync could not be kept");
@@ -111,11 +132,24 @@ impl Syncs {
         }
     }
 
+    async fn carry_out(&self, customer: Uuid, task: Uuid, by: Asker) -> Result<(), StoreError> {
+        let unfinished = {
+            // Never closed.
+            let _turn = self.0.turns.acquire().await.ok();
+            run::carry_out(self, customer, task, by).await?
+        };
+        let Some(unfinished) = unfinished else {
+            return Ok(());
+        };
+        let _turn = self.0.pushes.acquire().await.ok();
+        push::carry_out(self, task, unfinished).await
+    }
+
     /// What a Sync would do now, without doing it.
     ///
     /// # Errors
     /// The database.
-    pub async fn dry_run(&self, customer: Uuid, by: Uuid) -> Result<Report, StoreError> {
+    pub async fn dry_run(&self, customer: Uuid, by: Asker) -> Result<Report, StoreError> {
         run::rehearse(self, customer, by).await
     }
 

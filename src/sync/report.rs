@@ -1,4 +1,4 @@
-use crate::provisioning::NumberStatus;
+use crate::provisioning::{NumberStatus, TeamsPush};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -19,6 +19,8 @@ pub struct Report {
     pub counts: Counts,
     /// Why it could not do all; none: nothing kept it.
     pub error: Option<SyncProblem>,
+    /// What became of users' numbers at Microsoft.
+    pub teams_push: PushReport,
     /// What became of each that changed, or that could not.
     pub items: Vec<Item>,
     /// Items that had no room in the list.
@@ -46,6 +48,23 @@ pub struct Counts {
     pub users_disabled: u32,
     /// Registrations at exchanges that follow what their users are now.
     pub registrations: u32,
+}
+
+/// What became of users' numbers at Microsoft.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PushReport {
+    /// All in one word.
+    pub outcome: TeamsPush,
+    /// Numbers that their users were given.
+    pub assigned: u32,
+    /// Numbers that were taken away.
+    pub unassigned: u32,
+    /// Numbers that were as they should be.
+    pub unchanged: u32,
+    /// Numbers that could not be given or taken away.
+    pub failed: u32,
+    /// Why nothing could be done.
+    pub error: Option<SyncProblem>,
 }
 
 /// Why a Sync could not do all.
@@ -80,6 +99,8 @@ pub enum ItemKind {
     Number,
     /// A seat of the carrier's system, which is a user here.
     Seat,
+    /// A number at Microsoft.
+    TeamsNumber,
 }
 
 /// What became of an item.
@@ -106,6 +127,14 @@ impl Report {
             generation: 0,
             counts: Counts::default(),
             error: None,
+            teams_push: PushReport {
+                outcome: TeamsPush::Nothing,
+                assigned: 0,
+                unassigned: 0,
+                unchanged: 0,
+                failed: 0,
+                error: None,
+            },
             items: Vec::new(),
             left_out: 0,
         }
@@ -148,6 +177,17 @@ impl Report {
         });
     }
 
+    /// Names a number that Microsoft did not give to its user, or not take away.
+    pub(super) fn refused_by_teams(&mut self, number: &str, code: &'static str, detail: &str) {
+        self.name(Item {
+            kind: ItemKind::TeamsNumber,
+            key: number.to_owned(),
+            outcome: Outcome::Failed,
+            code: Some(code),
+            detail: Some(detail.to_owned()),
+        });
+    }
+
     fn name(&mut self, item: Item) {
         if self.items.len() < MOST {
             self.items.push(item);
@@ -158,6 +198,7 @@ impl Report {
 
     /// Whether something waits to be done elsewhere.
     pub(super) fn is_partial(&self) -> bool {
-        self.counts.blocked > 0 || self.counts.errors > 0
+        let counts = &self.counts;
+        counts.blocked > 0 || counts.errors > 0 || self.teams_push.outcome == TeamsPush::Failed
     }
 }

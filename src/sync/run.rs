@@ -1,7 +1,8 @@
 //! The steps of one Sync.
 
-use super::Syncs;
+use super::push::Unfinished;
 use super::report::{Outcome, Report, SyncProblem};
+use super::{Asker, Syncs};
 use crate::directory::Number;
 use crate::provisioning::{
     Held, Knowledge, NumberStatus, Seat, SeatKind, Seats, SyncState, Verdict, judge, user_cap,
@@ -15,6 +16,9 @@ use std::collections::HashSet;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// How far a Sync is when calls obey it, in percent.
+const HALF: u8 = 50;
+
 /// What the carrier's system said, and what that means for numbers.
 struct Answer {
     known: Knowledge,
@@ -22,44 +26,62 @@ struct Answer {
     problem: Option<SyncProblem>,
 }
 
-/// Does it all, and keeps what came of it.
+/// Does all that calls obey, and keeps what came of it; what is left, if something is.
 pub(super) async fn carry_out(
     syncs: &Syncs,
     customer: Uuid,
     task: Uuid,
-    by: Uuid,
-) -> Result<(), StoreError> {
+    by: Asker,
+) -> Result<Option<Unfinished>, StoreError> {
     let mut rows = syncs.0.store.rows().await?;
     let begun = tasks::start(&mut rows, task).await?;
     if !begun {
         customers::set_sync_state(&mut rows, customer, SyncState::Dirty).await?;
-        return rows.keep().await;
+        rows.keep().await?;
+        return Ok(None);
     }
     rows.keep().await?;
     let Some((record, seen)) = look(syncs, customer).await? else {
-        return Ok(());
+        return Ok(None);
     };
     let answer = ask(syncs, &record, &seen).await;
 
     let mut change = syncs.0.store.change().await?;
-    let mut report = Report::new(by, false);
+    let mut report = Report::new(by.token, false);
     report.generation = syncs.0.store.directory().load().generation;
+    let gone = numbers::teams::leaving(&mut change, customer).await?;
     let serves_differently = apply(&mut change, &record, answer, &mut report).await?
         || devices::any_active(&mut change, customer).await?;
     if serves_differently {
         report.generation += 1;
     }
+    let left = Unfinished::of(syncs, &mut change, record, gone, by.of_customer, report).await?;
+    match &left {
+        Ok(_) => tasks::advance(&mut change, task, HALF).await?,
+        Err((record, report)) => close(&mut change, record, task, report).await?,
+    }
+    match serves_differently {
+        true => change.publish_for(&[customer]).await.map(drop)?,
+        false => change.keep().await?,
+    }
+    Ok(left.ok())
+}
+
+/// Keeps how a Sync of a customer, as that was when it began, has ended.
+pub(super) async fn close(
+    change: &mut Change,
+    customer: &CustomerRecord,
+    task: Uuid,
+    report: &Report,
+) -> Result<(), StoreError> {
     let state = match (&report.error, report.is_partial()) {
         (Some(_), _) => SyncState::Failed,
         (None, true) => SyncState::Partial,
         (None, false) => SyncState::Clean,
     };
-    customers::end_sync(&mut change, customer, state, record.sync_version).await?;
-    finish(&mut change, customer, task, state, &report).await?;
-    match serves_differently {
-        true => change.publish_for(&[customer]).await.map(drop),
-        false => change.keep().await,
-    }
+    customers::end_sync(change, customer.id, state, customer.sync_version).await?;
+    customers::set_teams_push(change, customer.id, report.teams_push.outcome).await?;
+    finish(change, customer.id, task, state, report).await
 }
 
 /// Notes that nothing was done.
@@ -91,13 +113,19 @@ pub(super) async fn give_up(
 pub(super) async fn rehearse(
     syncs: &Syncs,
     customer: Uuid,
-    by: Uuid,
+    by: Asker,
 ) -> Result<Report, StoreError> {
-    let mut report = Report::new(by, true);
+    let mut report = Report::new(by.token, true);
     if let Some((record, seen)) = look(syncs, customer).await? {
         let answer = ask(syncs, &record, &seen).await;
         let mut change = syncs.0.store.change().await?;
+        let gone = numbers::teams::leaving(&mut change, customer).await?;
         apply(&mut change, &record, answer, &mut report).await?;
+        let left = Unfinished::of(syncs, &mut change, record, gone, by.of_customer, report).await?;
+        report = match left {
+            Ok(left) => left.tried(),
+            Err((_, report)) => report,
+        };
     }
     report.generation = syncs.0.store.directory().load().generation;
     Ok(report)
@@ -305,7 +333,7 @@ async fn finish(
 ) -> Result<(), StoreError> {
     let result = json!({
         "started_by": report.started_by, "generation": report.generation, "sync_state": state, "counts": report.counts,
-        "error": report.error, "left_out": report.left_out,
+        "error": report.error, "teams_push": report.teams_push, "left_out": report.left_out,
     });
     let items: Vec<_> = report.items.iter().map(|item| json!(item)).collect();
     let over = match state {

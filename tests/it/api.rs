@@ -133,7 +133,7 @@ impl Api {
             call_messages: 50,
             call_bytes: 50_000,
         });
-        let syncs = Syncs::new(store.clone(), backend, Duration::from_secs(5));
+        let syncs = Syncs::new(store.clone(), backend, Duration::from_secs(5), None);
         let admin = Admin {
             store: store.clone(),
             syncs,

@@ -1,6 +1,6 @@
 use super::graph::{Bearer, bad};
-use super::{Shared, graph_error};
-use axum::extract::{Path, State};
+use super::{Shared, fields, graph_error};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,7 +37,14 @@ struct Assignment {
     number_type: String,
 }
 
-async fn numbers(State(here): State<Shared>, Bearer(token): Bearer) -> Response {
+async fn numbers(
+    State(here): State<Shared>,
+    Bearer(token): Bearer,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let asked = fields(&query.unwrap_or_default());
+    let asked = |name: &str| asked.get(name).and_then(|value| value.parse().ok());
+    let (top, skip) = (asked("$top").unwrap_or(100), asked("$skip").unwrap_or(0));
     let mut world = here.world();
     let numbers = world
         .tenant(&token.tenant.to_string())
@@ -47,7 +54,8 @@ async fn numbers(State(here): State<Shared>, Bearer(token): Bearer) -> Response 
         json!({ "telephoneNumber": number, "assignmentTargetId": user, "numberType": "directRouting",
             "activationState": "activated", "assignmentStatus": "userAssigned" })
     };
-    Json(json!({ "value": numbers.iter().map(number).collect::<Vec<_>>() })).into_response()
+    let page = numbers.iter().skip(skip).take(top).map(number);
+    Json(json!({ "value": page.collect::<Vec<_>>() })).into_response()
 }
 
 /// What happens at once here is an operation all the same: its id tells how it ended.

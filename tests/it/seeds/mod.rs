@@ -24,6 +24,7 @@ mod s3_upgrade;
 mod s4_activation;
 mod s4_desk_phones;
 mod s4_phone_files;
+mod teams_push;
 mod wizard;
 
 use serde_json::Value;
