@@ -9,6 +9,7 @@
 mod action_items;
 mod activate;
 mod activation;
+mod alarms;
 mod announcements;
 mod answer;
 mod audit;

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod activations;
+pub mod alarms;
 pub mod audit;
 pub mod cdrs;
 mod change;

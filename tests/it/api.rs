@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod alarms;
 mod docs;
 mod media;
 mod music;
@@ -22,7 +23,7 @@ use tollgate::admin::{
     LiveState, People, SignIns, openapi, router,
 };
 use tollgate::b2bua::{
-    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
+    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace, Troubles,
 };
 use tollgate::backend::SeatBackend;
 use tollgate::directory::{self, Customer, Ledger};
@@ -45,6 +46,8 @@ pub struct Api {
     health: Health,
     spool: Arc<Spool>,
     recorder: Recorder,
+    /// What the call engine says is wrong.
+    troubles: Arc<Mutex<Troubles>>,
     tokens: Mutex<HashMap<String, String>>,
     _folder: TempDir,
 }
@@ -73,6 +76,8 @@ impl Api {
         .await
         .unwrap();
         let (calls, mut questions) = Calls::new(16);
+        let troubles = Arc::new(Mutex::new(Troubles::default()));
+        let wrong = troubles.clone();
         // A call engine with three calls.
         tokio::spawn(async move {
             let mut live: Vec<LiveCall> = (1..=3).map(live_call).collect();
@@ -111,6 +116,9 @@ impl Api {
                     }
                     CallRequest::Registrations { answer, .. } => {
                         let _ = answer.send(Vec::new());
+                    }
+                    CallRequest::Troubles { answer, .. } => {
+                        let _ = answer.send(wrong.lock().unwrap().clone());
                     }
                     CallRequest::RestartRegistration { answer, .. } => {
                         let _ = answer.send(false);
@@ -170,6 +178,7 @@ impl Api {
             health,
             spool,
             recorder,
+            troubles,
             tokens: Mutex::default(),
             _folder: folder,
         }
@@ -511,7 +520,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 );
                 let shared = template.starts_with("/api/v1/trunks");
                 let region = template.starts_with("/api/v1/regions");
-                let shared = shared || template.ends_with("/diagnosis");
+                let shared =
+                    shared || template.ends_with("/diagnosis") || template == "/api/v1/alarms";
                 let whole = ["/api/v1/export", "/api/v1/import"].contains(&template.as_str());
                 let audit = template == "/api/v1/audit" || whole;
                 let announcements = template.starts_with("/api/v1/announcements");

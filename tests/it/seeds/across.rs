@@ -41,6 +41,24 @@ async fn events_are_told_to_whom_they_concern() {
     assert!(text.contains("id: 2\nevent: sync.finished\n"), "{text}");
 }
 
+/// How many numbers wait for a Sync, to serve or to go, is told beside the last one.
+#[tokio::test]
+async fn numbers_that_wait_for_a_sync_are_counted() {
+    let api = Api::start().await;
+    let (_, path) = api.customer("acme").await;
+    let dirty = async || api.get(&format!("{path}/sync")).await["dirty"].clone();
+    assert_eq!(dirty().await, 0);
+    let numbers = json!({ "numbers": ["+14255550100", "+14255550101"] });
+    api.post(&format!("{path}/numbers"), numbers).await;
+    assert_eq!(dirty().await, 2);
+    api.sync(&path).await;
+    assert_eq!(dirty().await, 0);
+    assert_eq!(api.remove_number(&path, "+14255550100").await, 202);
+    assert_eq!(dirty().await, 1);
+    api.sync(&path).await;
+    assert_eq!(dirty().await, 0);
+}
+
 /// The customer's list of things to do grows with what is asked of it, and shrinks with what it does.
 #[tokio::test]
 async fn action_items_vanish_when_they_are_done() {
