@@ -125,6 +125,11 @@ impl Store {
         Tokens::new(self)
     }
 
+    /// Waits until the file is closed.
+    pub async fn closed(&self) {
+        self.pool.close_event().await;
+    }
+
     /// Waits until nothing is being written and closes the file.
     pub async fn close(&self) {
         let _writer = self.writer.lock().await;

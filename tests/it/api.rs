@@ -4,6 +4,7 @@
 
 mod alarms;
 mod docs;
+pub mod events;
 mod media;
 mod music;
 mod portable;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use time::macros::datetime;
 use tollgate::admin::{
-    Activations, Admin, CallRequest, Calls, Devices, Ladders, Letters, LiveCall, LiveLeg,
-    LiveState, People, SignIns, openapi, router,
+    Activations, Admin, CallRequest, Calls, Devices, Ladders, Letters, Listeners, LiveCall,
+    LiveLeg, LiveState, People, SignIns, openapi, router,
 };
 use tollgate::b2bua::{
     CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace, Troubles,
@@ -59,15 +60,24 @@ impl Api {
 
     /// With this system of seats behind it.
     pub async fn with(backend: Option<Arc<dyn SeatBackend>>) -> Self {
-        Self::made(backend, Devices::default()).await
+        Self::made(backend, Devices::default(), Listeners::default()).await
     }
 
     /// With these who know desk telephones.
     pub async fn with_devices(devices: Devices) -> Self {
-        Self::made(None, devices).await
+        Self::made(None, devices, Listeners::default()).await
     }
 
-    async fn made(backend: Option<Arc<dyn SeatBackend>>, devices: Devices) -> Self {
+    /// With these who listen for events.
+    async fn with_listeners(listeners: Listeners) -> Self {
+        Self::made(None, Devices::default(), listeners).await
+    }
+
+    async fn made(
+        backend: Option<Arc<dyn SeatBackend>>,
+        devices: Devices,
+        listeners: Listeners,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(
             &folder.path().join("tollgate.db"),
@@ -161,6 +171,7 @@ impl Api {
             onboarding: Onboarding::new(store.clone(), None, Clock::default()),
             sign_ins: SignIns::default(),
             people: People::default(),
+            listeners,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
