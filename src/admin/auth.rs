@@ -234,6 +234,7 @@ const ROUTES: &[(&str, &str, Allowed)] = &[
     ("GET",    "/api/v1/calls/{id}/ladder",                 OPERATE),
     ("GET",    "/api/v1/cdrs",                              RECORDS),
     ("GET",    "/api/v1/audit",                             CARRIER),
+    ("GET",    "/api/v1/alarms",                            OPERATE),
 ];
 
 /// What a role may do beyond the routes.

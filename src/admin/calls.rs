@@ -10,7 +10,7 @@ use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use super::sight;
-use crate::b2bua::{CallWhy, Counting, Direction, Hints, RegistrationView};
+use crate::b2bua::{CallWhy, Counting, Direction, Hints, RegistrationView, Troubles};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -146,6 +146,13 @@ pub enum CallRequest {
         ids: Vec<Uuid>,
         /// Where the answer goes: nothing of those that nobody wants.
         answer: oneshot::Sender<Vec<RegistrationView>>,
+    },
+    /// What is wrong with those that calls go to and come from.
+    Troubles {
+        /// Of each kind at most so many.
+        most: usize,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Troubles>,
     },
     /// Ask an exchange now.
     RestartRegistration {

@@ -1,3 +1,7 @@
+mod stream;
+
+pub use stream::Listeners;
+
 use super::Admin;
 use super::auth::Caller;
 use super::body::Search;
@@ -34,11 +38,11 @@ pub(super) struct Events {
 
 /// What happened to customers, oldest first
 ///
-/// With `Accept: text/event-stream` as server-sent events: what there is, and whoever reads comes back a second later with
-/// `Last-Event-ID`, as browsers do by themselves.
+/// With `Accept: text/event-stream` as server-sent events: what there is, and then what comes, as it comes. Such a stream ends
+/// after a minute; whoever reads comes back with `Last-Event-ID`, as browsers do by themselves. 64 listen at once.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events", operation_id = "list_events", params(Since),
-    responses((status = 200, body = Events), (status = 400, body = Problem))
+    responses((status = 200, body = Events), (status = 400, body = Problem), (status = 503, body = Problem))
 )]
 pub(super) async fn list(
     State(admin): State<Admin>,
@@ -58,19 +62,15 @@ pub(super) async fn list(
         (None, Some(customer)) => EventScope::Customer(customer),
         (None, None) => EventScope::All,
     };
+    if text(header::ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream")) {
+        return stream::begin(&admin, scope, after.unwrap_or(0), limit).await;
+    }
     let listed = events::list(
         &mut *admin.store.read().await?,
         scope,
         Page { after, limit },
     )
     .await?;
-    if text(header::ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/event-stream")) {
-        return Ok((
-            [(header::CONTENT_TYPE, "text/event-stream")],
-            stream(&listed.items),
-        )
-            .into_response());
-    }
     let since = listed
         .items
         .last()
@@ -80,15 +80,4 @@ pub(super) async fn list(
         since,
     })
     .into_response())
-}
-
-/// The event stream of HTML §9.2, with an end.
-fn stream(events: &[EventRecord]) -> String {
-    let event = |event: &EventRecord| {
-        let data = serde_json::to_string(event).expect("an event has a JSON form");
-        format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.kind)
-    };
-    std::iter::once("retry: 1000\n\n".to_owned())
-        .chain(events.iter().map(event))
-        .collect()
 }

@@ -9,8 +9,8 @@ use super::page::{List, Paging};
 use crate::onboarding::OnboardingError;
 use crate::provisioning::{InvitationEvent, Letter, RESEND_PAUSE, is_email};
 use crate::store::{
-    Change, CustomerRecord, InvitationRecord, Invitee, Listed, ServiceRecord, StoreError, events,
-    invitations, invitations::codes, services,
+    Change, CustomerRecord, InvitationRecord, Invitee, Listed, ServiceRecord, StoreError,
+    activations, events, invitations, invitations::codes, services,
 };
 use axum::Json;
 use axum::extract::{Path, State};
@@ -349,6 +349,8 @@ pub(super) async fn validate(
     caller.customer(&mut *admin.store.read().await?, id).await?;
     let error = match admin.onboarding.validate(id).await {
         Ok(tenant) => {
+            let now = admin.onboarding.clock().now();
+            activations::token_counts(&admin.store, id, now).await?;
             return Ok(Json(Validated {
                 valid: true,
                 tenant_id: Some(tenant),

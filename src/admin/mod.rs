@@ -9,6 +9,7 @@
 mod action_items;
 mod activate;
 mod activation;
+mod alarms;
 mod announcements;
 mod answer;
 mod audit;
@@ -58,6 +59,7 @@ mod why;
 pub use activation::Activations;
 pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use devices::{Devices, PhoneRequest, Phones};
+pub use events::Listeners;
 pub use ladder::Ladders;
 pub use letters::Letters;
 pub use oidc::People;
@@ -122,6 +124,8 @@ pub struct Admin {
     pub sign_ins: SignIns,
     /// Where people sign in without a password of ours.
     pub people: People,
+    /// Those who listen for events.
+    pub listeners: Listeners,
 }
 
 /// The whole API. It needs a listener, nothing else.

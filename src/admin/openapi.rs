@@ -2,8 +2,8 @@ mod common;
 
 use super::error::Problem;
 use super::{
-    Admin, action_items, activate, activation, announcements, audit, calls, catalogues, cdrs,
-    co_management, consent, customers, devices, diagnosis, docs, events, gateways, health,
+    Admin, action_items, activate, activation, alarms, announcements, audit, calls, catalogues,
+    cdrs, co_management, consent, customers, devices, diagnosis, docs, events, gateways, health,
     invitations, invite, ladder, media, music, numbers, oidc, partners, pbxs, portable, regions,
     registrations, services, session, sync, tables, trunks, upgrades, users, why,
 };
@@ -220,6 +220,7 @@ pub(super) fn documented() -> OpenApiRouter<Admin> {
         .routes(routes!(ladder::show))
         .routes(routes!(cdrs::list))
         .routes(routes!(audit::list))
+        .routes(routes!(alarms::list))
         .routes(routes!(diagnosis::show))
 }
 

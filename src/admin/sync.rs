@@ -9,7 +9,7 @@ use super::body::Search;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use crate::provisioning::SyncState;
-use crate::store::{AccessRole, Listed, TaskKind, TaskRecord, tasks};
+use crate::store::{AccessRole, Listed, TaskKind, TaskRecord, numbers, tasks};
 use crate::sync::{Report, SyncRefusal};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -50,6 +50,8 @@ pub(super) struct Patience {
 pub(super) struct SyncView {
     /// Whether something waits.
     sync_state: SyncState,
+    /// Numbers that wait for the next one: those with the status `needs_sync` or `pending_remove`.
+    dirty: u32,
     /// The newest Sync, under way or over; none if there was none.
     last: Option<TaskRecord>,
 }
@@ -78,6 +80,7 @@ pub(super) async fn show(
     let listed = tasks::list(&mut connection, TaskKind::Sync, id, page.page()?).await?;
     Ok(Json(SyncView {
         sync_state: customer.sync_state,
+        dirty: numbers::waiting(&mut connection, id).await?,
         last: listed.items.into_iter().next(),
     }))
 }

@@ -44,6 +44,9 @@ pub(super) fn answer(calls: &mut Calls, request: CallRequest) {
         CallRequest::Registrations { ids, answer } => {
             let _ = answer.send(calls.registrations(&ids));
         }
+        CallRequest::Troubles { most, answer } => {
+            let _ = answer.send(calls.troubles(most));
+        }
         CallRequest::RestartRegistration { id, answer } => {
             let _ = answer.send(calls.restart_registration(id, Instant::now()));
         }

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Activations, Admin, Devices, Ladders, Letters, SignIns};
+use crate::admin::{self, Activations, Admin, Devices, Ladders, Letters, Listeners, SignIns};
 use crate::b2bua::Calls;
 use crate::backend;
 use crate::base::Random;
@@ -329,6 +329,7 @@ impl Sbc {
             onboarding: onboarding.clone(),
             sign_ins: SignIns::default(),
             people: start::people(config)?,
+            listeners: Listeners::default(),
         };
         let mut tasks = vec![
             tokio::spawn(settle_records(spool.clone(), store.clone(), health.clone())),

@@ -43,6 +43,7 @@ mod session_timer;
 mod setup;
 mod teardown;
 mod transfer;
+mod troubles;
 mod view;
 mod watch;
 mod why;
@@ -67,6 +68,7 @@ pub use self::registrations::{
     RegistrationConfig, RegistrationCounts, RegistrationState, RegistrationView,
 };
 pub use self::resync::{Resynced, WakeUp};
+pub use self::troubles::{DownPeer, FailingRegistrations, Part, PeerOf, Troubles};
 pub use self::view::{CallState, CallView, CallWhy, LegState, LegView};
 pub use self::watch::{Down, Health};
 pub use self::why::{

@@ -11,6 +11,7 @@
 
 mod answer;
 mod client;
+mod failing;
 mod keep_alive;
 mod pace;
 mod standing;
@@ -27,6 +28,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use self::client::{Client, Next, Stage, Style};
+use self::failing::Failing;
 use self::keep_alive::{KeepAlives, PING};
 use self::pace::Bucket;
 pub(super) use self::standing::Standing;
@@ -160,6 +162,7 @@ pub(super) struct Registrations {
     keep_alives: KeepAlives,
     counts: RegistrationCounts,
     census: BTreeMap<Counted, u32>,
+    failing: Failing,
     serial: u64,
     stops: bool,
 }
@@ -181,6 +184,7 @@ impl Registrations {
             keep_alives: KeepAlives::default(),
             counts: RegistrationCounts::default(),
             census: BTreeMap::new(),
+            failing: Failing::default(),
             serial: 0,
             stops: false,
         }
@@ -411,6 +415,11 @@ impl Registrations {
         (states, codes)
     }
 
+    /// Whose fail.
+    pub fn failing(&self) -> &Failing {
+        &self.failing
+    }
+
     /// What they have done.
     pub fn counts(&self) -> &RegistrationCounts {
         &self.counts
@@ -498,6 +507,11 @@ impl Registrations {
             if let Some(of) = counted {
                 *self.census.entry(of).or_default() += 1;
             }
+            match (fails(before), fails(counted)) {
+                (false, true) => self.failing.enter(&client.line),
+                (true, false) => self.failing.leave(&client.line),
+                _ => {}
+            }
         }
         if let (Some((was, _)), Some((is, _))) = (before, counted)
             && was != is
@@ -531,6 +545,14 @@ impl Registrations {
             self.begin(core, next);
         }
     }
+}
+
+fn fails(counted: Option<Counted>) -> bool {
+    let state = counted.map(|(state, _)| state);
+    matches!(
+        state,
+        Some(RegistrationState::Failed | RegistrationState::Expired)
+    )
 }
 
 fn leave_census(census: &mut BTreeMap<Counted, u32>, of: Counted) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use imbl::ordmap::DiffItem;
 use uuid::Uuid;
 
+use super::troubles::PeerOf;
 use super::{Calls, Report};
 use crate::directory::{Directory, Trunk};
 use crate::sip::{Builder, ClientKey, Failure, Hop, Message, Name, NextHop, Realm, Transport};
@@ -113,6 +114,8 @@ pub(super) struct Watch {
     by_hop: HashMap<Hop, BTreeSet<Watched>>,
     /// Those that failed or were shunned, until they answer again.
     bad: HashMap<Hop, BTreeSet<Watched>>,
+    /// Those that are down, and since when.
+    down: BTreeMap<Watched, Instant>,
     /// Whom an OPTIONS asks, and where; a peer that has moved since is another.
     by_client: HashMap<ClientKey, (Watched, Hop)>,
 }
@@ -178,6 +181,7 @@ impl Watch {
                 peer.health = health;
                 changed.push(peer.report());
             }
+            self.down.entry(id.clone()).or_insert(now);
         }
         self.bad.insert(hop.clone(), there.clone());
         changed
@@ -193,6 +197,21 @@ impl Watch {
         self.peers
             .values()
             .map(|peer| (peer.hop.realm, peer.ping.name.as_str(), &peer.health))
+    }
+
+    /// Those that are down: whose they are, their metric name, why, and since when. Trunks come first.
+    pub fn down(&self) -> impl Iterator<Item = (PeerOf, &str, &Down, Instant)> {
+        self.down.iter().filter_map(|(id, since)| {
+            let peer = self.peers.get(id)?;
+            let Health::Down(why) = &peer.health else {
+                return None;
+            };
+            let of = match id {
+                Watched::Trunk(id) => PeerOf::Trunk(*id),
+                Watched::Proxy(own, _) => PeerOf::Region(own.clone()),
+            };
+            Some((of, peer.ping.name.as_str(), why, *since))
+        })
     }
 
     fn put_trunk(&mut self, trunk: &Trunk, now: Instant) {
@@ -236,6 +255,7 @@ impl Watch {
             return;
         };
         self.due.remove(&(peer.due, id.clone()));
+        self.down.remove(id);
         for places in [&mut self.by_hop, &mut self.bad] {
             forget(places, &peer.hop, id);
         }
@@ -274,6 +294,11 @@ impl Watch {
         }
         let is_new = peer.health != health;
         peer.health = health;
+        if matches!(peer.health, Health::Down(_)) {
+            self.down.entry(id.clone()).or_insert(now);
+        } else {
+            self.down.remove(id);
+        }
         if peer.is_bad(now) {
             let bad = self.bad.entry(peer.hop.clone()).or_default();
             bad.insert(id.clone());

@@ -32,7 +32,8 @@ pub fn judge(facts: &CertificateFacts, names: &[String], now: SystemTime) -> Vec
     ]
 }
 
-fn expiry(facts: &CertificateFacts, now: SystemTime) -> Check {
+/// How long a certificate still lasts.
+pub fn expiry(facts: &CertificateFacts, now: SystemTime) -> Check {
     let days = |d: Duration| d.as_secs() / 86_400;
     if now < facts.not_before {
         let evidence = "it is not valid yet";

@@ -236,6 +236,16 @@ impl Doctor {
         }
     }
 
+    /// How long the certificates in use still last; nothing where none is.
+    pub fn expiry(&self, now: SystemTime) -> Vec<(CertificateFacts, Check)> {
+        let in_use = self.tls.as_ref().map(|tls| tls.certificates());
+        let judged = in_use.unwrap_or_default().into_iter().map(|facts| {
+            let check = certificate::expiry(&facts, now);
+            (facts, check)
+        });
+        judged.collect()
+    }
+
     fn certificates(&self, names: &[String]) -> Vec<Check> {
         let mut checks: Vec<_> = self
             .config

@@ -100,6 +100,9 @@ impl Onboarding {
             let why = error.failure();
             self.step(&mut rows, last.id, InvitationEvent::TokenLost, Some(&why))
                 .await?;
+            let detail = json!({ "code": error.code() });
+            let lost = "tenant.token_invalid";
+            events::insert(&mut rows, now, lost, upgrade.customer, &detail).await?;
         }
         tasks::finish(
             &mut rows,

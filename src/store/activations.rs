@@ -400,6 +400,21 @@ pub async fn renew_token(
     change.keep().await
 }
 
+/// Notes that what renews our access was tried, and counts.
+pub async fn token_counts(
+    store: &Store,
+    customer: Uuid,
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let mut change = store.rows().await?;
+    sqlx::query("UPDATE tenant_tokens SET validated_at = ? WHERE customer_id = ?")
+        .bind(micros(at))
+        .bind(customer.to_string())
+        .execute(&mut *change)
+        .await?;
+    change.keep().await
+}
+
 impl Store {
     /// Waits for the turn to renew our access to a customer's tenant, which lasts until the guard is dropped: what renews it
     /// may be good once only, so it is read, used and replaced by one at a time.

@@ -67,6 +67,12 @@ pub async fn insert(
     Ok(())
 }
 
+/// The newest of all; 0 if there is none.
+pub async fn newest(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let query = sqlx::query_scalar("SELECT ifnull(max(seq), 0) FROM events");
+    Ok(query.fetch_one(connection).await?)
+}
+
 /// Those after the one that a page begins after, oldest first.
 pub async fn list(
     connection: &mut SqliteConnection,

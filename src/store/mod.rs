@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod activations;
+pub mod alarms;
 pub mod audit;
 pub mod cdrs;
 mod change;
@@ -122,6 +123,11 @@ impl Store {
     /// The bearer tokens of the API.
     pub fn tokens(&self) -> Tokens<'_> {
         Tokens::new(self)
+    }
+
+    /// Waits until the file is closed.
+    pub async fn closed(&self) {
+        self.pool.close_event().await;
     }
 
     /// Waits until nothing is being written and closes the file.

@@ -522,6 +522,17 @@ fn narrow(query: &mut sqlx::QueryBuilder<sqlx::Sqlite>, filter: &NumberFilter) {
     }
 }
 
+/// How many of a customer's numbers wait for a Sync, to serve or to go.
+pub async fn waiting(connection: &mut SqliteConnection, customer: Uuid) -> Result<u32, StoreError> {
+    // By the customer, who has few, and not by the status, which many have.
+    const COUNT: &str = "SELECT count(*) FROM numbers WHERE customer_id = ? AND +status IN ('needs_sync', 'pending_remove')";
+    let count: i64 = sqlx::query_scalar(COUNT)
+        .bind(customer.to_string())
+        .fetch_one(connection)
+        .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// What a Sync has to know of a customer's numbers.
 pub async fn held(
     connection: &mut SqliteConnection,

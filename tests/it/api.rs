@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // not all of a test is inside #[test]
 
+mod alarms;
 mod docs;
+pub mod events;
 mod media;
 mod music;
 mod portable;
@@ -18,11 +20,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 use time::macros::datetime;
 use tollgate::admin::{
-    Activations, Admin, CallRequest, Calls, Devices, Ladders, Letters, LiveCall, LiveLeg,
-    LiveState, People, SignIns, openapi, router,
+    Activations, Admin, CallRequest, Calls, Devices, Ladders, Letters, Listeners, LiveCall,
+    LiveLeg, LiveState, People, SignIns, openapi, router,
 };
 use tollgate::b2bua::{
-    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace,
+    CallWhy, Cdr, Counting, Direction, Fact, Found, LiveMedia, MediaCounts, Step, Trace, Troubles,
 };
 use tollgate::backend::SeatBackend;
 use tollgate::directory::{self, Customer, Ledger};
@@ -45,6 +47,8 @@ pub struct Api {
     health: Health,
     spool: Arc<Spool>,
     recorder: Recorder,
+    /// What the call engine says is wrong.
+    troubles: Arc<Mutex<Troubles>>,
     tokens: Mutex<HashMap<String, String>>,
     _folder: TempDir,
 }
@@ -56,15 +60,24 @@ impl Api {
 
     /// With this system of seats behind it.
     pub async fn with(backend: Option<Arc<dyn SeatBackend>>) -> Self {
-        Self::made(backend, Devices::default()).await
+        Self::made(backend, Devices::default(), Listeners::default()).await
     }
 
     /// With these who know desk telephones.
     pub async fn with_devices(devices: Devices) -> Self {
-        Self::made(None, devices).await
+        Self::made(None, devices, Listeners::default()).await
     }
 
-    async fn made(backend: Option<Arc<dyn SeatBackend>>, devices: Devices) -> Self {
+    /// With these who listen for events.
+    async fn with_listeners(listeners: Listeners) -> Self {
+        Self::made(None, Devices::default(), listeners).await
+    }
+
+    async fn made(
+        backend: Option<Arc<dyn SeatBackend>>,
+        devices: Devices,
+        listeners: Listeners,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(
             &folder.path().join("tollgate.db"),
@@ -73,6 +86,8 @@ impl Api {
         .await
         .unwrap();
         let (calls, mut questions) = Calls::new(16);
+        let troubles = Arc::new(Mutex::new(Troubles::default()));
+        let wrong = troubles.clone();
         // A call engine with three calls.
         tokio::spawn(async move {
             let mut live: Vec<LiveCall> = (1..=3).map(live_call).collect();
@@ -111,6 +126,9 @@ impl Api {
                     }
                     CallRequest::Registrations { answer, .. } => {
                         let _ = answer.send(Vec::new());
+                    }
+                    CallRequest::Troubles { answer, .. } => {
+                        let _ = answer.send(wrong.lock().unwrap().clone());
                     }
                     CallRequest::RestartRegistration { answer, .. } => {
                         let _ = answer.send(false);
@@ -153,6 +171,7 @@ impl Api {
             onboarding: Onboarding::new(store.clone(), None, Clock::default()),
             sign_ins: SignIns::default(),
             people: People::default(),
+            listeners,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -170,6 +189,7 @@ impl Api {
             health,
             spool,
             recorder,
+            troubles,
             tokens: Mutex::default(),
             _folder: folder,
         }
@@ -511,7 +531,8 @@ async fn every_route_obeys_the_table_of_roles() {
                 );
                 let shared = template.starts_with("/api/v1/trunks");
                 let region = template.starts_with("/api/v1/regions");
-                let shared = shared || template.ends_with("/diagnosis");
+                let shared =
+                    shared || template.ends_with("/diagnosis") || template == "/api/v1/alarms";
                 let whole = ["/api/v1/export", "/api/v1/import"].contains(&template.as_str());
                 let audit = template == "/api/v1/audit" || whole;
                 let announcements = template.starts_with("/api/v1/announcements");

@@ -1,5 +1,6 @@
 //! What holds for all seeds: events, things to do.
 
+use crate::api::events::Heard;
 use crate::api::{Api, new_customer};
 use serde_json::json;
 use std::sync::Arc;
@@ -35,10 +36,27 @@ async fn events_are_told_to_whom_they_concern() {
     assert_eq!(seen(&stranger, 0).await, "");
     let stream = api.request("GET", "/api/v1/events").bearer_auth(&partner);
     let stream = stream.header("Accept", "text/event-stream");
-    let stream = stream.header("Last-Event-ID", "1").send().await.unwrap();
-    assert_eq!(stream.headers()["content-type"], "text/event-stream");
-    let text = stream.text().await.unwrap();
-    assert!(text.contains("id: 2\nevent: sync.finished\n"), "{text}");
+    let mut heard = Heard::of(stream.header("Last-Event-ID", "1")).await;
+    heard.until("id: 2\nevent: sync.finished\n").await;
+    assert!(!heard.text.contains("id: 1\n"), "{}", heard.text);
+}
+
+/// How many numbers wait for a Sync, to serve or to go, is told beside the last one.
+#[tokio::test]
+async fn numbers_that_wait_for_a_sync_are_counted() {
+    let api = Api::start().await;
+    let (_, path) = api.customer("acme").await;
+    let dirty = async || api.get(&format!("{path}/sync")).await["dirty"].clone();
+    assert_eq!(dirty().await, 0);
+    let numbers = json!({ "numbers": ["+14255550100", "+14255550101"] });
+    api.post(&format!("{path}/numbers"), numbers).await;
+    assert_eq!(dirty().await, 2);
+    api.sync(&path).await;
+    assert_eq!(dirty().await, 0);
+    assert_eq!(api.remove_number(&path, "+14255550100").await, 202);
+    assert_eq!(dirty().await, 1);
+    api.sync(&path).await;
+    assert_eq!(dirty().await, 0);
 }
 
 /// The customer's list of things to do grows with what is asked of it, and shrinks with what it does.

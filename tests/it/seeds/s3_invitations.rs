@@ -107,6 +107,8 @@ async fn a_09_a_letter_is_tried_again() {
             now["email_error"].as_str().unwrap().contains("451"),
             "{now}"
         );
+        let alarms = wizard.alarms().await;
+        assert!(alarms.contains(&"mail_refused".to_owned()), "{alarms:?}");
         wizard.lab.sbc.clock().advance(time::Duration::seconds(30));
         tokio::time::sleep(Duration::from_millis(50)).await;
         let now = invitation(&wizard, &entered, |_| true).await;
@@ -124,6 +126,8 @@ async fn a_09_a_letter_is_tried_again() {
         (&sent["email_attempts"], &sent["email_error"]),
         (&json!(4), &Value::Null)
     );
+    let alarms = wizard.alarms().await;
+    assert!(!alarms.contains(&"mail_refused".to_owned()), "{alarms:?}");
     let (_, events) = wizard
         .lab
         .send_as(
@@ -411,6 +415,9 @@ async fn a_26_the_token_is_validated() {
         validate().await,
         (200, json!({ "valid": false, "code": "token_invalid" }))
     );
+    let lost = "token_invalid".to_owned();
+    let alarms = wizard.alarms().await;
+    assert!(alarms.contains(&lost), "{alarms:?}");
     let (status, task) = wizard.send("POST", &upgrade, Value::Null).await;
     assert_eq!(status, 202, "{task}");
     let task = wizard.task(&task).await;
@@ -429,6 +436,8 @@ async fn a_26_the_token_is_validated() {
     wizard.until(&way, is_complete).await;
     let (_, shown) = wizard.send("GET", &upgrade, Value::Null).await;
     assert_eq!(shown["step"], "ready_to_upgrade");
+    let alarms = wizard.alarms().await;
+    assert!(!alarms.contains(&lost), "{alarms:?}");
     wizard.lab.close().await;
 }
 

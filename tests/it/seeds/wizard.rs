@@ -40,6 +40,18 @@ impl Wizard {
         self.lab.send_as(&self.carrier, method, &path, body).await
     }
 
+    /// The codes of what is wrong now, as the carrier sees it.
+    pub async fn alarms(&self) -> Vec<String> {
+        let path = "/api/v1/alarms";
+        let asked = self.lab.send_as(&self.carrier, "GET", path, Value::Null);
+        let (status, told) = asked.await;
+        assert_eq!(status, 200, "{told}");
+        let items = told["items"].as_array().unwrap().iter();
+        items
+            .map(|alarm| alarm["code"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// A new service with Essentials: the path of its upgrade.
     pub async fn service(&self, short_name: &str) -> String {
         let service = json!({ "full_name": "Contoso Ltd", "short_name": short_name, "kind": "operator_connect",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::b2bua::{Down, Health};
+use tollgate::b2bua::{Down, Health, PeerOf, Troubles};
 use tollgate::directory::{Directory, Rows, Trunk};
 use tollgate::sip::{Builder, Method, Name};
 
@@ -219,6 +219,16 @@ fn options_keep_the_trunk_alive_until_it_is_drained() {
         .filter(|(_, _, health)| **health == Health::Up)
         .count();
     assert_eq!(up, 2);
+    let troubles = w.calls.troubles(9);
+    assert!(troubles.trunks.items.is_empty(), "{troubles:?}");
+    let [down] = &troubles.proxies.items[..] else {
+        panic!("one proxy is down: {troubles:?}");
+    };
+    assert!(down.why.contains("503"), "{down:?}");
+    assert!(matches!(down.of, PeerOf::Region(_)), "{down:?}");
+    w.agents[TEAMS3].options = 200;
+    w.pass(Duration::from_secs(60));
+    assert_eq!(w.calls.troubles(9), Troubles::default());
     let [] = w.finish();
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::b2bua::{Cdr, RegistrationState, RegistrationView, Report};
+use tollgate::b2bua::{Cdr, FailingRegistrations, RegistrationState, RegistrationView, Report};
 use tollgate::directory::{AdminState, Directory, Pbx, Registration, Rows, Secret};
 use tollgate::sip::{Builder, Method, Name, Uri};
 use uuid::Uuid;
@@ -383,6 +383,11 @@ fn an_exchange_that_comes_back_sees_no_storm() {
     let (states, codes) = w.calls.registration_census();
     assert_eq!(states[&RegistrationState::Failed], 500);
     assert_eq!(codes, BTreeMap::from([(503, 500)]));
+    let failing = FailingRegistrations {
+        customer: ACME,
+        count: 500,
+    };
+    assert_eq!(w.calls.troubles(9).registrations.items, [failing]);
     assert!(fullest_second(&w) <= 22, "{}", fullest_second(&w));
     let counts = w.calls.registration_counts();
     assert!(counts.sent - counts.answers[&503] < 5, "{counts:?}");
@@ -393,6 +398,7 @@ fn an_exchange_that_comes_back_sees_no_storm() {
         (states[&RegistrationState::Registered], codes.len()),
         (500, 0)
     );
+    assert!(w.calls.troubles(9).registrations.items.is_empty());
     let [] = w.finish();
 }
 

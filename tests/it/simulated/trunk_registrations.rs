@@ -151,6 +151,7 @@ fn a_trunk_that_is_not_registered_is_not_called() {
     w.agents[PBX].registrar.always = Some(Say(403, Vec::new()));
     w.pass(SECOND);
     assert_eq!(state(&w), RegistrationState::Failed);
+    assert_eq!(w.calls.troubles(9).unregistered.items.len(), 1);
     let a = w.dial(TEAMS);
     let b = w.incoming(BACKUP);
     w.answer(b);
