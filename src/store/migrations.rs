@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 20] = [
+const ALL: [(&str, &str, &str); 21] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -39,6 +39,7 @@ const ALL: [(&str, &str, &str); 20] = [
     migration!("0018", "openid"),
     migration!("0019", "lists"),
     migration!("0020", "alarms"),
+    migration!("0021", "teams_push"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
