@@ -185,7 +185,7 @@ impl Lab {
         if !body.is_null() {
             request = request.json(&body);
         }
-        if method == "PATCH" {
+        if matches!(method, "PATCH" | "DELETE") {
             request = request.header("if-match", "*");
         }
         let answer = request.send().await.unwrap();
