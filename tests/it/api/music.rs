@@ -1,7 +1,13 @@
 //! Music and announcements that a carrier or a partner brings.
 
-use super::*;
+use super::Api;
+use reqwest::Response;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use tollgate::audio::{Announcement, Clip, wav};
+use tollgate::store::AccessRole;
+use uuid::Uuid;
 
 /// Two seconds of a tone.
 fn tone() -> Vec<i16> {
