@@ -112,8 +112,11 @@ impl Tour {
         if now["state"] != "authentication_complete" {
             let next = format!("{link}/continue");
             let next = anybody.follow(Method::POST, &next).await?.body;
-            self.consents(text(&next, "consent_url")?, "decision=accept")
-                .await?;
+            // What the organisation consented to may be found only now.
+            if next["state"] != "authentication_complete" {
+                self.consents(text(&next, "consent_url")?, "decision=accept")
+                    .await?;
+            }
         }
         Ok(code)
     }
