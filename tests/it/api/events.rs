@@ -36,7 +36,7 @@ impl Heard {
     }
 
     /// Listens until the stream ends.
-    async fn to_its_end(&mut self) {
+    async fn hears_all(&mut self) {
         while self.listen().await {}
     }
 
@@ -132,7 +132,7 @@ async fn no_more_than_64_listen() {
 async fn a_stream_ends_by_itself() {
     let api = Api::with_listeners(Listeners::lasting(Duration::from_millis(100))).await;
     let mut heard = Heard::of(api.listening().await).await;
-    heard.to_its_end().await;
+    heard.hears_all().await;
     assert_eq!(heard.text, "retry: 1000\n\n");
 }
 
@@ -145,5 +145,5 @@ async fn a_stream_ends_with_the_program() {
     timeout(PATIENCE, api.store.close())
         .await
         .expect("nobody is waited for");
-    heard.to_its_end().await;
+    heard.hears_all().await;
 }
