@@ -5,6 +5,7 @@
 //! one generation more, or the same one when nothing changed for them. The call path never waits for it. Then users get their
 //! numbers at Microsoft, where that is the asker's to do.
 
+mod ending;
 mod push;
 mod report;
 mod run;

@@ -3,8 +3,8 @@
 //! Calls obey the new directory before it begins, and go on obeying it whatever comes of this step.
 
 use super::Syncs;
+use super::ending::close;
 use super::report::{Report, SyncProblem};
-use super::run;
 use crate::microsoft::{NumberChange, NumberOutcome, WantedNumber, WantedNumbers};
 use crate::provisioning::{PushSituation, TeamsPush};
 use crate::store::numbers::teams;
@@ -129,7 +129,7 @@ pub(super) async fn carry_out(
             report.teams_push.error = Some(SyncProblem { code, detail });
         }
     }
-    run::close(&mut rows, &customer, task, &report).await?;
+    close(&mut rows, &customer, task, &report).await?;
     rows.keep().await
 }
 
