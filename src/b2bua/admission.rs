@@ -303,7 +303,7 @@ impl Calls {
             customer: call.customer.id,
             direction,
         });
-        self.calls.insert(call_key, call);
+        self.calls.insert(call_key, Box::new(call));
         Ok(Some(call_key))
     }
 }
@@ -382,7 +382,7 @@ fn goes_round(message: &Message, called: &str) -> bool {
 /// number. A PBX that forwards a call to another number is a spiral, not a loop, and Max-Forwards bounds it.
 fn loops(
     core: &Core,
-    calls: &std::collections::HashMap<CallKey, Call>,
+    calls: &std::collections::HashMap<CallKey, Box<Call>>,
     message: &Message,
     called: &str,
 ) -> bool {

@@ -77,7 +77,7 @@ pub(super) enum Stage {
 pub(super) struct Given {
     pub side: Side,
     /// What went through it before it came here, if it came from yet another call.
-    pub before: Option<LegReport>,
+    pub before: Option<Box<LegReport>>,
 }
 
 #[derive(Debug)]
@@ -155,6 +155,13 @@ impl Call {
         self.legs.len() < MAX_LEGS
     }
 
+    /// One more leg, for which there is room ([`Call::make_room`]).
+    pub fn add_leg(&mut self, leg: Leg) {
+        // One place at a time: there are rarely more than two, and a leg takes kilobytes.
+        self.legs.reserve_exact(1);
+        self.legs.push(leg);
+    }
+
     /// When this call wants to hear of the time.
     pub fn deadline(&self) -> Option<Instant> {
         let own = match &self.stage {
@@ -224,13 +231,13 @@ impl Call {
     /// It is known what went through the leg that another call took over.
     pub fn on_counted(&mut self, core: &mut Core, report: &LegReport) {
         if let Some(given) = self.given.take() {
-            self.record.count(given.side, report, given.before.as_ref());
+            self.record.count(given.side, report, given.before.as_deref());
         }
         self.write_record_if_complete(core);
     }
 
     /// A media report came in.
-    pub fn on_media_closed(&mut self, core: &mut Core, id: LegId, report: LegReport) {
+    pub fn on_media_closed(&mut self, core: &mut Core, id: LegId, report: Box<LegReport>) {
         if let Some(leg) = self.leg_mut(id) {
             leg.media_open = false;
             leg.report = Some(report);

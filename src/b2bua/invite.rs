@@ -65,7 +65,7 @@ impl Call {
             |uri| (uri.clone(), uri),
         );
         let call_id = core.random.token(26);
-        leg.outgoing = Some(Outgoing {
+        leg.outgoing = Some(Box::new(Outgoing {
             from: from(
                 core,
                 &leg.peer,
@@ -102,7 +102,7 @@ impl Call {
                 .referred_by
                 .filter(|_| wanted.referred_by_teams == leg.peer.is_teams()),
             replaces: wanted.replaces,
-        });
+        }));
         leg.open_media(core);
         let id = leg.id;
         if let Some(home) = core.homes.get(&self.legs[0].id).copied() {
@@ -117,7 +117,7 @@ impl Call {
         self.record.attempted(core.now, &leg);
         let rings = Duration::from_secs(leg.peer.profile().ring_timeout_s.into())
             .min(core.config.ring_timeout);
-        self.legs.push(leg);
+        self.add_leg(leg);
         if let Stage::Setup { gives_up, .. } = &mut self.stage {
             *gives_up = core.now + rings;
         }
@@ -187,7 +187,7 @@ impl Call {
         let Some(outgoing) = leg.outgoing.as_mut() else {
             return;
         };
-        outgoing.sent = Some(draft.clone().finish(None));
+        outgoing.sent = Some(draft.finish(None));
         let hop = outgoing.hop.clone();
         leg.peer.tell_large(core, &hop, &draft);
         let next = leg.peer.next_hop(hop);

@@ -304,7 +304,8 @@ pub(super) struct Leg {
     pub rseqs: Vec<(String, u32)>,
     /// Our provisional responses to the peer's INVITE are reliable.
     pub reliable: bool,
-    pub outgoing: Option<Outgoing>,
+    /// Boxed: a caller's leg has none.
+    pub outgoing: Option<Box<Outgoing>>,
     /// The value of Contact in all that we send on this leg.
     pub contact: String,
     pub anchor: Anchor,
@@ -351,11 +352,11 @@ pub(super) struct Leg {
     pub media_open: bool,
     /// The relay was told to close it.
     pub media_closing: bool,
-    pub report: Option<LegReport>,
+    pub report: Option<Box<LegReport>>,
     /// What went through it before it moved here from another call.
-    pub counted: Option<LegReport>,
+    pub counted: Option<Box<LegReport>>,
     /// What went through it when somebody last asked.
-    pub latest: Option<LegReport>,
+    pub latest: Option<Box<LegReport>>,
 }
 
 /// Dialogs that forks of one INVITE may open.

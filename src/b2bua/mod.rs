@@ -95,7 +95,8 @@ use crate::sip::{
 /// All calls of one process, and the transaction layer under them.
 pub struct Calls {
     core: Core,
-    calls: HashMap<CallKey, Call>,
+    /// Boxed: a call takes kilobytes, and a table has up to twice as many places as entries.
+    calls: HashMap<CallKey, Box<Call>>,
     deadlines: BTreeSet<(Instant, CallKey)>,
     registered: HashMap<CallKey, Instant>,
     challenges: Challenges,
@@ -179,7 +180,7 @@ impl Calls {
     pub fn media(&mut self, event: media::Event, now: Instant) {
         self.core.now = now;
         if let media::Event::Counted { leg, report } = event {
-            return self.on_counted(leg, *report);
+            return self.on_counted(leg, report);
         }
         let leg = match &event {
             media::Event::Counted { leg, .. }
@@ -212,7 +213,7 @@ impl Calls {
             media::Event::Inactive { .. } => call.lose(core, leg, Ended::MediaTimeout(leg)),
             media::Event::ConsentLost { reason, .. } => call.on_consent_lost(core, leg, &reason),
             media::Event::Key { key, duration, .. } => call.on_key(core, leg, (key, duration)),
-            media::Event::Closed { report, .. } => call.on_media_closed(core, leg, *report),
+            media::Event::Closed { report, .. } => call.on_media_closed(core, leg, report),
         });
         self.run();
     }

@@ -51,7 +51,7 @@ impl Calls {
     pub fn media_of(&self, id: Uuid) -> Option<Counting> {
         let call = self.calls.get(&self.live(id)?)?;
         let legs = call.legs.iter().filter(|leg| leg.has_media());
-        let counted = legs.map(|leg| Some(call.counted(leg, leg.latest.as_ref()?)));
+        let counted = legs.map(|leg| Some(call.counted(leg, leg.latest.as_deref()?)));
         let counted: Option<Vec<_>> = counted.collect();
         Some(counted.map_or(Counting::Pending, Counting::Done))
     }

@@ -207,7 +207,7 @@ impl Record {
     /// Adds what went through a leg to its side.
     pub fn media(&mut self, leg: &Leg) {
         if let Some(report) = &leg.report {
-            self.count(leg.side, report, leg.counted.as_ref());
+            self.count(leg.side, report, leg.counted.as_deref());
             if let Some(counts) = self.side(leg.side) {
                 let agreed = leg.counts(report);
                 (counts.codec, counts.srtp) = (agreed.codec, agreed.srtp);

@@ -259,7 +259,7 @@ impl Call {
             call_id: leg.call_id().unwrap_or_default().to_owned(),
         };
         self.record.note(core.now, taken);
-        self.legs.push(leg);
+        self.add_leg(leg);
         if place.rings {
             // TDR-416: whose phones rang has not missed a call.
             self.cancel_attempt(core, elsewhere());

@@ -544,7 +544,7 @@ impl Call {
         let ack = dialog.ack(cseq);
         let hop = leg.peer.way(dialog.next_hop(leg.peer.realm()));
         leg.dialog = Some(dialog);
-        leg.early.clear();
+        leg.early = Vec::new();
         leg.state = State::Confirmed;
         leg.session.answered(message, core.now);
         core.endpoint.acknowledge(key, ack, hop, core.now);

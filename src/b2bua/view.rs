@@ -91,7 +91,7 @@ impl Calls {
             .calls
             .values()
             .filter(|c| !matches!(c.stage, Stage::Over { .. }))
-            .map(Call::view)
+            .map(|call| call.view())
             .collect();
         views.sort_by_key(|view| (view.started_at, view.id));
         views

@@ -301,17 +301,21 @@ impl Relay {
         }
         let arrived = leg.arrive(port, from, datagram, now)?;
         let (partner, may_send) = (leg.partner, leg.may_send());
+        let is_held = arrived.kind == Kind::Rtp && !may_send;
+        let pressed = match is_held {
+            true => None,
+            false => leg.hear(&arrived, buffer, now),
+        };
         if arrived.moved {
             self.counters.source_moves.add();
         }
         if arrived.first {
             self.event(Event::Flowing { leg: id });
         }
-        if arrived.kind == Kind::Rtp && !may_send {
+        if is_held {
             return Err(Dropped::Held);
         }
-        let heard = self.legs.get_mut(&id);
-        if let Some(pressed) = heard.and_then(|leg| leg.hear(&arrived, buffer, now)) {
+        if let Some(pressed) = pressed {
             self.key(id, pressed);
         }
         let partner = partner

@@ -64,7 +64,7 @@ impl Default for Config {
             events: 4096,
             dscp: 46,
             receive_buffer: 64 << 10,
-            collect: Duration::ZERO,
+            collect: Duration::from_millis(1),
         }
     }
 }

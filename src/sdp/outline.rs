@@ -62,6 +62,8 @@ impl Outline<'_> {
         let mut text = String::with_capacity(512);
         self.print(&mut text)
             .expect("a String takes whatever is written");
+        // It is kept for as long as the call.
+        text.shrink_to_fit();
         text.into()
     }
 

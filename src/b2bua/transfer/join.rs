@@ -65,14 +65,14 @@ impl Calls {
         };
         info!(call = %call.id, "transfer done");
         call.record.transferred(self.core.now, &taken.party);
-        call.legs.push(taken);
+        call.add_leg(taken);
         call.hand_over(&mut self.core, join.referrer, party);
         self.settle(home);
     }
 
     /// What went through a leg so far. Of one that has just moved to another call, the record of the call that it left has
     /// it.
-    pub(in crate::b2bua) fn on_counted(&mut self, leg: LegId, report: LegReport) {
+    pub(in crate::b2bua) fn on_counted(&mut self, leg: LegId, report: Box<LegReport>) {
         let moved = self.core.moved.remove(&leg);
         if let Some(left) = moved {
             self.with_call(left, |call, core| call.on_counted(core, &report));

@@ -53,9 +53,10 @@ pub(super) struct Leg {
     ear: Option<Box<Ear>>,
     /// Where the peer wants its voice in other packets.
     repacker: Option<Box<Repacker>>,
-    receiver: Option<Receiver>,
-    sender: Option<Sender>,
-    ice: Option<Agent>,
+    /// Boxed, as all that not every leg has.
+    receiver: Option<Box<Receiver>>,
+    sender: Option<Box<Sender>>,
+    ice: Option<Box<Agent>>,
     rtp_lock: Lock,
     rtcp_lock: Lock,
     streams: Streams,
@@ -124,11 +125,13 @@ impl Leg {
 
         let same_receiver = before.map(receives) == after.map(receives);
         if !same_receiver {
-            self.receiver =
-                after.map(|c| Receiver::new(suite(c), c.receive.padded(), c.receive_mki_length));
+            let receiver =
+                |c: &Crypto| Receiver::new(suite(c), c.receive.padded(), c.receive_mki_length);
+            self.receiver = after.map(receiver).map(Box::new);
         }
         if before.map(sends) != after.map(sends) {
-            self.sender = after.map(|c| Sender::new(suite(c), c.send.padded(), &c.send_mki));
+            let sender = |c: &Crypto| Sender::new(suite(c), c.send.padded(), &c.send_mki);
+            self.sender = after.map(sender).map(Box::new);
         }
         let place = |c: &LegConfig| (c.remote_rtp, c.remote_rtcp, c.rtcp_mux, c.source.clone());
         if !same_receiver || old.map(place) != Some(place(&config)) {
@@ -158,7 +161,7 @@ impl Leg {
         match &mut self.ice {
             Some(agent) => agent.configure(config),
             None => {
-                self.ice = Some(Agent::new(config, now));
+                self.ice = Some(Box::new(Agent::new(config, now)));
                 false
             }
         }
@@ -222,7 +225,7 @@ impl Leg {
         let config = self.config.as_ref().ok_or(Dropped::NotConnected)?;
         let nominated = |agent: &Agent| agent.is_nominated(port, from);
         let rule = self.rule(port, config);
-        if !self.lock(port).admits(from, rule, now) && !self.ice.as_ref().is_some_and(nominated) {
+        if !self.lock(port).admits(from, rule, now) && !self.ice.as_deref().is_some_and(nominated) {
             return Err(Dropped::WrongSource);
         }
         // RFC 5761 §4: both kinds come on the RTP port only if that was agreed; on the other port RTP has no place.

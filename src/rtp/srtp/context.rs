@@ -11,8 +11,10 @@ const RTCP_INDICES: u64 = 1 << 31;
 #[derive(Clone)]
 pub struct Sender {
     suite: Suite,
+    /// What the keys of RTCP are derived from whenever one of its few packets passes: they would take more memory than all
+    /// else here.
+    master: MasterKey,
     rtp: SessionKeys,
-    rtcp: SessionKeys,
     mki: Vec<u8>,
     sources: Sources,
 }
@@ -21,8 +23,9 @@ pub struct Sender {
 #[derive(Clone)]
 pub struct Receiver {
     suite: Suite,
+    /// As of a [`Sender`].
+    master: MasterKey,
     rtp: SessionKeys,
-    rtcp: SessionKeys,
     mki: usize,
     sources: Sources,
 }
@@ -32,8 +35,8 @@ impl Sender {
     pub fn new(suite: Suite, master: &MasterKey, mki: &[u8]) -> Self {
         Self {
             suite,
+            master: *master,
             rtp: SessionKeys::rtp(suite, master),
-            rtcp: SessionKeys::rtcp(suite, master),
             mki: mki.to_vec(),
             sources: Sources::default(),
         }
@@ -91,8 +94,7 @@ impl Sender {
         }
         self.sources.accept_rtcp(ssrc, index)?;
         let (packet, behind) = buffer.split_at_mut(length);
-        let code = self
-            .rtcp
+        let code = SessionKeys::rtcp(self.suite, &self.master)
             .seal_rtcp(ssrc, index, packet)
             .ok_or(SrtpError::Malformed)?;
         let suffix = (index as u32 | ENCRYPTED).to_be_bytes();
@@ -122,8 +124,8 @@ impl Receiver {
     pub fn new(suite: Suite, master: &MasterKey, mki: u8) -> Self {
         Self {
             suite,
+            master: *master,
             rtp: SessionKeys::rtp(suite, master),
-            rtcp: SessionKeys::rtcp(suite, master),
             mki: mki.into(),
             sources: Sources::default(),
         }
@@ -177,7 +179,7 @@ impl Receiver {
             .filter(|&end| end >= 8)
             .ok_or(SrtpError::Malformed)?;
         let (packet, behind) = packet.split_at_mut(length);
-        let (suffix, tag) = if self.rtcp.tag_comes_first() {
+        let (suffix, tag) = if self.rtp.tag_comes_first() {
             (&behind[tag..], &behind[..tag])
         } else {
             (&*behind, &behind[RTCP_INDEX + self.mki..])
@@ -192,7 +194,8 @@ impl Receiver {
         if number & ENCRYPTED == 0 {
             return Err(SrtpError::Malformed);
         }
-        if !self.rtcp.open_rtcp(ssrc, suffix, packet, tag) {
+        let keys = SessionKeys::rtcp(self.suite, &self.master);
+        if !keys.open_rtcp(ssrc, suffix, packet, tag) {
             return Err(SrtpError::Authentication);
         }
         self.sources.accept_rtcp(ssrc, index)?;

@@ -14,7 +14,7 @@ pub(super) type Code = [u8; 20];
 #[derive(Clone)]
 #[allow(
     clippy::large_enum_variant,
-    reason = "there are two in each context, and a packet should not have to follow a pointer"
+    reason = "there is one in each context, and a packet should not have to follow a pointer"
 )]
 pub(super) enum SessionKeys {
     /// RFC 3711, RFC 6188: first the cipher, then a code over what came of it.

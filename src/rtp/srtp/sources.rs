@@ -51,6 +51,10 @@ impl Sources {
                 return Err(SrtpError::TooManySources);
             }
             self.last = self.known.len();
+            // Nearly always there is one.
+            if self.known.is_empty() {
+                self.known.reserve_exact(1);
+            }
             self.known.push(Source {
                 ssrc,
                 rtp: None,

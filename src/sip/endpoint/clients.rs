@@ -31,7 +31,9 @@ pub(super) struct Clients {
 }
 
 struct Exchange {
-    draft: Builder,
+    method: Method,
+    /// None once a 2xx has come: no other target is tried then.
+    draft: Option<Builder>,
     stage: Stage,
     /// Targets that are still to be tried.
     ahead: VecDeque<Way>,
@@ -100,11 +102,13 @@ impl Clients {
             ClientKey(core.number()),
             self.len() >= core.config.max_transactions,
         );
-        core.counters.requests_sent.add(draft.method());
+        let method = draft.method();
+        core.counters.requests_sent.add(method);
         let by_size = matches!(next, NextHop::BySize(_));
         let (ahead, alarm, forks) = (VecDeque::new(), Alarm::default(), Vec::new());
         let mut exchange = Exchange {
-            draft,
+            method,
+            draft: None,
             stage: Stage::Beginning,
             ahead,
             alarm,
@@ -119,14 +123,15 @@ impl Clients {
                 self.fail(key, Failure::Overloaded, core);
             }
             Ok(way) => {
-                exchange.ahead = ways(vec![way], &exchange.draft, by_size, core);
+                exchange.ahead = ways(vec![way], &draft, by_size, core);
+                exchange.draft = Some(draft);
                 self.exchanges.insert(key, exchange);
                 self.next_target(key, Failure::Timeout, now, core);
             }
             Err(hop) => {
                 let errand = Errand::Request(key);
-                exchange.stage =
-                    Stage::Resolving(self.ask(errand, &exchange.draft, hop, now, core));
+                exchange.stage = Stage::Resolving(self.ask(errand, &draft, hop, now, core));
+                exchange.draft = Some(draft);
                 self.exchanges.insert(key, exchange);
             }
         }
@@ -137,7 +142,7 @@ impl Clients {
         let Some(exchange) = self.exchanges.get_mut(&key) else {
             return;
         };
-        if exchange.draft.method() != Method::Invite {
+        if exchange.method != Method::Invite {
             return;
         }
         match exchange.stage {
@@ -225,7 +230,10 @@ impl Clients {
             match (errand, found) {
                 (Errand::Request(key), Ok(found)) => {
                     if let Some(exchange) = self.exchanges.get_mut(&key) {
-                        exchange.ahead = ways(found, &exchange.draft, exchange.by_size, core);
+                        let draft = exchange.draft.as_ref();
+                        exchange.ahead = draft
+                            .map(|draft| ways(found, draft, exchange.by_size, core))
+                            .unwrap_or_default();
                         self.next_target(key, Failure::Timeout, now, core);
                     }
                 }
@@ -338,14 +346,15 @@ impl Clients {
             .set(Timer::Exchange(key), &mut exchange.alarm, None);
         let (stage, silent) = (exchange.stage, exchange.silent);
         let given_up = matches!(stage, Stage::Cancelled(_));
-        let Some(way) = exchange.ahead.pop_front().filter(|_| !given_up) else {
+        let ahead = exchange.ahead.pop_front().filter(|_| !given_up);
+        let Some((way, draft)) = ahead.zip(exchange.draft.as_ref()) else {
             self.fail(key, failure, core);
             return self.abandon(stage, now, core);
         };
         let (number, transport) = (core.number(), way.transport);
         let branch = new_branch(core);
         let via = core.sent_by.via(transport, &branch);
-        let request = exchange.draft.finish(Some(&via));
+        let request = draft.finish(Some(&via));
         exchange.stage = Stage::Trying(number);
         if request.method() == Method::Invite || !exchange.ahead.is_empty() {
             let until = now + core.config.trying_timeout;
@@ -491,7 +500,7 @@ impl Clients {
         }
         let given_up = matches!(exchange.stage, Stage::Cancelled(_));
         let silent = exchange.silent;
-        match (message.status(), exchange.draft.method()) {
+        match (message.status(), exchange.method) {
             (100..=199, _) => {}
             // RFC 3263 §4.3: as if it had not been reached.
             (503, _) if !exchange.ahead.is_empty() && !given_up => {
@@ -507,6 +516,7 @@ impl Clients {
                     core.counters.forks_dropped += 1;
                     return;
                 }
+                exchange.draft = None;
                 exchange.forks.push(Fork {
                     to_tag: to_tag.to_owned(),
                     ack: None,

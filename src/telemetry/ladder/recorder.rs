@@ -239,8 +239,8 @@ impl Shared {
             shelf.heard = heard;
         }
         if let Some((sent, transport, local, remote)) = path(shelf) {
-            // A copy: the original may be a small piece of a large buffer, which would be kept whole.
-            let bytes = Bytes::copy_from_slice(bytes);
+            // Each message has a buffer of its own, which transactions and dialogs share with us.
+            let bytes = bytes.clone();
             let at = OffsetDateTime::now_utc();
             let packet = Packet {
                 at,
