@@ -65,7 +65,7 @@ pub(super) enum Stage {
     Up {
         a: LegId,
         b: LegId,
-        transfer: Option<Transfer>,
+        transfer: Option<Box<Transfer>>,
         ends: Option<Instant>,
     },
     /// Nobody talks any more: last answers and media reports come in, at most until `record_due`.
@@ -166,7 +166,7 @@ impl Call {
     pub fn deadline(&self) -> Option<Instant> {
         let own = match &self.stage {
             Stage::Setup { gives_up, .. } => Some(*gives_up),
-            Stage::Up { transfer, ends, .. } => [transfer.as_ref().map(Transfer::deadline), *ends]
+            Stage::Up { transfer, ends, .. } => [transfer.as_deref().map(Transfer::deadline), *ends]
                 .into_iter()
                 .flatten()
                 .min(),

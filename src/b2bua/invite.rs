@@ -177,6 +177,8 @@ impl Call {
                 .header(Name::Require, "replaces");
         }
         outgoing.crossing.write(&mut draft);
+        // Neither the body nor credentials are what a dialog is made from.
+        outgoing.sent = Some(draft.finish(None));
         match &outgoing.location {
             Some(location) => location.write(&mut draft, &outgoing.sdp, &core.random.token(30)),
             None => {
@@ -187,7 +189,6 @@ impl Call {
         let Some(outgoing) = leg.outgoing.as_mut() else {
             return;
         };
-        outgoing.sent = Some(draft.finish(None));
         let hop = outgoing.hop.clone();
         leg.peer.tell_large(core, &hop, &draft);
         let next = leg.peer.next_hop(hop);

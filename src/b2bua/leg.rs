@@ -213,7 +213,7 @@ pub(super) enum Exchange {
     /// The peer's re-INVITE or UPDATE waits until the other leg has agreed to the codecs.
     TheirsWaits {
         request: ServerKey,
-        message: Message,
+        message: Box<Message>,
     },
     /// We offered in a 2xx; the answer comes in the ACK.
     AnswerDueInAck,
@@ -276,7 +276,7 @@ pub(super) struct Outgoing {
     pub max_forwards: u8,
     pub hop: Hop,
     pub sdp: Bytes,
-    /// The message as sent last, without Via: what a dialog is made from.
+    /// The message as sent last, without Via, body and credentials: what a dialog is made from.
     pub sent: Option<Message>,
     /// What we ask for (RFC 4028).
     pub session_expires: Option<u32>,
@@ -341,7 +341,7 @@ pub(super) struct Leg {
     /// The trunk's channel, if the peer is one.
     pub permit: Option<ChannelPermit>,
     /// The peer's INVITE, while it is unanswered: each response is made from it.
-    pub incoming: Option<Message>,
+    pub incoming: Option<Box<Message>>,
     /// The peer's INVITE had no offer: ours is in the 2xx, and the answer in the ACK.
     pub late_offer: bool,
     /// Session-Expires of the next 2xx.
@@ -456,7 +456,7 @@ impl Leg {
         leg.remote = Some(source.remote.ip());
         leg.heard_from = leg.remote;
         leg.state = State::Incoming { invite: key };
-        leg.incoming = Some(message.clone());
+        leg.incoming = Some(Box::new(message.clone()));
         let dialog = Dialog::uas(message, local_tag);
         leg.dialog = Some(dialog.map_err(|e| Refusal::Malformed(e.to_string()))?);
         leg.reliable = leg.peer.wants_reliable(message);

@@ -132,7 +132,7 @@ impl Call {
         }
         leg.exchange = Exchange::TheirsWaits {
             request: key,
-            message,
+            message: Box::new(message),
         };
         if let Some(other) = partner {
             self.ask_for_codecs(core, other, codecs);

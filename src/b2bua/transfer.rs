@@ -138,7 +138,7 @@ impl Call {
     ) {
         info!(call = %self.id, "transfer begins");
         if let Stage::Up { transfer, .. } = &mut self.stage {
-            *transfer = Some(Transfer {
+            *transfer = Some(Box::new(Transfer {
                 referrer,
                 stays,
                 called: wanted.called,
@@ -155,7 +155,7 @@ impl Call {
                 },
                 gives_up: core.now + core.config.ring_timeout,
                 ringback: Ringback::Silent,
-            });
+            }));
         }
         self.reach(core);
     }
@@ -235,7 +235,7 @@ impl Call {
         };
         let Some(Transfer {
             referrer, called, ..
-        }) = transfer.take()
+        }) = transfer.take().map(|transfer| *transfer)
         else {
             return;
         };
@@ -315,7 +315,7 @@ impl Call {
             stays,
             ringback,
             ..
-        }) = transfer.take()
+        }) = transfer.take().map(|transfer| *transfer)
         else {
             return;
         };

@@ -425,6 +425,8 @@ pub enum Failing {
 
 /// Steps that a call may have; what comes later is counted, but for how it ended.
 const MOST_STEPS: usize = 64;
+/// Steps that room is made for at a time: a usual call has nine, and doubling would leave half of it empty.
+const GROWTH: usize = 4;
 /// Texts of peers are cut to so many characters.
 const MOST_TEXT: usize = 200;
 
@@ -463,7 +465,11 @@ impl Notes {
 
     fn push(&mut self, now: Instant, fact: Fact) {
         let ms = u64::try_from((now - self.began).as_millis()).unwrap_or(u64::MAX);
-        self.trace.steps.push(Step { ms, fact });
+        let steps = &mut self.trace.steps;
+        if steps.len() == steps.capacity() {
+            steps.reserve_exact(GROWTH);
+        }
+        steps.push(Step { ms, fact });
     }
 
     pub fn trace(&self) -> &Trace {

@@ -40,7 +40,7 @@ pub struct Anchor {
     policy: MediaPolicy,
     keys: Keys,
     /// Where the policy wants ICE.
-    lite: Option<Lite>,
+    lite: Option<Box<Lite>>,
     description: Description,
     numbers: Numbers,
     exchange: Exchange,
@@ -78,7 +78,7 @@ impl Anchor {
         let (mut keys, session) = (Keys::draw(first, random), random.u32());
         keys.extend(Keys::draw(others, random));
         Self {
-            lite: policy.ice.then(|| Lite::new(random)),
+            lite: policy.ice.then(|| Box::new(Lite::new(random))),
             policy,
             keys,
             description: Description::new(address, port, session),
@@ -263,7 +263,7 @@ impl Anchor {
     /// Our side of ICE, where the policy wants it: to be known to the relay as soon as a description of ours may be with
     /// the peer, and anew when something is agreed.
     pub fn ice(&self) -> Option<IceConfig> {
-        self.lite.as_ref().map(Lite::config)
+        self.lite.as_deref().map(Lite::config)
     }
 
     /// What the peer last agreed to say of itself.

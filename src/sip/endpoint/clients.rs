@@ -33,7 +33,7 @@ pub(super) struct Clients {
 struct Exchange {
     method: Method,
     /// None once a 2xx has come: no other target is tried then.
-    draft: Option<Builder>,
+    draft: Option<Box<Builder>>,
     stage: Stage,
     /// Targets that are still to be tried.
     ahead: VecDeque<Way>,
@@ -124,14 +124,14 @@ impl Clients {
             }
             Ok(way) => {
                 exchange.ahead = ways(vec![way], &draft, by_size, core);
-                exchange.draft = Some(draft);
+                exchange.draft = Some(Box::new(draft));
                 self.exchanges.insert(key, exchange);
                 self.next_target(key, Failure::Timeout, now, core);
             }
             Err(hop) => {
                 let errand = Errand::Request(key);
                 exchange.stage = Stage::Resolving(self.ask(errand, &draft, hop, now, core));
-                exchange.draft = Some(draft);
+                exchange.draft = Some(Box::new(draft));
                 self.exchanges.insert(key, exchange);
             }
         }
@@ -230,7 +230,7 @@ impl Clients {
             match (errand, found) {
                 (Errand::Request(key), Ok(found)) => {
                     if let Some(exchange) = self.exchanges.get_mut(&key) {
-                        let draft = exchange.draft.as_ref();
+                        let draft = exchange.draft.as_deref();
                         exchange.ahead = draft
                             .map(|draft| ways(found, draft, exchange.by_size, core))
                             .unwrap_or_default();
@@ -347,7 +347,7 @@ impl Clients {
         let (stage, silent) = (exchange.stage, exchange.silent);
         let given_up = matches!(stage, Stage::Cancelled(_));
         let ahead = exchange.ahead.pop_front().filter(|_| !given_up);
-        let Some((way, draft)) = ahead.zip(exchange.draft.as_ref()) else {
+        let Some((way, draft)) = ahead.zip(exchange.draft.as_deref()) else {
             self.fail(key, failure, core);
             return self.abandon(stage, now, core);
         };

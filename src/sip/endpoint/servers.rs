@@ -33,7 +33,7 @@ struct Server {
     /// Of the last reliable provisional.
     rseq: Option<u32>,
     /// The one that waits for a PRACK.
-    unacknowledged: Option<Unacknowledged>,
+    unacknowledged: Option<Box<Unacknowledged>>,
     alarm: Alarm,
 }
 
@@ -169,11 +169,11 @@ impl Servers {
         }
         let message = draft.finish(None);
         if let (true, Some(rseq)) = (reliable, server.rseq) {
-            server.unacknowledged = Some(Unacknowledged {
+            server.unacknowledged = Some(Box::new(Unacknowledged {
                 rseq,
                 to_tag: message.to_tag().unwrap_or_default().to_owned(),
                 held: None,
-            });
+            }));
         }
         match (&server.machine, status) {
             (Machine::Invite(server_invite::State::Proceeding { .. }), 200..=299) => {
