@@ -614,7 +614,7 @@ impl Leg {
         let sending = self.anchor.sending();
         let both = |codec: &&Codec| codec.is_voice() && codec.find_in(sending).is_some();
         let voice = self.anchor.receiving().iter().find(both);
-        voice.map(|codec| codec.name.clone())
+        voice.map(|codec| codec.name.to_string())
     }
 
     /// The SRTP suite that was agreed on (RFC 4568 §6.2), if any.

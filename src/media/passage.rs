@@ -191,7 +191,7 @@ pub(super) fn with_events(codecs: &[Codec]) -> Vec<Codec> {
     let mut codecs = codecs.to_vec();
     if !codecs.iter().any(is_events) {
         codecs.push(Codec {
-            fmtp: Some("0-16".to_owned()),
+            fmtp: Some("0-16".into()),
             ..Codec::new(101, "telephone-event", 8000)
         });
     }

@@ -1,19 +1,20 @@
 use super::Section;
 use std::fmt;
+use std::sync::Arc;
 
-/// One payload type of an audio stream (RFC 8866 §6.6).
+/// One payload type of an audio stream (RFC 8866 §6.6). Clones share the texts: a call has dozens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codec {
     /// 0 to 127.
     pub payload_type: u8,
     /// As the peer spells it; compared without case.
-    pub name: String,
+    pub name: Arc<str>,
     /// Clock rate in Hz.
     pub clock: u32,
     /// 1 unless said otherwise.
     pub channels: u8,
     /// What the format's parameters say, without the payload type.
-    pub fmtp: Option<String>,
+    pub fmtp: Option<Arc<str>>,
 }
 
 /// RFC 3551 §6, table 4: the types that need no rtpmap.
@@ -42,7 +43,7 @@ impl Codec {
     pub fn new(payload_type: u8, name: &str, clock: u32) -> Self {
         Self {
             payload_type,
-            name: name.to_owned(),
+            name: name.into(),
             clock,
             channels: 1,
             fmtp: None,
@@ -53,7 +54,7 @@ impl Codec {
     /// (TDR-814) and telephone-event.
     pub fn basic() -> Vec<Self> {
         let events = Self {
-            fmtp: Some("0-16".to_owned()),
+            fmtp: Some("0-16".into()),
             ..Self::new(101, "telephone-event", 8000)
         };
         vec![
@@ -89,7 +90,7 @@ impl Codec {
             let fmtp = parameters[usize::from(payload_type)];
             codec.fmtp = fmtp
                 .filter(|text| !text.contains(|c: char| c.is_control()))
-                .map(str::to_owned);
+                .map(Arc::from);
             if !codec.holds_other_types() {
                 codecs.push(codec);
             }

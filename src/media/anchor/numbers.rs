@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn parameters_tell_two_of_a_kind_apart() {
         let amr = |payload_type, fmtp: &str| Codec {
-            fmtp: Some(fmtp.to_owned()),
+            fmtp: Some(fmtp.into()),
             ..Codec::new(payload_type, "AMR", 8000)
         };
         let mut known = Numbers::default();

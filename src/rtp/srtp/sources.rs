@@ -51,8 +51,8 @@ impl Sources {
                 return Err(SrtpError::TooManySources);
             }
             self.last = self.known.len();
-            // Nearly always there is one.
-            if self.known.is_empty() {
+            // Nearly always there are one or two, where a vector would make room for four at once.
+            if self.known.len() < 2 {
                 self.known.reserve_exact(1);
             }
             self.known.push(Source {
