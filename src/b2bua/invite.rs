@@ -254,7 +254,7 @@ impl Call {
                     codecs: if a.late_offer {
                         Codec::basic()
                     } else {
-                        a.anchor.spoken(&a.offered)
+                        a.anchor.spoken(a.anchor.offered())
                     },
                     ptime: None,
                     referred_by: None,

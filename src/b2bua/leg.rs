@@ -310,8 +310,6 @@ pub(super) struct Leg {
     pub contact: String,
     pub anchor: Anchor,
     pub ports: PortPair,
-    /// What the peer's first offer has and our policy allows, until something is agreed.
-    pub offered: Vec<Codec>,
     /// What the peer does with media, by its last description.
     pub direction: Direction,
     /// What we last told the peer of its partner: on hold, or not.
@@ -414,7 +412,6 @@ impl Leg {
             incoming: None,
             anchor,
             ports,
-            offered: Vec::new(),
             direction: Direction::SendRecv,
             told: Direction::SendRecv,
             session: SessionTimer::default(),
@@ -464,7 +461,6 @@ impl Leg {
             let offer = leg.anchor.accept_offer(&offer);
             let offer = offer.map_err(Refusal::Media)?;
             leg.direction = offer.effective_direction();
-            leg.offered = offer.codecs;
         } else {
             leg.late_offer = true;
         }
@@ -593,7 +589,7 @@ impl Leg {
         if self.anchor.remote().is_some() {
             self.anchor.sending()
         } else {
-            &self.offered
+            self.anchor.offered()
         }
     }
 
@@ -606,7 +602,7 @@ impl Leg {
     pub fn takes(&self) -> &[Codec] {
         self.anchor
             .remote()
-            .map_or(&self.offered, |audio| &audio.codecs)
+            .map_or(self.anchor.offered(), |audio| &audio.codecs)
     }
 
     /// The name of the voice that was agreed on.

@@ -27,6 +27,7 @@ use numbers::Numbers;
 use security::Keys;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Milliseconds in a packet where nobody asks for anything else (TDR-812).
 const PTIME: u16 = 20;
@@ -54,15 +55,18 @@ enum Exchange {
     /// Nobody has offered, or the offer was withdrawn.
     Idle,
     /// Our offer is with the peer, answered or not.
-    Offering(Ours),
+    Offering(Arc<Ours>),
     /// The peer's offer is with us, answered or not.
-    Answering { theirs: Audio, slots: Vec<Slot> },
+    Answering {
+        theirs: Arc<Audio>,
+        slots: Vec<Slot>,
+    },
 }
 
 /// What both said, and what follows from it.
 struct Agreed {
-    ours: Ours,
-    theirs: Audio,
+    ours: Arc<Ours>,
+    theirs: Arc<Audio>,
     /// Of the peer's codecs those that stand in both descriptions.
     sending: Vec<Codec>,
     rtcp_mux: bool,
@@ -131,12 +135,13 @@ impl Anchor {
 
     /// Reads and judges an offer of the peer's. Its codecs are left with what the policy allows. An error changes
     /// nothing: the offer is to be refused with 488, and what was agreed before still stands.
-    pub fn accept_offer(&mut self, sdp: &[u8]) -> Result<Audio, MediaError> {
+    pub fn accept_offer(&mut self, sdp: &[u8]) -> Result<Arc<Audio>, MediaError> {
         let description = SessionDescription::parse(Bytes::copy_from_slice(sdp))?;
         let mut refusal = None;
         for index in 0..description.media_count() {
             match self.judge(&description, index) {
                 Ok(theirs) => {
+                    let theirs = Arc::new(theirs);
                     let slots = description::slots(&description, index);
                     self.exchange = Exchange::Answering {
                         theirs: theirs.clone(),
@@ -170,7 +175,7 @@ impl Anchor {
         if let (Some(lite), Some(ice)) = (&mut self.lite, &theirs.ice) {
             lite.answering(&ice.credentials);
         }
-        let ours = Ours {
+        let ours = Arc::new(Ours {
             codecs,
             direction: direction.answering(theirs.direction),
             ptime: theirs.ptime.unwrap_or(PTIME),
@@ -178,7 +183,7 @@ impl Anchor {
             rtcp_mux: self.policy.rtcp_mux && theirs.rtcp_mux,
             ice: self.credentials(),
             crypto: lines.iter().map(|(ours, _)| ours.clone()).collect(),
-        };
+        });
         self.description.set_slots(slots);
         let body = self.say(&ours);
         self.agree(ours, theirs, lines);
@@ -200,7 +205,7 @@ impl Anchor {
 
     /// Reads and judges an answer to our last offer. Its codecs are left with those that we offered. An error changes
     /// nothing.
-    pub fn accept_answer(&mut self, sdp: &[u8]) -> Result<Audio, MediaError> {
+    pub fn accept_answer(&mut self, sdp: &[u8]) -> Result<Arc<Audio>, MediaError> {
         let Exchange::Offering(ours) = &self.exchange else {
             return Err(MediaError::NothingOffered);
         };
@@ -222,6 +227,7 @@ impl Anchor {
         } else {
             None
         };
+        let theirs = Arc::new(theirs);
         self.agree(ours, theirs.clone(), lines);
         Ok(theirs)
     }
@@ -266,9 +272,17 @@ impl Anchor {
         self.lite.as_deref().map(Lite::config)
     }
 
+    /// What the peer's offer has and the policy allows, answered or not; nothing if the last offer was ours.
+    pub fn offered(&self) -> &[Codec] {
+        match &self.exchange {
+            Exchange::Answering { theirs, .. } => &theirs.codecs,
+            Exchange::Idle | Exchange::Offering(_) => &[],
+        }
+    }
+
     /// What the peer last agreed to say of itself.
     pub fn remote(&self) -> Option<&Audio> {
-        self.agreed.as_ref().map(|agreed| &agreed.theirs)
+        self.agreed.as_ref().map(|agreed| &*agreed.theirs)
     }
 
     /// Our agreed direction.
@@ -351,7 +365,7 @@ impl Anchor {
         let agreed = self.agreed.as_ref();
         let profile = agreed.map_or(self.policy.srtp.profile(), |agreed| agreed.ours.profile);
         let line = agreed.and_then(|agreed| agreed.line.as_ref());
-        let ours = Ours {
+        let ours = Arc::new(Ours {
             codecs,
             direction,
             ptime,
@@ -363,7 +377,7 @@ impl Anchor {
             } else {
                 Vec::new()
             },
-        };
+        });
         let body = self.say(&ours);
         self.exchange = Exchange::Offering(ours);
         Ok(body)
@@ -417,7 +431,12 @@ impl Anchor {
     }
 
     /// The lines of `crypto` are ours and the peer's.
-    fn agree(&mut self, ours: Ours, theirs: Audio, crypto: Option<(CryptoLine, CryptoLine)>) {
+    fn agree(
+        &mut self,
+        ours: Arc<Ours>,
+        theirs: Arc<Audio>,
+        crypto: Option<(CryptoLine, CryptoLine)>,
+    ) {
         if !theirs.held_by_address {
             self.reachable = Some((theirs.rtp, theirs.rtcp));
         }

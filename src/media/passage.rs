@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn names(codecs: &[Codec]) -> Vec<&str> {
-        codecs.iter().map(|codec| codec.name.as_str()).collect()
+        codecs.iter().map(|codec| &*codec.name).collect()
     }
 
     /// What both know is renumbered; nobody gets a number that it has not agreed to, whoever sends it.

@@ -1,5 +1,5 @@
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-use aes::{Aes128, Aes256, Block};
+use aes::{Aes128Enc, Aes256Enc, Block};
 
 /// Blocks of keystream made at once: enough for 20 ms of G.711, and for the processor to work on them in parallel.
 const BATCH: usize = 11;
@@ -17,9 +17,9 @@ pub(super) struct CounterMode {
     reason = "the common one is found at once, without a second look at memory for each packet"
 )]
 enum Aes {
-    Bits128(Aes128),
+    Bits128(Aes128Enc),
     /// Boxed: it is larger by a third, and rare.
-    Bits256(Box<Aes256>),
+    Bits256(Box<Aes256Enc>),
 }
 
 impl Aes {
@@ -35,7 +35,7 @@ impl CounterMode {
     /// With a key of 16 bytes.
     pub(super) fn bits128(key: &[u8; 16], salt: &[u8; 14]) -> Self {
         Self {
-            aes: Aes::Bits128(Aes128::new(&Array::from(*key))),
+            aes: Aes::Bits128(Aes128Enc::new(&Array::from(*key))),
             salt: *salt,
         }
     }
@@ -43,7 +43,7 @@ impl CounterMode {
     /// With a key of 32 bytes.
     pub(super) fn bits256(key: &[u8; 32], salt: &[u8; 14]) -> Self {
         Self {
-            aes: Aes::Bits256(Aes256::new(&Array::from(*key)).into()),
+            aes: Aes::Bits256(Aes256Enc::new(&Array::from(*key)).into()),
             salt: *salt,
         }
     }

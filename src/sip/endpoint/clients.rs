@@ -24,7 +24,8 @@ const MAX_FORKS: usize = 16;
 #[derive(Default)]
 pub(super) struct Clients {
     exchanges: HashMap<ClientKey, Exchange>,
-    attempts: HashMap<u64, Attempt>,
+    /// Boxed, for the table has up to twice as many places as entries.
+    attempts: HashMap<u64, Box<Attempt>>,
     ids: HashMap<TransactionId, u64>,
     errands: Errands,
     acks: HashMap<u64, Ack>,
@@ -399,7 +400,7 @@ impl Clients {
             attempt.machine.deadline(),
         );
         self.ids.insert(attempt.id.clone(), number);
-        self.attempts.insert(number, attempt);
+        self.attempts.insert(number, Box::new(attempt));
     }
 
     /// Gives the event to the transaction's machine and does what it wants. `failure` is the reason if that makes it

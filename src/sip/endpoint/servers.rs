@@ -15,7 +15,8 @@ use crate::sip::{Builder, Message, Method, Name, Realm, SendTo, Source, Target, 
 /// All server transactions.
 #[derive(Default)]
 pub(super) struct Servers {
-    all: HashMap<ServerKey, Server>,
+    /// Boxed, for the table has up to twice as many places as entries.
+    all: HashMap<ServerKey, Box<Server>>,
     ids: HashMap<TransactionId, ServerKey>,
     origins: HashMap<Origin, ServerKey>,
 }
@@ -374,7 +375,7 @@ impl Servers {
         let (tag, alarm, transport) = (core.random.token(10), Alarm::default(), source.transport);
         self.all.insert(
             key,
-            Server {
+            Box::new(Server {
                 machine,
                 id,
                 origin,
@@ -385,7 +386,7 @@ impl Servers {
                 rseq: None,
                 unacknowledged: None,
                 alarm,
-            },
+            }),
         );
         Some((key, message.received_from(source.remote), source))
     }

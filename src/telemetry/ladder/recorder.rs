@@ -88,7 +88,7 @@ struct Shelves {
 
 #[derive(Debug)]
 struct Shelf {
-    packets: VecDeque<Packet>,
+    packets: VecDeque<Kept>,
     bytes: usize,
     left_out: u64,
     turn: u64,
@@ -97,8 +97,26 @@ struct Shelf {
     heard: Option<(Transport, SocketAddr)>,
 }
 
-/// What a packet takes besides its bytes.
+/// A packet as it is kept: those of one way share what is the same of them.
+#[derive(Debug)]
+struct Kept {
+    at: OffsetDateTime,
+    path: Arc<Path>,
+    bytes: Bytes,
+}
+
+#[derive(Debug, PartialEq)]
+struct Path {
+    sent: bool,
+    transport: Transport,
+    local: Option<SocketAddr>,
+    remote: SocketAddr,
+}
+
+/// What a packet takes besides its bytes, at most.
 const OVERHEAD: usize = size_of::<Packet>();
+/// Packets that are looked at for one of the same path.
+const LOOK_BACK: usize = 4;
 
 impl Recorder {
     /// Keeps nothing.
@@ -125,7 +143,12 @@ impl Recorder {
         let Some(shared) = &self.0 else { return };
         let heard = Some((source.transport, source.local));
         shared.keep(bytes, heard, |_| {
-            Some((false, source.transport, Some(source.local), source.remote))
+            Some(Path {
+                sent: false,
+                transport: source.transport,
+                local: Some(source.local),
+                remote: source.remote,
+            })
         });
     }
 
@@ -133,10 +156,20 @@ impl Recorder {
     pub fn sent(&self, bytes: &Bytes, to: &SendTo) {
         let Some(shared) = &self.0 else { return };
         shared.keep(bytes, None, |shelf| match to {
-            SendTo::Target(target) => Some((true, target.transport, None, target.address)),
+            SendTo::Target(target) => Some(Path {
+                sent: true,
+                transport: target.transport,
+                local: None,
+                remote: target.address,
+            }),
             SendTo::Flow(_, remote) => {
                 let (transport, local) = shelf.heard?;
-                Some((true, transport, Some(local), *remote))
+                Some(Path {
+                    sent: true,
+                    transport,
+                    local: Some(local),
+                    remote: *remote,
+                })
             }
         });
     }
@@ -152,7 +185,7 @@ impl Recorder {
             return Recorded::default();
         };
         Recorded {
-            packets: shelf.packets.iter().cloned().collect(),
+            packets: shelf.packets.iter().map(Packet::from).collect(),
             left_out: shelf.left_out,
         }
     }
@@ -203,9 +236,6 @@ impl RecordedCall {
     }
 }
 
-/// Whether it is ours, what carries it, our address and the peer's.
-type Path = (bool, Transport, Option<SocketAddr>, SocketAddr);
-
 impl Shared {
     fn keep(
         &self,
@@ -238,19 +268,14 @@ impl Shared {
         if heard.is_some() {
             shelf.heard = heard;
         }
-        if let Some((sent, transport, local, remote)) = path(shelf) {
-            // Each message has a buffer of its own, which transactions and dialogs share with us.
-            let bytes = bytes.clone();
-            let at = OffsetDateTime::now_utc();
-            let packet = Packet {
-                at,
-                sent,
-                transport,
-                local,
-                remote,
-                bytes,
+        if let Some(path) = path(shelf) {
+            let kept = Kept {
+                at: OffsetDateTime::now_utc(),
+                path: shelf.shared(path),
+                // Each message has a buffer of its own, which transactions and dialogs share with us.
+                bytes: bytes.clone(),
             };
-            shelf.packets.push_back(packet);
+            shelf.packets.push_back(kept);
             shelf.bytes += size;
             shelves.bytes += size;
         }
@@ -307,6 +332,27 @@ impl Shelf {
             turn: 0,
             touched: now,
             heard: None,
+        }
+    }
+
+    /// The same path as that of a packet not long before, of which there are two: there and back.
+    fn shared(&self, path: Path) -> Arc<Path> {
+        let mut newest = self.packets.iter().rev().take(LOOK_BACK);
+        let same = newest.find(|kept| *kept.path == path);
+        same.map_or_else(|| Arc::new(path), |kept| kept.path.clone())
+    }
+}
+
+impl From<&Kept> for Packet {
+    fn from(kept: &Kept) -> Self {
+        let path = &kept.path;
+        Self {
+            at: kept.at,
+            sent: path.sent,
+            transport: path.transport,
+            local: path.local,
+            remote: path.remote,
+            bytes: kept.bytes.clone(),
         }
     }
 }
