@@ -4,6 +4,7 @@
 //! Fails if a packet, or a connectivity check on a path that is known, allocates.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tollgate::audio::Law;
 use tollgate::base::Random;
@@ -246,7 +247,7 @@ fn convert(relay: &mut Relay, codec: &Codec) {
     let spoken = Codec::new(8, "PCMA", 8000);
     let passage = Passage::between(&[spoken], std::slice::from_ref(codec));
     let config = Box::new(LegConfig {
-        passage: Box::new(passage),
+        passage: Arc::new(passage),
         ..plain(B, None)
     });
     relay.command(Command::Configure { leg: B, config }, Instant::now());
@@ -343,7 +344,7 @@ fn plain(leg: LegId, suite: Option<Suite>) -> LegConfig {
         rtcp_mux: true,
         crypto: suite.map(crypto),
         source: MediaSource::Strict,
-        passage: Box::new(Passage::unchanged()),
+        passage: Arc::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,

@@ -3,6 +3,7 @@
 use crate::load::KEY;
 use std::io::{BufRead, Read, stdin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tollgate::base::Random;
 use tollgate::media::{Command, Crypto, Event, LegConfig, LegId, MediaSource, Passage, Suite};
@@ -72,7 +73,7 @@ fn open(relay: &RelayHandle, leg: LegId, port: u16, remote: u16, secure: bool) {
         rtcp_mux: true,
         crypto: secure.then_some(crypto),
         source: MediaSource::Strict,
-        passage: Box::new(Passage::unchanged()),
+        passage: Arc::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 use tollgate::base::Random;
 use tollgate::media::relay::{BUFFER, Kind, Limits, MAX_DATAGRAM};
@@ -87,7 +88,7 @@ fn forwarded(relay: &mut Relay, one: LegId, other: LegId, data: &[u8]) -> Option
             rtcp_mux: false,
             crypto,
             source: MediaSource::Strict,
-            passage: Box::new(Passage::unchanged()),
+            passage: Arc::new(Passage::unchanged()),
             inactivity: None,
             receive: true,
             send: true,

@@ -144,7 +144,13 @@ impl Calls {
                     .into_iter()
                     .any(|law| codec.name.eq_ignore_ascii_case(law))
         };
-        let codecs: Vec<Codec> = leg.anchor.offered().iter().filter(has_sounds).cloned().collect();
+        let codecs: Vec<Codec> = leg
+            .anchor
+            .offered()
+            .iter()
+            .filter(has_sounds)
+            .cloned()
+            .collect();
         let answer = leg.anchor.answer(&codecs, Direction::SendRecv);
         let answer = answer.map_err(|_| "unfit")?;
         let clip = core.directory.announcement(which);

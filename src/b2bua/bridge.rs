@@ -122,7 +122,8 @@ impl Call {
         for (leg, partner) in [(a, b), (b, a)] {
             leg.announce_ice(core);
             if let Some(mut config) = leg.media_config() {
-                *config.passage = leg.anchor.passage(&partner.anchor);
+                let passage = leg.anchor.passage(&partner.anchor);
+                config.passage = core.passages.share(passage);
                 config.inactivity = inactivity;
                 core.media(Command::Configure {
                     leg: leg.id,

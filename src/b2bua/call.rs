@@ -166,10 +166,12 @@ impl Call {
     pub fn deadline(&self) -> Option<Instant> {
         let own = match &self.stage {
             Stage::Setup { gives_up, .. } => Some(*gives_up),
-            Stage::Up { transfer, ends, .. } => [transfer.as_deref().map(Transfer::deadline), *ends]
-                .into_iter()
-                .flatten()
-                .min(),
+            Stage::Up { transfer, ends, .. } => {
+                [transfer.as_deref().map(Transfer::deadline), *ends]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
             Stage::Over { record_due } => (!self.record.is_written()).then_some(*record_due),
         };
         self.legs.iter().filter_map(Leg::deadline).chain(own).min()
@@ -231,7 +233,8 @@ impl Call {
     /// It is known what went through the leg that another call took over.
     pub fn on_counted(&mut self, core: &mut Core, report: &LegReport) {
         if let Some(given) = self.given.take() {
-            self.record.count(given.side, report, given.before.as_deref());
+            self.record
+                .count(given.side, report, given.before.as_deref());
         }
         self.write_record_if_complete(core);
     }

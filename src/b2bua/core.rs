@@ -18,7 +18,7 @@ use super::watch::Watch;
 use super::{Cdr, Output, Report};
 use crate::base::Random;
 use crate::directory::{Denied, Directory, Ledger, Origin, Profile};
-use crate::media::{Command, LegId, Ports};
+use crate::media::{Command, LegId, Passages, Ports};
 use crate::sip::auth::{Algorithm, Challenger};
 use crate::sip::{
     Builder, ClientKey, Endpoint, Hop, Identity, Message, Name, ResolveId, SentBy, ServerKey,
@@ -85,6 +85,7 @@ pub(super) struct Core {
     pub directory: Arc<Directory>,
     pub ledger: Ledger,
     pub ports: Ports,
+    pub passages: Passages,
     pub random: Random,
     pub watch: Watch,
     /// Where users of exchanges are registered.
@@ -144,6 +145,7 @@ impl Core {
             directory,
             ledger,
             ports,
+            passages: Passages::default(),
             random,
             watch: Watch::default(),
             standing: Standing::default(),

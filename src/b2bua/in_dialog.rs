@@ -250,6 +250,8 @@ impl Leg {
 
     pub(super) fn await_answer(&mut self, core: &mut Core, key: ClientKey, purpose: Purpose) {
         core.clients.insert(key, self.id);
+        // There is rarely a second one.
+        self.pending.reserve_exact(1);
         self.pending.push((key, purpose));
     }
 

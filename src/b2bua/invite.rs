@@ -154,7 +154,10 @@ impl Call {
             .header(Name::From, &from)
             .header_fmt(Name::To, format_args!("<{}>", outgoing.to))
             .header(Name::CallId, &outgoing.call_id)
-            .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq))
+            .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq));
+        // So much a dialog is made from.
+        outgoing.sent = Some(draft.finish(None));
+        draft
             .header(Name::Contact, &leg.contact)
             .header(Name::Allow, Core::allow(&leg.peer))
             .header(Name::UserAgent, &core.config.product);
@@ -177,8 +180,6 @@ impl Call {
                 .header(Name::Require, "replaces");
         }
         outgoing.crossing.write(&mut draft);
-        // Neither the body nor credentials are what a dialog is made from.
-        outgoing.sent = Some(draft.finish(None));
         match &outgoing.location {
             Some(location) => location.write(&mut draft, &outgoing.sdp, &core.random.token(30)),
             None => {

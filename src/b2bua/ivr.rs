@@ -219,7 +219,13 @@ fn begin(core: &mut Core, invited: &Invited, peer: Peer, mac: Mac) -> Result<Lin
         let mut names = names.into_iter();
         codec.clock == 8000 && names.any(|name| codec.name.eq_ignore_ascii_case(name))
     };
-    let codecs: Vec<Codec> = leg.anchor.offered().iter().filter(is_of_use).cloned().collect();
+    let codecs: Vec<Codec> = leg
+        .anchor
+        .offered()
+        .iter()
+        .filter(is_of_use)
+        .cloned()
+        .collect();
     let answer = leg.anchor.answer(&codecs, Direction::SendRecv);
     let answer = answer.map_err(Refusal::Media)?;
     leg.open_media(core);
@@ -227,7 +233,7 @@ fn begin(core: &mut Core, invited: &Invited, peer: Peer, mac: Mac) -> Result<Lin
         let (leg, config) = (leg.id, Box::new(config));
         core.media(Command::Configure { leg, config });
     }
-    let passage = Box::new(leg.anchor.ear());
+    let passage = Arc::new(leg.anchor.ear());
     core.media(Command::Listen {
         leg: leg.id,
         passage,

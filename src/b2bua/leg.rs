@@ -276,7 +276,7 @@ pub(super) struct Outgoing {
     pub max_forwards: u8,
     pub hop: Hop,
     pub sdp: Bytes,
-    /// The message as sent last, without Via, body and credentials: what a dialog is made from.
+    /// The message as sent last, with what a dialog is made from and no more.
     pub sent: Option<Message>,
     /// What we ask for (RFC 4028).
     pub session_expires: Option<u32>,

@@ -165,7 +165,7 @@ impl Call {
         let owes = match &mut leg.state {
             State::Accepted { owes_bye, .. } => {
                 let owes = owes_bye.take();
-                leg.state = State::Confirmed;
+                (leg.state, leg.incoming) = (State::Confirmed, None);
                 owes
             }
             _ => None,

@@ -220,7 +220,7 @@ impl Call {
         let Some(leg) = self.leg_mut(id) else { return };
         if let State::Accepted { owes_bye, .. } = &mut leg.state {
             let owed = owes_bye.take();
-            leg.state = State::Confirmed;
+            (leg.state, leg.incoming) = (State::Confirmed, None);
             if let Some(reason) = owed {
                 return self.leave(core, id, reason);
             }

@@ -70,9 +70,14 @@ struct Agreed {
     /// Of the peer's codecs those that stand in both descriptions.
     sending: Vec<Codec>,
     rtcp_mux: bool,
+    secured: Option<Box<Secured>>,
+}
+
+/// How packets are protected.
+struct Secured {
     /// Of the lines that we said, the one that counts.
-    line: Option<CryptoLine>,
-    crypto: Option<Crypto>,
+    line: CryptoLine,
+    crypto: Crypto,
 }
 
 impl Anchor {
@@ -244,7 +249,7 @@ impl Anchor {
             ours,
             theirs,
             rtcp_mux,
-            crypto,
+            secured,
             ..
         } = self.agreed.as_ref()?;
         // While the peer holds by address, RTCP still goes to where the peer was (RFC 3264 §8.4, TDR-815).
@@ -253,13 +258,13 @@ impl Anchor {
             remote_rtp,
             remote_rtcp: if *rtcp_mux { remote_rtp } else { rtcp },
             rtcp_mux: *rtcp_mux,
-            crypto: crypto.clone(),
+            crypto: secured.as_ref().map(|secured| secured.crypto.clone()),
             source: if self.policy.latch && !self.both_are_lite(theirs) {
                 MediaSource::Latch(Vec::new())
             } else {
                 MediaSource::Strict
             },
-            passage: Box::new(Passage::unchanged()),
+            passage: Arc::new(Passage::unchanged()),
             inactivity: None,
             receive: ours.direction.receives() && theirs.direction.sends(),
             send: ours.direction.sends() && theirs.wants_packets(),
@@ -364,7 +369,8 @@ impl Anchor {
         self.require_ice_address()?;
         let agreed = self.agreed.as_ref();
         let profile = agreed.map_or(self.policy.srtp.profile(), |agreed| agreed.ours.profile);
-        let line = agreed.and_then(|agreed| agreed.line.as_ref());
+        let line = agreed.and_then(|agreed| agreed.secured.as_ref());
+        let line = line.map(|secured| &secured.line);
         let ours = Arc::new(Ours {
             codecs,
             direction,
@@ -450,8 +456,10 @@ impl Anchor {
             ours,
             theirs,
             rtcp_mux,
-            crypto: crypto.as_ref().map(|(o, t)| security::both(o, t)),
-            line: crypto.map(|(ours, _)| ours),
+            secured: crypto.map(|(ours, theirs)| {
+                let crypto = security::both(&ours, &theirs);
+                Box::new(Secured { line: ours, crypto })
+            }),
         });
     }
 }

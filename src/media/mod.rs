@@ -10,7 +10,7 @@ pub mod relay;
 
 pub use crate::sdp::{IceCredentials, MasterKey, Suite};
 pub use anchor::{Anchor, MediaError, MediaPolicy, SrtpPolicy};
-pub use passage::{Dtmf, Fate, KeySink, Passage, Voice, can_talk, share_voice};
+pub use passage::{Dtmf, Fate, KeySink, Passage, Passages, Voice, can_talk, share_voice};
 pub use plane::{
     Command, Crypto, Event, IceConfig, LegConfig, LegId, LegReport, Play, Sound,
     Source as MediaSource,

@@ -4,6 +4,9 @@
 //!
 //! Converted are PCMA, PCMU and G.722, where two legs share no voice. Whatever else they share passes as it is.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use crate::audio::{Coding, Law};
 use crate::sdp::Codec;
 
@@ -19,6 +22,26 @@ pub struct Passage {
     pub listens: bool,
     /// Milliseconds in a packet of [`Passage::voice`], where the peer wants others than come.
     pub packet_ms: Option<u16>,
+}
+
+/// Passages that legs have in common: most calls have the same few.
+#[derive(Debug, Default)]
+pub struct Passages(VecDeque<Arc<Passage>>);
+
+impl Passages {
+    /// How many are remembered, those that were new last.
+    const MOST: usize = 16;
+
+    /// One that is equal to this, if it is remembered.
+    pub fn share(&mut self, passage: Passage) -> Arc<Passage> {
+        if let Some(known) = self.0.iter().find(|known| ***known == passage) {
+            return known.clone();
+        }
+        self.0.truncate(Self::MOST - 1);
+        let shared = Arc::new(passage);
+        self.0.push_front(shared.clone());
+        shared
+    }
 }
 
 /// In which form a peer gives and takes keys.

@@ -69,7 +69,7 @@ pub enum Command {
         /// An open leg.
         leg: LegId,
         /// From the peer to us.
-        passage: Box<Passage>,
+        passage: Arc<Passage>,
     },
     /// Tell what went through the leg so far; the answer is [`Event::Counted`].
     Count {
@@ -155,7 +155,7 @@ pub struct LegConfig {
     /// Whether packets may come from elsewhere than `remote_rtp` says.
     pub source: Source,
     /// What becomes of the partner's packets on their way to this peer.
-    pub passage: Box<Passage>,
+    pub passage: Arc<Passage>,
     /// Report [`Event::Inactive`] once after so long without a valid packet, unless the last one was comfort noise; `None`
     /// never does (held, or disabled).
     pub inactivity: Option<Duration>,

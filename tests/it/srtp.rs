@@ -4,6 +4,7 @@
 use crate::corpora;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tollgate::audio::g711;
 use tollgate::base::Random;
@@ -200,7 +201,7 @@ fn relay(payload_types: &[(u8, u8)], now: Instant) -> Relay {
         now,
         0,
     );
-    let mut passage = Box::new(Passage::between(&[], &[]));
+    let mut passage = Passage::between(&[], &[]);
     for (from, to) in payload_types {
         passage.set(*from, Fate::As(*to));
     }
@@ -212,7 +213,7 @@ fn relay(payload_types: &[(u8, u8)], now: Instant) -> Relay {
             rtcp_mux: false,
             crypto: None,
             source: MediaSource::Strict,
-            passage: passage.clone(),
+            passage: Arc::new(passage.clone()),
             inactivity: None,
             receive: true,
             send: true,
@@ -514,7 +515,7 @@ fn half_an_hour_of_srtp() {
             send: Key::new(&keys[1][..30]).expect("short enough"),
             send_mki: Vec::new(),
         };
-        let mut passage = Box::new(Passage::between(&[], &[]));
+        let mut passage = Passage::between(&[], &[]);
         passage.set(8, Fate::As(8));
         let config = LegConfig {
             remote_rtp: remote,
@@ -522,7 +523,7 @@ fn half_an_hour_of_srtp() {
             rtcp_mux: true,
             crypto: Some(crypto),
             source: MediaSource::Strict,
-            passage,
+            passage: Arc::new(passage),
             inactivity: Some(Duration::from_secs(30)),
             receive: true,
             send: true,

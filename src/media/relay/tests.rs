@@ -15,6 +15,7 @@ use crate::rtp::rtcp::{self, Packet, ReportBlock};
 use crate::rtp::srtp::{self, Receiver, Sender};
 use crate::sdp::Codec;
 use ipnet::IpNet;
+use std::sync::Arc;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -32,7 +33,7 @@ fn plain(id: LegId) -> LegConfig {
         rtcp_mux: false,
         crypto: None,
         source: MediaSource::Strict,
-        passage: Box::new(Passage::unchanged()),
+        passage: Arc::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,
@@ -248,8 +249,9 @@ fn srtp_to_srtp() {
 #[test]
 fn payload_types_are_mapped() {
     let mut config = plain(B);
-    config.passage.set(101, Fate::As(96));
-    config.passage.set(18, Fate::Dropped);
+    let passage = Arc::make_mut(&mut config.passage);
+    passage.set(101, Fate::As(96));
+    passage.set(18, Fate::Dropped);
     let mut bench = Bench::new(plain(A), config);
     let mut event = voice(1);
     event[1] = 0x80 | 101;
@@ -268,11 +270,11 @@ fn voice_is_converted() {
     let (teams, pbx) = ([a, noise], [u]);
     let mut bench = Bench::new(
         LegConfig {
-            passage: Box::new(Passage::between(&pbx, &teams)),
+            passage: Arc::new(Passage::between(&pbx, &teams)),
             ..secure(A, 1, 2)
         },
         LegConfig {
-            passage: Box::new(Passage::between(&teams, &pbx)),
+            passage: Arc::new(Passage::between(&teams, &pbx)),
             ..plain(B)
         },
     );
@@ -328,7 +330,7 @@ fn voice_is_converted() {
 fn a_refresh_does_not_disturb_a_conversion() {
     let [a, wide] = [(8, "PCMA"), (9, "G722")].map(|(n, c)| [Codec::new(n, c, 8000)]);
     let config = || LegConfig {
-        passage: Box::new(Passage::between(&a, &wide)),
+        passage: Arc::new(Passage::between(&a, &wide)),
         ..plain(B)
     };
     let heard = |refreshes: bool| {

@@ -2,6 +2,7 @@ use super::*;
 use crate::audio::Law;
 use crate::media::{LegConfig, MediaSource, Passage, Play};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -31,7 +32,7 @@ fn towards(peer: &UdpSocket) -> Box<LegConfig> {
         rtcp_mux: true,
         crypto: None,
         source: MediaSource::Strict,
-        passage: Box::new(Passage::unchanged()),
+        passage: Arc::new(Passage::unchanged()),
         inactivity: None,
         receive: true,
         send: true,

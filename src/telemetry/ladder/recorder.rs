@@ -115,6 +115,8 @@ struct Path {
 
 /// What a packet takes besides its bytes, at most.
 const OVERHEAD: usize = size_of::<Packet>();
+/// Packets that room is made for at a time: a usual leg has seven.
+const GROWTH: usize = 2;
 /// Packets that are looked at for one of the same path.
 const LOOK_BACK: usize = 4;
 
@@ -275,6 +277,9 @@ impl Shared {
                 // Each message has a buffer of its own, which transactions and dialogs share with us.
                 bytes: bytes.clone(),
             };
+            if shelf.packets.len() == shelf.packets.capacity() {
+                shelf.packets.reserve_exact(GROWTH);
+            }
             shelf.packets.push_back(kept);
             shelf.bytes += size;
             shelves.bytes += size;

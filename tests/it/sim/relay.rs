@@ -1,6 +1,7 @@
 //! The relay, simulated: it notes what it is told, and tells when it is told nonsense.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tollgate::media::{Command, Event, IceConfig, LegConfig, LegId, LegReport, Passage, Play};
 
@@ -13,7 +14,7 @@ pub struct Leg {
     pub partner: Option<LegId>,
     pub play: Option<Play>,
     /// How keys of its peer are heard.
-    pub ear: Option<Passage>,
+    pub ear: Option<Arc<Passage>>,
     /// Keys sent to its peer, with their milliseconds.
     pub dialled: Vec<(char, u64)>,
 }
@@ -57,7 +58,7 @@ impl Relay {
             Command::Configure { config, .. } => self.leg(id).config = Some(*config),
             Command::Ice { config, .. } => self.leg(id).ice = Some(*config),
             Command::Play { play, .. } => self.leg(id).play = play,
-            Command::Listen { passage, .. } => self.leg(id).ear = Some(*passage),
+            Command::Listen { passage, .. } => self.leg(id).ear = Some(passage),
             Command::Dial { key, duration, .. } => {
                 let ms = u64::try_from(duration.as_millis()).expect("not for ever");
                 self.leg(id).dialled.push((key, ms));

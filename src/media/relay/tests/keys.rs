@@ -6,6 +6,7 @@ use crate::audio::transcode::expand;
 use crate::media::Dtmf;
 use crate::rtp::telephone_event::TelephoneEvent;
 use crate::sdp::Codec;
+use std::sync::Arc;
 
 fn a_law() -> Codec {
     Codec::new(8, "PCMA", 8000)
@@ -24,7 +25,7 @@ fn bench(partner: Dtmf, peer: Dtmf) -> Bench {
     let from = [a_law(), events()];
     let passage = Passage::between(&from, &codecs(peer)).with_keys(&from, partner, peer);
     let config = LegConfig {
-        passage: Box::new(passage),
+        passage: Arc::new(passage),
         ..plain(B)
     };
     Bench::new(plain(A), config)
@@ -343,7 +344,7 @@ fn a_leg_hears_its_own_peer() {
         let mut bench = bench(Dtmf::Events, Dtmf::Events);
         let codecs = [a_law(), events()];
         let passage = Passage::between(&codecs, &codecs);
-        let passage = Box::new(passage.with_keys(&codecs, partner, Dtmf::Info));
+        let passage = Arc::new(passage.with_keys(&codecs, partner, Dtmf::Info));
         bench.command(Command::Connect { leg: A, with: None });
         bench.command(Command::Listen { leg: A, passage });
         for n in 1..=until {

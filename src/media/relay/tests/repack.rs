@@ -3,6 +3,7 @@
 use super::*;
 use crate::media::Fate;
 use crate::sdp::Codec;
+use std::sync::Arc;
 
 /// The partner of leg A sends packets of so many milliseconds; B's peer wants others.
 fn bench(comes: u16, wanted: u16) -> Bench {
@@ -13,7 +14,7 @@ fn bench(comes: u16, wanted: u16) -> Bench {
     let passage = Passage::between(&codecs, &codecs).with_packets(comes, Some(wanted), None);
     assert_eq!(passage.packet_ms, Some(wanted));
     let config = LegConfig {
-        passage: Box::new(passage),
+        passage: Arc::new(passage),
         ..plain(B)
     };
     Bench::new(plain(A), config)
@@ -147,7 +148,7 @@ fn nonsense_and_refreshes_do_no_harm() {
         let mut passage = Passage::between(&codecs, &codecs).with_packets(20, Some(30), None);
         passage.set(0, Fate::Dropped);
         LegConfig {
-            passage: Box::new(passage),
+            passage: Arc::new(passage),
             ..plain(B)
         }
     };
