@@ -64,8 +64,8 @@ pub struct NumberOutcome {
 /// A change that Microsoft has begun.
 enum Begun {
     Nothing,
-    /// Whose it is to be; the operation.
-    Assignment(Uuid, String),
+    /// The operation.
+    Assignment(String),
     Removal(String),
 }
 
@@ -94,7 +94,7 @@ impl Graph<'_> {
                 begun.push((number, self.begin_removal(number, known, deadline).await));
             }
             for (number, begun) in begun {
-                outcomes.push(self.outcome(number, begun, numbers, deadline).await);
+                outcomes.push(self.outcome(number, begun, deadline).await);
             }
         }
         for numbers_of_some in numbers.wanted.chunks(AT_ONCE) {
@@ -102,11 +102,12 @@ impl Graph<'_> {
             for wanted in numbers_of_some {
                 let owner = theirs.get(wanted.number.as_str());
                 let owner = owner.and_then(|one| one.assignment_target_id);
-                let change = self.begin_assignment(wanted, owner, deadline).await;
+                let change = self.begin_assignment(wanted, owner, &numbers.policy, deadline);
+                let change = change.await;
                 begun.push((&wanted.number, change));
             }
             for (number, begun) in begun {
-                outcomes.push(self.outcome(number, begun, numbers, deadline).await);
+                outcomes.push(self.outcome(number, begun, deadline).await);
             }
         }
         Ok(outcomes)
@@ -129,6 +130,7 @@ impl Graph<'_> {
         &self,
         wanted: &WantedNumber,
         owner: Option<Uuid>,
+        policy: &str,
         deadline: Instant,
     ) -> Result<Begun, MicrosoftError> {
         let user = match wanted.object_id {
@@ -145,6 +147,9 @@ impl Graph<'_> {
         if owner == Some(user) {
             return Ok(Begun::Nothing);
         }
+        // Before the number: who has that has both, and what is refused halfway is tried again the next time.
+        let give = || self.assign_policy(ROUTING_POLICY, policy, user);
+        self.retried(deadline, give).await?;
         if owner.is_some() {
             // Teams gives nobody what somebody else has.
             let begin = || self.unassign_number(&wanted.number);
@@ -152,46 +157,32 @@ impl Graph<'_> {
             self.over(&operation, deadline).await?;
         }
         let begin = || self.assign_number(&wanted.number, user);
-        let operation = self.retried(deadline, begin).await?;
-        Ok(Begun::Assignment(user, operation))
+        let begun = self.retried(deadline, begin).await;
+        begun.map(Begun::Assignment)
     }
 
     async fn outcome(
         &self,
         number: &str,
         begun: Result<Begun, MicrosoftError>,
-        numbers: &WantedNumbers,
         deadline: Instant,
     ) -> NumberOutcome {
         let change = match begun {
             Err(error) => Err(error),
             Ok(Begun::Nothing) => Ok(NumberChange::None),
-            Ok(Begun::Removal(operation)) => self
-                .over(&operation, deadline)
-                .await
-                .map(|()| NumberChange::Unassigned),
-            Ok(Begun::Assignment(user, operation)) => {
-                self.assigned(user, &operation, &numbers.policy, deadline)
-                    .await
+            Ok(Begun::Removal(operation)) => {
+                let over = self.over(&operation, deadline).await;
+                over.map(|()| NumberChange::Unassigned)
+            }
+            Ok(Begun::Assignment(operation)) => {
+                let over = self.over(&operation, deadline).await;
+                over.map(|()| NumberChange::Assigned)
             }
         };
         NumberOutcome {
             number: number.to_owned(),
             change,
         }
-    }
-
-    async fn assigned(
-        &self,
-        user: Uuid,
-        operation: &str,
-        policy: &str,
-        deadline: Instant,
-    ) -> Result<NumberChange, MicrosoftError> {
-        self.over(operation, deadline).await?;
-        let give = || self.assign_policy(ROUTING_POLICY, policy, user);
-        self.retried(deadline, give).await?;
-        Ok(NumberChange::Assigned)
     }
 
     /// Waits until an operation is over.

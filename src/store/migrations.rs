@@ -18,7 +18,7 @@ macro_rules! migration {
 }
 
 /// Version, name and statements. What has been released never changes: its checksum is in every database.
-const ALL: [(&str, &str, &str); 21] = [
+const ALL: [(&str, &str, &str); 22] = [
     migration!("0001", "provisioning"),
     migration!("0002", "access"),
     migration!("0003", "cdrs"),
@@ -40,6 +40,7 @@ const ALL: [(&str, &str, &str); 21] = [
     migration!("0019", "lists"),
     migration!("0020", "alarms"),
     migration!("0021", "teams_push"),
+    migration!("0022", "leftover_numbers"),
 ];
 
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {

@@ -9,6 +9,7 @@ use crate::microsoft::{NumberChange, NumberOutcome, WantedNumber, WantedNumbers}
 use crate::provisioning::{PushSituation, TeamsPush};
 use crate::store::numbers::teams;
 use crate::store::{Change, CustomerRecord, StoreError};
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// What is left of a Sync, if something is; the report says why not. `gone`: numbers that have left the customer.
+    /// What is left of a Sync, if something is; the report says why not. `gone`: numbers that nobody should have any more.
     pub(super) async fn of(
         syncs: &Syncs,
         change: &mut Change,
@@ -121,7 +122,10 @@ pub(super) async fn carry_out(
     };
     let mut rows = syncs.0.store.rows().await?;
     match done {
-        Ok(outcomes) => note(&mut rows, customer.id, &mut report, &outcomes).await?,
+        Ok(outcomes) => {
+            note(&mut rows, customer.id, &mut report, &outcomes).await?;
+            settle(&mut rows, customer.id, &numbers.gone, &outcomes).await?;
+        }
         Err(PushError::NotSignedIn) => report.teams_push.outcome = TeamsPush::SkippedNoToken,
         Err(PushError::Failed { code, detail }) => {
             tracing::warn!(customer = %customer.id, code, "users were not given their numbers at Microsoft");
@@ -153,6 +157,22 @@ async fn note(
                 report.refused_by_teams(number, error.fault.name(), &error.detail);
             }
         }
+    }
+    Ok(())
+}
+
+/// Forgets the numbers that nobody has any more.
+async fn settle(
+    rows: &mut Change,
+    customer: Uuid,
+    gone: &[String],
+    outcomes: &[NumberOutcome],
+) -> Result<(), StoreError> {
+    let gone: HashSet<&String> = gone.iter().collect();
+    let settled =
+        |outcome: &&NumberOutcome| outcome.change.is_ok() && gone.contains(&outcome.number);
+    for outcome in outcomes.iter().filter(settled) {
+        teams::settled(rows, customer, &outcome.number).await?;
     }
     Ok(())
 }

@@ -48,12 +48,13 @@ pub(super) async fn carry_out(
     let mut change = syncs.0.store.change().await?;
     let mut report = Report::new(by.token, false);
     report.generation = syncs.0.store.directory().load().generation;
-    let gone = numbers::teams::leaving(&mut change, customer).await?;
+    let leaving = numbers::teams::leaving(&mut change, customer).await?;
     let serves_differently = apply(&mut change, &record, answer, &mut report).await?
         || devices::any_active(&mut change, customer).await?;
     if serves_differently {
         report.generation += 1;
     }
+    let gone = numbers::teams::gone(&mut change, customer, leaving).await?;
     let left = Unfinished::of(syncs, &mut change, record, gone, by.of_customer, report).await?;
     match &left {
         Ok(_) => tasks::advance(&mut change, task, HALF).await?,
@@ -101,8 +102,9 @@ pub(super) async fn rehearse(
     if let Some((record, seen)) = look(syncs, customer).await? {
         let answer = ask(syncs, &record, &seen).await;
         let mut change = syncs.0.store.change().await?;
-        let gone = numbers::teams::leaving(&mut change, customer).await?;
+        let leaving = numbers::teams::leaving(&mut change, customer).await?;
         apply(&mut change, &record, answer, &mut report).await?;
+        let gone = numbers::teams::gone(&mut change, customer, leaving).await?;
         let left = Unfinished::of(syncs, &mut change, record, gone, by.of_customer, report).await?;
         report = match left {
             Ok(left) => left.tried(),

@@ -68,6 +68,50 @@ pub async fn leaving(
         .collect::<Result<_, _>>()?)
 }
 
+/// Numbers that nobody should have at Microsoft any more: those that have just left, and those of before that are kept until
+/// they are settled. One that is the customer's again is none of them.
+pub async fn gone(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    left: Vec<String>,
+) -> Result<Vec<String>, StoreError> {
+    const BACK: &str = "DELETE FROM leftover_numbers AS l WHERE l.customer_id = ?1 AND EXISTS (SELECT 1 FROM numbers n
+        WHERE n.customer_id = ?1 AND n.in_service AND n.number || ifnull(';ext=' || n.extension, '') = l.number)";
+    // Who was never given a number by us has none to lose.
+    const KEEP: &str = "INSERT OR IGNORE INTO leftover_numbers (customer_id, number)
+        SELECT id, ?2 FROM customers WHERE id = ?1 AND teams_pushed_at IS NOT NULL";
+    const KEPT: &str = "SELECT number FROM leftover_numbers WHERE customer_id = ? ORDER BY number";
+    let id = customer.to_string();
+    sqlx::query(BACK)
+        .bind(&id)
+        .execute(&mut *connection)
+        .await?;
+    for number in &left {
+        let keep = sqlx::query(KEEP).bind(&id).bind(number);
+        keep.execute(&mut *connection).await?;
+    }
+    let kept: Vec<String> = sqlx::query_scalar(KEPT)
+        .bind(&id)
+        .fetch_all(connection)
+        .await?;
+    match kept.is_empty() {
+        true => Ok(left),
+        false => Ok(kept),
+    }
+}
+
+/// Nobody has this number at Microsoft any more.
+pub async fn settled(
+    connection: &mut SqliteConnection,
+    customer: Uuid,
+    number: &str,
+) -> Result<(), StoreError> {
+    const DELETE: &str = "DELETE FROM leftover_numbers WHERE customer_id = ? AND number = ?";
+    let query = sqlx::query(DELETE).bind(customer.to_string()).bind(number);
+    query.execute(connection).await?;
+    Ok(())
+}
+
 /// Notes that Microsoft has a number otherwise, as Teams writes it. Calls go by it all the same.
 pub async fn differs(
     connection: &mut SqliteConnection,

@@ -150,9 +150,17 @@ async fn numbers_are_given_in_teams() {
         tenancy.carrier("DELETE", &leaving, Value::Null).await.0,
         202
     );
+    // It stays its user's until somebody may take it away.
+    tenancy.consents("revoked").await;
+    let task = tenancy.syncs(false).await;
+    assert_eq!(push(&task).0, "needs_customer_admin");
+    assert!(tenancy.numbers().contains_key(TEAMS_NUMBER));
+    tenancy.consents("granted").await;
     let task = tenancy.syncs(false).await;
     assert_eq!(push(&task), ("done", 0, 1, 0));
     assert_eq!(tenancy.numbers(), BTreeMap::new());
+    let task = tenancy.syncs(false).await;
+    assert_eq!(push(&task).0, "nothing");
     tenancy.lab.close().await;
 }
 
@@ -235,6 +243,18 @@ async fn a_microsoft_that_is_not_well_does_not_undo_a_sync() {
     assert_eq!(push(&task).0, "failed");
     assert_eq!(tenancy.sync_state().await, "partial");
     tenancy.call_passes().await;
+
+    // Nobody has a number without the policy, so that both are tried again.
+    tenancy
+        .lab
+        .microsoft
+        .plant(rule("/userAssignments/assign", 403, 1));
+    let task = tenancy.syncs(true).await;
+    assert_eq!(push(&task).0, "failed");
+    assert_eq!(tenancy.numbers(), BTreeMap::new());
+    let task = tenancy.syncs(true).await;
+    assert_eq!(push(&task), ("done", 1, 0, 0));
+    assert_eq!(tenancy.sync_state().await, "clean");
     tenancy.lab.close().await;
 }
 
