@@ -4,7 +4,7 @@
 )]
 
 use super::Admin;
-use super::calls::CallRequest;
+use super::engine::CallRequest;
 use super::error::ApiError;
 use crate::b2bua::{DownPeer, PeerOf};
 use crate::directory::Directory;

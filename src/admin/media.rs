@@ -4,7 +4,7 @@
 )]
 
 use super::Admin;
-use super::calls::{CallRequest, Side};
+use super::engine::{CallRequest, Side};
 use super::error::{ApiError, Problem};
 use crate::b2bua::{Counting, LiveMedia, MediaCounts};
 use axum::Json;

@@ -24,6 +24,7 @@ mod customers;
 mod devices;
 mod diagnosis;
 mod docs;
+mod engine;
 mod error;
 mod events;
 mod gateways;
@@ -57,8 +58,8 @@ mod users;
 mod why;
 
 pub use activation::Activations;
-pub use calls::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use devices::{Devices, PhoneRequest, Phones};
+pub use engine::{CallRequest, Calls, LiveCall, LiveLeg, LiveState, Side};
 pub use events::Listeners;
 pub use ladder::Ladders;
 pub use letters::Letters;

@@ -7,7 +7,7 @@ use super::Admin;
 use super::answer::{absent, changed, created, deleted, require_match, shown};
 use super::auth::Caller;
 use super::body::{Body, Search, patched};
-use super::calls::CallRequest;
+use super::engine::CallRequest;
 use super::error::{ApiError, Problem};
 use super::page::{List, Paging};
 use crate::b2bua::{RegistrationState, RegistrationView};

@@ -3,7 +3,7 @@
 
 use super::Admin;
 use super::auth::Caller;
-use super::calls::LiveCall;
+use super::engine::LiveCall;
 use super::error::ApiError;
 use super::why::{self, Why};
 use crate::b2bua::Cdr;

@@ -7,7 +7,7 @@ use super::Admin;
 use super::answer::wants_text;
 use super::auth::Caller;
 use super::body::Search;
-use super::calls::CallRequest;
+use super::engine::CallRequest;
 use super::error::{ApiError, Problem};
 use crate::b2bua::{CallWhy, Fact, Trace};
 use crate::store::{StoredTrace, traces};

@@ -156,7 +156,7 @@ impl Call {
             .header(Name::CallId, &outgoing.call_id)
             .header_fmt(Name::CSeq, format_args!("{} INVITE", outgoing.cseq));
         // So much a dialog is made from.
-        outgoing.sent = Some(draft.finish(None));
+        outgoing.sent = Some(Box::new(draft.finish(None)));
         draft
             .header(Name::Contact, &leg.contact)
             .header(Name::Allow, Core::allow(&leg.peer))

@@ -277,7 +277,7 @@ pub(super) struct Outgoing {
     pub hop: Hop,
     pub sdp: Bytes,
     /// The message as sent last, with what a dialog is made from and no more.
-    pub sent: Option<Message>,
+    pub sent: Option<Box<Message>>,
     /// What we ask for (RFC 4028).
     pub session_expires: Option<u32>,
     /// What else crosses from the other leg's INVITE, by the header policy.

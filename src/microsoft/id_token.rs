@@ -2,7 +2,6 @@
 //! has (OpenID Connect Core 1.0 §15.1). No other one is known here, so none can be chosen by whoever sends a token.
 
 use super::login::GLOBAL_ADMINISTRATOR;
-use super::openid::TENANT;
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -12,6 +11,8 @@ use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// Stands in the issuer of providers for many tenants, in place of each one's id.
+pub(super) const TENANT: &str = "{tenantid}";
 /// The longest token that is read.
 const LONGEST: usize = 64 << 10;
 /// Keys of a provider that are kept.

@@ -5,7 +5,7 @@
 use super::config::is_allowed;
 use super::error::short;
 use super::http::Http;
-use super::id_token::{Expected, IdToken, Key, Person, TokenFault, keys};
+use super::id_token::{Expected, IdToken, Key, Person, TENANT, TokenFault, keys};
 use super::{ConfigError, Fault, MicrosoftError, Roots};
 use crate::directory::Secret;
 use reqwest::Url;
@@ -18,8 +18,6 @@ use tokio::sync::Mutex;
 const FRESH: time::Duration = time::Duration::HOUR;
 /// Between two looks, however many people come with keys that we do not know, and whatever went wrong.
 const PAUSE: time::Duration = time::Duration::seconds(30);
-/// Stands in the issuer of providers for many tenants, in place of each one's id.
-pub(super) const TENANT: &str = "{tenantid}";
 
 /// Where people sign in, and who we are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
