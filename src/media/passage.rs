@@ -288,6 +288,26 @@ mod tests {
         Codec::new(9, "G722", 8000)
     }
 
+    /// Equal passages are one in memory, however often they are made; of many different ones the newest are remembered.
+    #[test]
+    fn equal_passages_are_shared() {
+        let mut passages = Passages::default();
+        let different = |number: usize| {
+            let mut passage = Passage::unchanged();
+            passage.set(number as u8, Fate::Dropped);
+            passage
+        };
+        let first = passages.share(different(0));
+        assert!(Arc::ptr_eq(&first, &passages.share(different(0))));
+        for number in 1..100 {
+            assert_eq!(*passages.share(different(number)), different(number));
+            assert!(passages.0.len() <= Passages::MOST);
+        }
+        assert!(!Arc::ptr_eq(&first, &passages.share(different(0))));
+        let newest = passages.share(different(99));
+        assert!(Arc::ptr_eq(&newest, &passages.share(different(99))));
+    }
+
     fn events(payload_type: u8) -> Codec {
         Codec::new(payload_type, "telephone-event", 8000)
     }
