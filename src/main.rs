@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 /// A call is many small pieces that threads make and free in any order: measured against the system's allocator, calls took
-/// an eighth less memory for it, and what ended calls had comes back.
+/// an eighth less memory for it.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
