@@ -61,13 +61,8 @@ pub struct NumberOutcome {
     pub change: Result<NumberChange, MicrosoftError>,
 }
 
-/// A change that Microsoft has begun.
-enum Begun {
-    Nothing,
-    /// The operation.
-    Assignment(String),
-    Removal(String),
-}
+/// A change that Microsoft has begun, and its operation; none where nothing is to be done.
+type Begun = Option<(NumberChange, String)>;
 
 impl Graph<'_> {
     /// Gives users their numbers, with the policy that leads their calls here, and takes away what is gone. What is not done
@@ -120,10 +115,11 @@ impl Graph<'_> {
         deadline: Instant,
     ) -> Result<Begun, MicrosoftError> {
         if !known {
-            return Ok(Begun::Nothing);
+            return Ok(None);
         }
         let begin = || self.unassign_number(number);
-        self.retried(deadline, begin).await.map(Begun::Removal)
+        let operation = self.retried(deadline, begin).await?;
+        Ok(Some((NumberChange::Unassigned, operation)))
     }
 
     async fn begin_assignment(
@@ -145,7 +141,7 @@ impl Graph<'_> {
             }
         };
         if owner == Some(user) {
-            return Ok(Begun::Nothing);
+            return Ok(None);
         }
         // Before the number: who has that has both, and what is refused halfway is tried again the next time.
         let give = || self.assign_policy(ROUTING_POLICY, policy, user);
@@ -157,8 +153,8 @@ impl Graph<'_> {
             self.over(&operation, deadline).await?;
         }
         let begin = || self.assign_number(&wanted.number, user);
-        let begun = self.retried(deadline, begin).await;
-        begun.map(Begun::Assignment)
+        let operation = self.retried(deadline, begin).await?;
+        Ok(Some((NumberChange::Assigned, operation)))
     }
 
     async fn outcome(
@@ -169,14 +165,10 @@ impl Graph<'_> {
     ) -> NumberOutcome {
         let change = match begun {
             Err(error) => Err(error),
-            Ok(Begun::Nothing) => Ok(NumberChange::None),
-            Ok(Begun::Removal(operation)) => {
+            Ok(None) => Ok(NumberChange::None),
+            Ok(Some((change, operation))) => {
                 let over = self.over(&operation, deadline).await;
-                over.map(|()| NumberChange::Unassigned)
-            }
-            Ok(Begun::Assignment(operation)) => {
-                let over = self.over(&operation, deadline).await;
-                over.map(|()| NumberChange::Assigned)
+                over.map(|()| change)
             }
         };
         NumberOutcome {
